@@ -1,0 +1,34 @@
+"""What the cinema sells: products, and immutable prices. A changed price is a new row."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from shared_lib.domain.money import Money
+from shared_lib.domain.period import Interval
+
+
+class PriceKind(StrEnum):
+    PURCHASE = "purchase"
+    RENTAL = "rental"
+    SUBSCRIPTION = "subscription"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Price:
+    """`sellable_from <= now < sellable_until`; an interval only for subscriptions; `trial_days` may be 0."""
+
+    id: str
+    product_id: str
+    product_title: str
+    kind: PriceKind
+    amount: Money
+    interval: Interval | None
+    trial_days: int
+    sellable_from: datetime
+    sellable_until: datetime | None
+
+    def sellable_at(self, at: datetime) -> bool:
+        return self.sellable_from <= at and (self.sellable_until is None or at < self.sellable_until)

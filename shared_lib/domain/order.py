@@ -1,0 +1,99 @@
+"""Order: what was asked for, at the price shown. The billable document."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from shared_lib.domain.catalog import PriceKind
+from shared_lib.domain.money import Money
+from shared_lib.domain.state_machine import StateMachine
+
+
+class OrderStatus(StrEnum):
+    PENDING = "pending"
+    PAID = "paid"
+    CANCELED = "canceled"
+    EXPIRED = "expired"
+    PARTIALLY_REFUNDED = "partially_refunded"
+    REFUNDED = "refunded"
+
+
+class OrderEvent(StrEnum):
+    PAYMENT_SUCCEEDED = "payment_succeeded"
+    CANCELED = "canceled"
+    EXPIRED = "expired"
+    REFUNDED_NOTHING = "refunded_nothing"  # a refund that had succeeded failed later
+    REFUNDED_PART = "refunded_part"
+    REFUNDED_ALL = "refunded_all"
+
+
+class BillingReason(StrEnum):
+    PURCHASE = "purchase"
+    RENTAL = "rental"
+    SUBSCRIPTION_CREATE = "subscription_create"
+    SUBSCRIPTION_CYCLE = "subscription_cycle"
+    SUBSCRIPTION_UPDATE = "subscription_update"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """`amount` is the catalog's price when the order was made; a trial costs nothing. Periods only for subscriptions."""
+
+    id: str
+    customer_id: str
+    price_id: str
+    product_id: str
+    product_title: str
+    kind: PriceKind
+    billing_reason: BillingReason
+    status: OrderStatus
+    amount: Money
+    provider: str
+    return_url: str
+    created_at: datetime
+    expires_at: datetime
+    subscription_id: str | None = None
+    period_n: int | None = None
+    period_start: datetime | None = None
+    period_end: datetime | None = None
+    paid_payment_id: str | None = None
+    paid_at: datetime | None = None
+    version: int = 0
+
+
+_S, _E = OrderStatus, OrderEvent
+
+ORDER: StateMachine[OrderStatus, OrderEvent] = StateMachine(
+    "order",
+    OrderStatus.PENDING,
+    {
+        (_S.PENDING, _E.PAYMENT_SUCCEEDED): _S.PAID,
+        (_S.PENDING, _E.CANCELED): _S.CANCELED,
+        (_S.PENDING, _E.EXPIRED): _S.EXPIRED,
+        # Late money outranks our clock.
+        (_S.CANCELED, _E.PAYMENT_SUCCEEDED): _S.PAID,
+        (_S.EXPIRED, _E.PAYMENT_SUCCEEDED): _S.PAID,
+        (_S.CANCELED, _E.CANCELED): _S.CANCELED,
+        (_S.CANCELED, _E.EXPIRED): _S.CANCELED,
+        (_S.EXPIRED, _E.EXPIRED): _S.EXPIRED,
+        (_S.EXPIRED, _E.CANCELED): _S.EXPIRED,
+        (_S.PAID, _E.REFUNDED_NOTHING): _S.PAID,
+        (_S.PAID, _E.REFUNDED_PART): _S.PARTIALLY_REFUNDED,
+        (_S.PAID, _E.REFUNDED_ALL): _S.REFUNDED,
+        (_S.PARTIALLY_REFUNDED, _E.REFUNDED_NOTHING): _S.PAID,
+        (_S.PARTIALLY_REFUNDED, _E.REFUNDED_PART): _S.PARTIALLY_REFUNDED,
+        (_S.PARTIALLY_REFUNDED, _E.REFUNDED_ALL): _S.REFUNDED,
+        (_S.REFUNDED, _E.REFUNDED_NOTHING): _S.PAID,
+        (_S.REFUNDED, _E.REFUNDED_PART): _S.PARTIALLY_REFUNDED,
+        (_S.REFUNDED, _E.REFUNDED_ALL): _S.REFUNDED,
+    },
+)
+
+
+def refund_event(captured_minor: int, refunded_minor: int) -> OrderEvent:
+    """What the running total of refunds means for the order."""
+    if refunded_minor <= 0:
+        return OrderEvent.REFUNDED_NOTHING
+    return OrderEvent.REFUNDED_ALL if refunded_minor >= captured_minor else OrderEvent.REFUNDED_PART
