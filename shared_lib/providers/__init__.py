@@ -1,0 +1,1 @@
+"""Payment providers: one port (base.py), one file per provider."""

@@ -1,0 +1,272 @@
+"""Payment-provider port: what the functions call, and nothing else.
+
+A decline is a value, an error is an exception. An adapter holds no database, no clock, no global configuration
+and no hidden retries; what it cannot classify for sure it calls unknown or PENDING, never failed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Protocol, runtime_checkable
+
+from shared_lib.domain.money import Money
+from shared_lib.domain.payment import Decline, DeclineKind
+from shared_lib.providers.errors import (
+    AnswerMismatch,
+    BadCredentials,
+    IdempotencyMismatch,
+    InvalidRequest,
+    KeyInUse,
+    NotAllowed,
+    NotFound,
+    OutcomeUnknown,
+    ProviderError,
+    RateLimited,
+    RefundRejected,
+    Unavailable,
+    WebhookRejected,
+)
+
+__all__ = [
+    "AnswerMismatch", "BadCredentials", "Capabilities", "ChargeRequest", "CheckoutRequest",
+    "Decline", "DeclineKind", "EventKind", "IdempotencyMismatch", "InvalidRequest", "KeyInUse",
+    "Money", "NotAllowed", "NotFound", "OutcomeUnknown", "PaymentProvider", "PaymentRef",
+    "PaymentSnapshot", "PaymentState", "ProviderError", "ProviderEvent", "RateLimited",
+    "RawWebhook", "RefundRejected", "RefundRequest", "RefundSnapshot", "RefundState",
+    "SavedMethodRef", "Trust", "Unavailable", "WebhookRejected",
+]  # fmt: skip
+
+
+# ---- what the provider knows -------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PaymentRef:
+    """Provider-side address of one payment. Stored whole."""
+
+    provider: str
+    provider_payment_id: str  # theirs: cs_/pi_, YooKassa uuid, PayPal order id, tr_
+    capture_id: str | None = None  # PayPal capture id, Stripe pi_ once known
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SavedMethodRef:
+    """A token for charging again without the customer. Never card data."""
+
+    provider: str
+    method_id: str  # theirs: pm_, YooKassa payment_method.id, PayPal vault id, mdt_
+    customer_id: str | None = None  # theirs: cus_, PayPal customer.id, cst_
+    brand: str | None = None  # "visa"
+    last4: str | None = None
+    title: str | None = None  # "Visa •4242", for mails
+    expires: str | None = None  # "YYYY-MM"
+
+
+class PaymentState(StrEnum):
+    PENDING = "pending"  # created or in flight: keep asking
+    ACTION_REQUIRED = "action_required"  # the customer has to do something
+    APPROVED = "approved"  # the customer consented, WE must complete (PayPal, two-stage)
+    SUCCEEDED = "succeeded"  # money taken
+    DECLINED = "declined"  # final, has a Decline
+    CANCELED = "canceled"  # final, by us or by the customer
+    EXPIRED = "expired"  # final, the customer never paid
+
+
+class RefundState(StrEnum):
+    PENDING = "pending"
+    ACTION_REQUIRED = "action_required"
+    SUCCEEDED = "succeeded"  # may still turn to FAILED days later
+    FAILED = "failed"
+    CANCELED = "canceled"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PaymentSnapshot:
+    """One observation of one payment, whoever brought it: an answer, a webhook, a list. May be settled."""
+
+    ref: PaymentRef
+    state: PaymentState
+    amount: Money  # what was asked for; zero verifies a card
+    captured: Money  # cumulative and monotone: what was taken, refunds not subtracted
+    refunded: Money  # cumulative: what was given back
+    payment_id: str | None  # ours, read back from metadata
+    order_id: str | None  # ours, read back from metadata
+    checkout_url: str | None = None  # while the customer may act
+    expires_at: datetime | None = None  # of the checkout link
+    saved_method: SavedMethodRef | None = None
+    decline: Decline | None = None  # present exactly when DECLINED
+    created_at: datetime | None = None
+    livemode: bool = True
+    raw: Mapping[str, object] = field(default_factory=dict, repr=False, compare=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RefundSnapshot:
+    """One observation of one refund."""
+
+    provider_refund_id: str
+    our_refund_id: str | None  # read back from metadata
+    payment: PaymentRef
+    state: RefundState
+    amount: Money
+    reason: str | None = None  # why it failed, where it did
+    payment_id: str | None = None  # ours, read back from metadata
+    order_id: str | None = None  # ours, read back from metadata
+    created_at: datetime | None = None
+
+
+# ---- what we ask -------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckoutRequest:
+    """A hosted page for a customer who is present. Zero with save_method verifies a card for a trial."""
+
+    payment_id: str  # ours, goes to metadata
+    order_id: str  # ours, goes to metadata
+    amount: Money
+    description: str  # the title, shown to the customer
+    return_url: str
+    cancel_url: str
+    idempotency_key: str
+    save_method: bool = False
+    customer_ref: str | None = None  # ours
+    customer_email: str | None = None
+    provider_customer_id: str | None = None
+    locale: str | None = None
+    expires_in: timedelta | None = None
+    metadata: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChargeRequest:
+    """Money from a saved method while the customer is away."""
+
+    payment_id: str  # ours, goes to metadata
+    order_id: str  # ours, goes to metadata
+    amount: Money
+    method: SavedMethodRef
+    description: str
+    idempotency_key: str
+    metadata: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RefundRequest:
+    payment: PaymentRef
+    refund_id: str  # ours, goes to metadata
+    amount: Money | None  # None = everything that is left
+    idempotency_key: str
+    reason: str = "requested_by_customer"
+
+
+# ---- what the provider tells -------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RawWebhook:
+    headers: Mapping[str, str]  # lower-cased keys
+    body: bytes  # untouched
+    source_ip: str | None
+    received_at: datetime
+
+
+class Trust(StrEnum):
+    SIGNED = "signed"  # the bytes proved to come from the provider
+    HINT = "hint"  # only a wake-up call: fetch before believing
+
+
+class EventKind(StrEnum):
+    PAYMENT = "payment"
+    REFUND = "refund"
+    METHOD = "method"
+    DISPUTE = "dispute"
+    IGNORED = "ignored"  # authentic, and nothing to us: acknowledge it
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProviderEvent:
+    """What one webhook says. SIGNED: the body is the observation. HINT: only where to look."""
+
+    dedup_id: str  # event id, or "<event>:<object id>" where there is none
+    kind: EventKind
+    object_id: str  # theirs
+    trust: Trust
+    occurred_at: datetime | None
+    payment: PaymentSnapshot | None = None  # SIGNED and kind PAYMENT
+    refund: RefundSnapshot | None = None  # SIGNED and kind REFUND
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Capabilities:
+    """What a provider can do, as data: checked when plans and settings are loaded, not by failing calls."""
+
+    amount_style: str  # "minor_int" | "decimal_str"
+    idempotency_key_max: int
+    idempotency_ttl: timedelta
+    must_complete: bool  # PayPal: capture after approval
+    can_cancel_checkout: bool
+    can_list_by_date: bool
+    webhook_trust: Trust
+    currencies: frozenset[str]
+    minimum_minor: Mapping[str, int]  # smallest chargeable amount by currency; zero (verification) is apart
+    max_concurrency: int  # calls in flight the provider bears from all of us
+
+
+# ---- the port ----------------------------------------------------------------------------------------------
+
+
+@runtime_checkable
+class PaymentProvider(Protocol):
+    """Every verb raises ProviderError and nothing else; a decline is returned, not raised."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def capabilities(self) -> Capabilities: ...
+
+    async def create_checkout(self, req: CheckoutRequest) -> PaymentSnapshot:
+        """A PENDING payment with checkout_url and expires_at."""
+        ...
+
+    async def complete_checkout(self, ref: PaymentRef, idempotency_key: str) -> PaymentSnapshot:
+        """Take the money of an APPROVED payment; elsewhere a plain fetch."""
+        ...
+
+    async def cancel_checkout(self, ref: PaymentRef, idempotency_key: str) -> PaymentSnapshot:
+        """Close the link where that is possible; the answer is what is true now, which may be SUCCEEDED."""
+        ...
+
+    async def charge(self, req: ChargeRequest) -> PaymentSnapshot: ...
+
+    async def refund(self, req: RefundRequest) -> RefundSnapshot: ...
+
+    async def fetch_payment(self, ref: PaymentRef) -> PaymentSnapshot: ...
+
+    async def fetch_refund(self, provider_refund_id: str, payment: PaymentRef) -> RefundSnapshot: ...
+
+    async def find_payment(self, payment_id: str, since: datetime) -> PaymentSnapshot | None:
+        """The provider's payment that carries our id, or None when it surely has none now."""
+        ...
+
+    async def find_refund(self, refund_id: str, payment: PaymentRef) -> RefundSnapshot | None:
+        """The provider's refund that carries our id, or None when it surely has none now."""
+        ...
+
+    def list_payments(self, since: datetime, until: datetime) -> AsyncIterator[PaymentSnapshot]:
+        """Every payment created in [since, until), each exactly once."""
+        ...
+
+    async def parse_webhook(self, raw: RawWebhook) -> Sequence[ProviderEvent]:
+        """Verify, then read. Raises WebhookRejected."""
+        ...
+
+    async def forget_method(self, method: SavedMethodRef) -> None:
+        """Idempotent: a method that is already gone is forgotten."""
+        ...
+
+    async def aclose(self) -> None: ...
