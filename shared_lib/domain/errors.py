@@ -1,0 +1,74 @@
+"""A refusal is a value with a stable code; exceptions are for bugs and for things that may pass.
+
+Code                 every refusal a caller can meet, the same words in problem+json, logs and docs
+Refusal              one item's no, at its place among the answers of a phase
+Transient            try again later: the database, a lock, a lease
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Code(StrEnum):
+    # what was sent cannot be read
+    BODY_NOT_JSON = "body_not_json"
+    BODY_TOO_LARGE = "body_too_large"
+    BODY_INVALID = "body_invalid"
+    QUERY_INVALID = "query_invalid"
+    EVENT_INVALID = "event_invalid"
+    # who is asking
+    TOKEN_MISSING = "token_missing"
+    TOKEN_MALFORMED = "token_malformed"
+    TOKEN_EXPIRED = "token_expired"
+    TOKEN_INVALID = "token_invalid"
+    SCOPE_MISSING = "scope_missing"
+    AUTH_UNAVAILABLE = "auth_unavailable"
+    # idempotency
+    KEY_MISSING = "idempotency_key_missing"
+    KEY_MALFORMED = "idempotency_key_malformed"
+    KEY_REUSED = "idempotency_key_reused"
+    KEY_IN_FLIGHT = "idempotency_key_in_flight"
+    # orders
+    NOT_FOUND = "not_found"
+    METHOD_NOT_ALLOWED = "method_not_allowed"
+    PRICE_UNKNOWN = "price_unknown"
+    PRICE_RETIRED = "price_retired"
+    PROVIDER_UNKNOWN = "provider_unknown"
+    CURRENCY_UNSUPPORTED = "currency_unsupported"
+    AMOUNT_TOO_SMALL = "amount_too_small"
+    RETURN_URL_FORBIDDEN = "return_url_forbidden"
+    METHOD_UNKNOWN = "payment_method_unknown"
+    ALREADY_OWNED = "already_owned"
+    ALREADY_SUBSCRIBED = "already_subscribed"
+    PROMOTION_UNKNOWN = "promotion_unknown"
+    ORDER_NOT_CANCELABLE = "order_not_cancelable"
+    PAYMENT_DECLINED = "payment_declined"
+    PAYMENT_UNRESOLVED = "payment_unresolved"
+    # subscriptions
+    SUBSCRIPTION_ENDED = "subscription_ended"
+    # refunds
+    ORDER_NOT_PAID = "order_not_paid"
+    REFUND_TOO_MUCH = "refund_too_much"
+    REFUND_WINDOW_OVER = "refund_window_over"
+    REFUND_STARTED = "refund_started"
+    REFUND_AMOUNT_FORBIDDEN = "refund_amount_forbidden"
+    # webhooks
+    SIGNATURE_INVALID = "signature_invalid"
+    # ours
+    UNAVAILABLE = "unavailable"
+    INTERNAL = "internal"
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why one item was not done. `retry_after_s` when asking again later can help."""
+
+    code: Code
+    detail: str
+    retry_after_s: int | None = None
+
+
+class Transient(Exception):
+    """Nothing was decided; the same call again may succeed."""

@@ -1,0 +1,130 @@
+"""Refund: one return of part or all of one payment, reserved before anybody is asked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from shared_lib.domain.catalog import PriceKind
+from shared_lib.domain.entitlement import Entitlement
+from shared_lib.domain.errors import Code, Refusal
+from shared_lib.domain.money import Money
+from shared_lib.domain.order import Order
+from shared_lib.domain.period import Period
+from shared_lib.domain.state_machine import StateMachine
+
+CUSTOMER_WINDOW_DAYS = 14
+
+
+class RefundStatus(StrEnum):
+    REQUESTED = "requested"  # the amount is reserved, nothing was sent
+    SENDING = "sending"
+    PENDING = "pending"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    UNKNOWN = "unknown"
+
+
+class RefundEvent(StrEnum):
+    CLAIMED = "claimed"
+    NOT_SENT = "not_sent"
+    WENT_PENDING = "went_pending"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    TIMED_OUT = "timed_out"
+
+
+class RefundAccess(StrEnum):
+    """What a refund does to what was bought."""
+
+    END_NOW = "end_now"
+    KEEP = "keep"
+    SHORTEN = "shorten"  # access ends after the share of the period that stays paid
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refund:
+    id: str
+    order_id: str
+    payment_id: str
+    status: RefundStatus
+    amount: Money
+    reason: str
+    access: RefundAccess
+    surplus: bool  # money nobody owed us: the order it came for is not refunded by it
+    requested_by: str
+    created_at: datetime
+    provider_ref: str | None = None
+    fence: int = 0
+    failure_reason: str | None = None
+    checks: int = 0
+
+
+_S, _E = RefundStatus, RefundEvent
+_ANSWERS = {_E.WENT_PENDING: _S.PENDING, _E.SUCCEEDED: _S.SUCCEEDED, _E.FAILED: _S.FAILED}
+
+REFUND: StateMachine[RefundStatus, RefundEvent] = StateMachine(
+    "refund",
+    RefundStatus.REQUESTED,
+    {(status, event): target for status in (_S.REQUESTED, _S.SENDING, _S.PENDING, _S.UNKNOWN)
+     for event, target in _ANSWERS.items()}
+    | {
+        (_S.REQUESTED, _E.CLAIMED): _S.SENDING,
+        (_S.SENDING, _E.CLAIMED): _S.SENDING,
+        (_S.SENDING, _E.NOT_SENT): _S.REQUESTED,
+        (_S.SENDING, _E.TIMED_OUT): _S.UNKNOWN,
+        (_S.PENDING, _E.TIMED_OUT): _S.PENDING,
+        (_S.PENDING, _E.NOT_SENT): _S.PENDING,
+        (_S.UNKNOWN, _E.CLAIMED): _S.UNKNOWN,
+        (_S.UNKNOWN, _E.TIMED_OUT): _S.UNKNOWN,
+        (_S.UNKNOWN, _E.NOT_SENT): _S.UNKNOWN,
+        (_S.SUCCEEDED, _E.SUCCEEDED): _S.SUCCEEDED,
+        (_S.SUCCEEDED, _E.WENT_PENDING): _S.SUCCEEDED,
+        (_S.SUCCEEDED, _E.TIMED_OUT): _S.SUCCEEDED,
+        (_S.SUCCEEDED, _E.NOT_SENT): _S.SUCCEEDED,
+        (_S.SUCCEEDED, _E.FAILED): _S.FAILED,  # banks return money days later
+        (_S.FAILED, _E.FAILED): _S.FAILED,
+        (_S.FAILED, _E.WENT_PENDING): _S.FAILED,
+        (_S.FAILED, _E.TIMED_OUT): _S.FAILED,
+        (_S.FAILED, _E.NOT_SENT): _S.FAILED,
+        # FAILED + SUCCEEDED has no edge: the reservation is gone, so it is an alarm until the provider is asked.
+    },
+)  # fmt: skip
+
+
+def customer_refund(
+    order: Order, entitlements: list[Entitlement], refundable: Money, now: datetime
+) -> Money | Refusal:
+    """How much a customer may take back by themselves: a title not yet started, a current period pro rata; 14 days."""
+    if order.paid_at is None or now >= order.paid_at + timedelta(days=CUSTOMER_WINDOW_DAYS):
+        return Refusal(
+            Code.REFUND_WINDOW_OVER, f"Refunds are possible for {CUSTOMER_WINDOW_DAYS} days after paying."
+        )
+    if order.kind is not PriceKind.SUBSCRIPTION:
+        if any(entitlement.first_played_at for entitlement in entitlements):
+            return Refusal(Code.REFUND_STARTED, "This title has been started, so it cannot be returned.")
+        return refundable
+    if order.period_start is None or order.period_end is None:
+        return refundable
+    period = Period(order.period_start, order.period_end)
+    if now not in period:
+        return Refusal(Code.REFUND_WINDOW_OVER, "Only the current period can be refunded.")
+    unused = min(refundable, unused_share(order.amount, period, now))
+    return unused if unused else Refusal(Code.REFUND_TOO_MUCH, "Nothing is left to refund for this period.")
+
+
+def unused_share(amount: Money, period: Period, now: datetime) -> Money:
+    """What the rest of the period is worth, by whole seconds and largest remainder."""
+    whole = int((period.end - period.start).total_seconds())
+    left = int((period.end - min(max(now, period.start), period.end)).total_seconds())
+    return amount.share(left, whole)
+
+
+def shortened_end(order_amount: Money, refunded_minor: int, window: Period) -> datetime:
+    """Where access ends when `refunded_minor` of the amount went back: the share still paid for, from the start."""
+    if order_amount.minor <= 0:
+        return window.start
+    kept = max(0, order_amount.minor - refunded_minor)
+    seconds = int((window.end - window.start).total_seconds()) * kept // order_amount.minor
+    return window.start + timedelta(seconds=seconds)

@@ -1,0 +1,179 @@
+"""Subscription: renews by opening one order per period, until it is told not to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import assert_never
+
+from shared_lib.domain.money import Money
+from shared_lib.domain.period import Cadence, Interval, Period
+from shared_lib.domain.state_machine import StateMachine
+
+
+class SubscriptionStatus(StrEnum):
+    INCOMPLETE = "incomplete"  # the first order is not paid yet
+    INCOMPLETE_EXPIRED = "incomplete_expired"
+    TRIALING = "trialing"
+    ACTIVE = "active"
+    PAST_DUE = "past_due"  # a renewal was declined; access continues for the grace
+    SUSPENDED = "suspended"  # grace is over, retries may still save it
+    PAUSED = "paused"
+    CANCELED = "canceled"
+
+
+class SubscriptionEvent(StrEnum):
+    TRIAL_STARTED = "trial_started"
+    PERIOD_PAID = "period_paid"
+    CHECKOUT_ABANDONED = "checkout_abandoned"
+    CHARGE_DECLINED = "charge_declined"
+    GRACE_OVER = "grace_over"
+    GAVE_UP = "gave_up"
+    ENDED = "ended"  # opted out, and the paid time is over
+    CANCELED_NOW = "canceled_now"
+    PAUSED = "paused"
+    RESUMED = "resumed"
+
+
+class OnMissed(StrEnum):
+    """What to do about periods that passed while we were down."""
+
+    BILL_LATEST = "bill_latest"
+    BILL_EACH = "bill_each"
+    SKIP_AND_EXTEND = "skip_and_extend"
+
+
+_S, _E = SubscriptionStatus, SubscriptionEvent
+
+SUBSCRIPTION: StateMachine[SubscriptionStatus, SubscriptionEvent] = StateMachine(
+    "subscription",
+    SubscriptionStatus.INCOMPLETE,
+    {
+        (_S.INCOMPLETE, _E.TRIAL_STARTED): _S.TRIALING,
+        (_S.INCOMPLETE, _E.PERIOD_PAID): _S.ACTIVE,
+        (_S.INCOMPLETE, _E.CHECKOUT_ABANDONED): _S.INCOMPLETE_EXPIRED,
+        # Late money outranks our clock.
+        (_S.INCOMPLETE_EXPIRED, _E.TRIAL_STARTED): _S.TRIALING,
+        (_S.INCOMPLETE_EXPIRED, _E.PERIOD_PAID): _S.ACTIVE,
+        (_S.INCOMPLETE_EXPIRED, _E.CHECKOUT_ABANDONED): _S.INCOMPLETE_EXPIRED,
+        (_S.TRIALING, _E.PERIOD_PAID): _S.ACTIVE,
+        (_S.TRIALING, _E.CHARGE_DECLINED): _S.PAST_DUE,
+        (_S.TRIALING, _E.ENDED): _S.CANCELED,
+        (_S.TRIALING, _E.CANCELED_NOW): _S.CANCELED,
+        (_S.ACTIVE, _E.PERIOD_PAID): _S.ACTIVE,
+        (_S.ACTIVE, _E.CHARGE_DECLINED): _S.PAST_DUE,
+        (_S.ACTIVE, _E.ENDED): _S.CANCELED,
+        (_S.ACTIVE, _E.CANCELED_NOW): _S.CANCELED,
+        (_S.ACTIVE, _E.PAUSED): _S.PAUSED,
+        (_S.PAST_DUE, _E.PERIOD_PAID): _S.ACTIVE,
+        (_S.PAST_DUE, _E.CHARGE_DECLINED): _S.PAST_DUE,
+        (_S.PAST_DUE, _E.GRACE_OVER): _S.SUSPENDED,
+        (_S.PAST_DUE, _E.GAVE_UP): _S.CANCELED,
+        (_S.PAST_DUE, _E.ENDED): _S.CANCELED,
+        (_S.PAST_DUE, _E.CANCELED_NOW): _S.CANCELED,
+        (_S.SUSPENDED, _E.PERIOD_PAID): _S.ACTIVE,
+        (_S.SUSPENDED, _E.CHARGE_DECLINED): _S.SUSPENDED,
+        (_S.SUSPENDED, _E.GRACE_OVER): _S.SUSPENDED,
+        (_S.SUSPENDED, _E.GAVE_UP): _S.CANCELED,
+        (_S.SUSPENDED, _E.ENDED): _S.CANCELED,
+        (_S.SUSPENDED, _E.CANCELED_NOW): _S.CANCELED,
+        (_S.PAUSED, _E.RESUMED): _S.ACTIVE,
+        (_S.PAUSED, _E.ENDED): _S.CANCELED,
+        (_S.PAUSED, _E.CANCELED_NOW): _S.CANCELED,
+        (_S.CANCELED, _E.CHARGE_DECLINED): _S.CANCELED,
+        (_S.CANCELED, _E.GRACE_OVER): _S.CANCELED,
+        (_S.CANCELED, _E.GAVE_UP): _S.CANCELED,
+        (_S.CANCELED, _E.ENDED): _S.CANCELED,
+        (_S.CANCELED, _E.CANCELED_NOW): _S.CANCELED,
+        # CANCELED + PERIOD_PAID has no edge: settle sees that it cannot be delivered and sends the money back.
+    },
+)
+
+RENEWABLE = frozenset({_S.TRIALING, _S.ACTIVE, _S.PAST_DUE, _S.SUSPENDED})
+"""Statuses in which a renewal may be claimed or a declined one retried."""
+
+LIVE = RENEWABLE | {_S.PAUSED}
+"""A customer has at most one of these per product: a partial unique index."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subscription:
+    """`period_n` is the last period that was billed, 0 during a trial; its bounds are the paid access."""
+
+    id: str
+    customer_id: str
+    product_id: str
+    product_title: str
+    price_id: str
+    status: SubscriptionStatus
+    amount: Money
+    interval: Interval
+    time_zone: str
+    provider: str
+    auto_renew: bool
+    trial_days: int
+    anchor_at: datetime | None = None  # set by the first payment
+    period_n: int = 0
+    period_start: datetime | None = None
+    period_end: datetime | None = None
+    payment_method_id: str | None = None
+    past_due_at: datetime | None = None
+    next_action_at: datetime | None = None  # when the renewal tick must look at it
+    version: int = 0
+
+    @property
+    def cadence(self) -> Cadence:
+        if self.anchor_at is None:
+            raise ValueError("a subscription counts periods from its first payment on")
+        return Cadence(self.anchor_at, self.time_zone, self.interval)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Start:
+    """What the first payment makes of a subscription."""
+
+    status_event: SubscriptionEvent
+    anchor_at: datetime
+    period_n: int
+    period: Period
+
+
+def start(subscription: Subscription, paid_at: datetime) -> Start:
+    """A trial is period 0 and its end is the anchor; otherwise period 1 begins with the payment."""
+    if subscription.trial_days:
+        trial_end = paid_at + timedelta(days=subscription.trial_days)
+        return Start(
+            status_event=SubscriptionEvent.TRIAL_STARTED,
+            anchor_at=trial_end,
+            period_n=0,
+            period=Period(paid_at, trial_end),
+        )
+    cadence = Cadence(paid_at, subscription.time_zone, subscription.interval)
+    return Start(
+        status_event=SubscriptionEvent.PERIOD_PAID, anchor_at=paid_at, period_n=1, period=cadence.period(1)
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NextBilling:
+    """The period to bill. `access_start` is earlier than the period's start when missed periods are given away."""
+
+    period_n: int
+    period: Period
+
+
+def next_billing(subscription: Subscription, now: datetime, on_missed: OnMissed) -> NextBilling:
+    """Which period a due subscription is billed for. Always after the last billed one, never twice the same.
+
+    Our outage is not the customer's debt: by default only the latest missed period is billed.
+    """
+    cadence, following = subscription.cadence, subscription.period_n + 1
+    match on_missed:
+        case OnMissed.BILL_EACH | OnMissed.SKIP_AND_EXTEND:
+            n = following
+        case OnMissed.BILL_LATEST:
+            n = max(following, cadence.number_at(now))
+        case _ as unreachable:
+            assert_never(unreachable)
+    return NextBilling(period_n=n, period=cadence.period(n))
