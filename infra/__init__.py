@@ -1,0 +1,1 @@
+"""What surrounds the functions: images, gateway, brokers, the local stack and the simulated provider."""
