@@ -26,6 +26,7 @@ class Entitlement:
     customer_id: str
     product_id: str
     order_id: str
+    subscription_id: str | None
     kind: PriceKind
     status: EntitlementStatus
     starts_at: datetime

@@ -28,7 +28,7 @@ class Money:
     currency: str
 
     def __post_init__(self) -> None:
-        if not isinstance(self.minor, int) or isinstance(self.minor, bool):
+        if type(self.minor) is not int:  # a float that slipped in, or a bool
             raise TypeError(f"minor units are an int, not {type(self.minor).__name__}")
         if len(self.currency) != 3 or not self.currency.isascii() or not self.currency.isupper():
             raise ValueError(f"not an ISO 4217 code: {self.currency!r}")

@@ -64,17 +64,26 @@ class Payment:
     status: PaymentStatus
     amount: Money
     attempt: int
-    fence: int = 0
+    created_at: datetime
+    surplus: bool = False  # the order needs no money of it; what it captures goes back
     payment_method_id: str | None = None
     provider_ref: str | None = None
+    provider_capture_ref: str | None = None
     checkout_url: str | None = None
     decline_kind: DeclineKind | None = None
     decline_reason: str | None = None
     captured_minor: int = 0
     refund_reserved_minor: int = 0
     refunded_minor: int = 0
+    fence: int = 0  # counts the leases; an answer under an older one is not believed
+    lease_until: datetime | None = None
     first_sent_at: datetime | None = None
     checks: int = 0
+    next_check_at: datetime | None = None
+
+    @property
+    def is_live(self) -> bool:
+        return self.status in LIVE
 
     @property
     def refundable(self) -> Money:

@@ -56,9 +56,12 @@ class Refund:
     requested_by: str
     created_at: datetime
     provider_ref: str | None = None
-    fence: int = 0
     failure_reason: str | None = None
+    fence: int = 0
+    lease_until: datetime | None = None
+    first_sent_at: datetime | None = None
     checks: int = 0
+    next_check_at: datetime | None = None
 
 
 _S, _E = RefundStatus, RefundEvent
@@ -111,7 +114,7 @@ def customer_refund(
     if now not in period:
         return Refusal(Code.REFUND_WINDOW_OVER, "Only the current period can be refunded.")
     unused = min(refundable, unused_share(order.amount, period, now))
-    return unused if unused else Refusal(Code.REFUND_TOO_MUCH, "Nothing is left to refund for this period.")
+    return unused or Refusal(Code.REFUND_TOO_MUCH, "Nothing is left to refund for this period.")
 
 
 def unused_share(amount: Money, period: Period, now: datetime) -> Money:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import assert_never
@@ -113,17 +113,29 @@ class Subscription:
     provider: str
     auto_renew: bool
     trial_days: int
-    anchor_at: datetime | None = None  # set by the first payment
+    created_at: datetime
+    anchor_at: datetime | None = None  # set by the first payment, moved by trial end and resume
+    anchor_n: int = 0  # the number of the last period that ended at the anchor
     period_n: int = 0
     period_start: datetime | None = None
     period_end: datetime | None = None
     payment_method_id: str | None = None
+    open_order_id: str | None = None  # the cycle order being collected now
     past_due_at: datetime | None = None
+    next_retry_at: datetime | None = None
     next_action_at: datetime | None = None  # when the renewal tick must look at it
     version: int = 0
 
+    def period(self, n: int) -> Period:
+        """Bounds of period n, counted from the anchor."""
+        return self._cadence.period(n - self.anchor_n)
+
+    def number_at(self, at: datetime) -> int:
+        """The number of the period that contains `at`."""
+        return self.anchor_n + self._cadence.number_at(at)
+
     @property
-    def cadence(self) -> Cadence:
+    def _cadence(self) -> Cadence:
         if self.anchor_at is None:
             raise ValueError("a subscription counts periods from its first payment on")
         return Cadence(self.anchor_at, self.time_zone, self.interval)
@@ -157,23 +169,34 @@ def start(subscription: Subscription, paid_at: datetime) -> Start:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NextBilling:
-    """The period to bill. `access_start` is earlier than the period's start when missed periods are given away."""
+    """The period to bill, and the anchor it was counted from."""
 
     period_n: int
     period: Period
+    anchor_at: datetime
+    anchor_n: int
 
 
 def next_billing(subscription: Subscription, now: datetime, on_missed: OnMissed) -> NextBilling:
-    """Which period a due subscription is billed for. Always after the last billed one, never twice the same.
+    """Which period a due subscription is billed for. Always after the last billed one, never the same twice.
 
-    Our outage is not the customer's debt: by default only the latest missed period is billed.
+    Our outage is not the customer's debt: by default only the latest missed period is billed and nothing shifts.
+    `skip_and_extend` gives the missed time away: the next period starts now and the anchor moves there.
     """
-    cadence, following = subscription.cadence, subscription.period_n + 1
+    following, current = subscription.period_n + 1, subscription.number_at(now)
+    n, anchored = following, subscription
     match on_missed:
-        case OnMissed.BILL_EACH | OnMissed.SKIP_AND_EXTEND:
-            n = following
+        case OnMissed.BILL_EACH:
+            pass
         case OnMissed.BILL_LATEST:
-            n = max(following, cadence.number_at(now))
+            n = max(following, current)
+        case OnMissed.SKIP_AND_EXTEND:
+            if current > following:
+                anchored = replace(subscription, anchor_at=now, anchor_n=subscription.period_n)
         case _ as unreachable:
             assert_never(unreachable)
-    return NextBilling(period_n=n, period=cadence.period(n))
+    if anchored.anchor_at is None:
+        raise ValueError("a subscription that never started has nothing to renew")
+    return NextBilling(
+        period_n=n, period=anchored.period(n), anchor_at=anchored.anchor_at, anchor_n=anchored.anchor_n
+    )

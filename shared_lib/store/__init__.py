@@ -1,0 +1,1 @@
+"""Pipes to PostgreSQL: tables and migrations, transactions, the coalescer, rows, outbox and inbox."""

@@ -1,0 +1,93 @@
+"""Refunds as rows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from shared_lib.domain.money import Money
+from shared_lib.domain.refund import Refund, RefundAccess, RefundStatus
+from shared_lib.store.bulk import Table
+from shared_lib.store.transaction import Row, Transaction
+
+REFUNDS = Table(
+    "refunds",
+    {
+        "id": "text",
+        "order_id": "text",
+        "payment_id": "text",
+        "status": "text",
+        "amount_minor": "bigint",
+        "currency": "text",
+        "reason": "text",
+        "access": "text",
+        "surplus": "boolean",
+        "requested_by": "text",
+        "created_at": "timestamptz",
+        "provider_ref": "text",
+        "failure_reason": "text",
+        "fence": "integer",
+        "lease_until": "timestamptz",
+        "first_sent_at": "timestamptz",
+        "checks": "integer",
+        "next_check_at": "timestamptz",
+    },
+    fixed=frozenset(
+        ("order_id", "payment_id", "amount_minor", "currency", "reason", "access", "surplus", "requested_by")
+        + ("created_at",)
+    ),
+)
+
+
+def refund_of(row: Row) -> Refund:
+    return Refund(
+        id=row[0],
+        order_id=row[1],
+        payment_id=row[2],
+        status=RefundStatus(row[3]),
+        amount=Money(row[4], row[5]),
+        reason=row[6],
+        access=RefundAccess(row[7]),
+        surplus=row[8],
+        requested_by=row[9],
+        created_at=row[10],
+        provider_ref=row[11],
+        failure_reason=row[12],
+        fence=row[13],
+        lease_until=row[14],
+        first_sent_at=row[15],
+        checks=row[16],
+        next_check_at=row[17],
+    )
+
+
+def refund_row(refund: Refund) -> Row:
+    return (
+        refund.id,
+        refund.order_id,
+        refund.payment_id,
+        refund.status,
+        refund.amount.minor,
+        refund.amount.currency,
+        refund.reason,
+        refund.access,
+        refund.surplus,
+        refund.requested_by,
+        refund.created_at,
+        refund.provider_ref,
+        refund.failure_reason,
+        refund.fence,
+        refund.lease_until,
+        refund.first_sent_at,
+        refund.checks,
+        refund.next_check_at,
+    )
+
+
+async def lock_refunds(tx: Transaction, ids: Sequence[str]) -> dict[str, Refund]:
+    """Lock refunds in id order: the last level, after their payments."""
+    if not ids:
+        return {}
+    rows = await tx.fetch(
+        f"SELECT {REFUNDS.select} FROM refunds WHERE id = ANY(%s) ORDER BY id FOR UPDATE", [list(ids)]
+    )
+    return {row[0]: refund_of(row) for row in rows}

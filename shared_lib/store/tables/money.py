@@ -1,0 +1,164 @@
+"""Orders, the attempts to collect them, what went back, and the ledger that remembers all of it."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy import CheckConstraint, Index
+from sqlalchemy import text as sql
+from sqlmodel import SQLModel
+
+from shared_lib.domain.catalog import PriceKind
+from shared_lib.domain.ledger import EntrySource
+from shared_lib.domain.order import BillingReason, OrderStatus
+from shared_lib.domain.payment import LIVE, DeclineKind, PaymentFlow, PaymentStatus
+from shared_lib.domain.refund import RefundAccess, RefundStatus
+from shared_lib.store.tables.columns import among, flag, instant, minor, number, one_of, text
+
+# Statuses in which a worker must come back by itself, at next_check_at.
+_WATCHED_REFUNDS = frozenset(
+    {RefundStatus.REQUESTED, RefundStatus.SENDING, RefundStatus.PENDING, RefundStatus.UNKNOWN}
+)
+
+
+class OrderRow(SQLModel, table=True):
+    """What was asked for, at the catalog's price of that moment. `version` numbers its events."""
+
+    __tablename__ = "orders"
+    __table_args__ = (
+        one_of("orders", "status", OrderStatus),
+        one_of("orders", "billing_reason", BillingReason),
+        one_of("orders", "kind", PriceKind),
+        CheckConstraint("amount_minor >= 0", name="orders_amount_not_negative"),
+        CheckConstraint(
+            "(period_n IS NULL) = (period_start IS NULL) AND (period_n IS NULL) = (period_end IS NULL)",
+            name="orders_period_whole_or_absent",
+        ),
+        Index("orders_by_customer", "customer_id", "id"),
+        Index("orders_one_per_period", "subscription_id", "period_n", unique=True,
+              postgresql_where=sql("period_n IS NOT NULL")),
+        Index("orders_to_expire", "expires_at", postgresql_where=sql("status = 'pending'")),
+    )  # fmt: skip
+    # Beside these: orders_periods_do_not_overlap, an exclusion constraint, see the first migration.
+    id: str = text(key=True)
+    customer_id: str = text()
+    price_id: str = text(to="prices.id")
+    product_id: str = text(to="products.id")
+    product_title: str = text()
+    kind: str = text()
+    billing_reason: str = text()
+    status: str = text()
+    amount_minor: int = minor()
+    currency: str = text()
+    provider: str = text()
+    return_url: str = text()
+    subscription_id: str | None = text(null=True, to="subscriptions.id")
+    period_n: int | None = number(null=True)
+    period_start: datetime | None = instant(null=True)
+    period_end: datetime | None = instant(null=True)
+    paid_payment_id: str | None = text(null=True)
+    paid_at: datetime | None = instant(null=True)
+    created_at: datetime = instant()
+    expires_at: datetime = instant()
+    version: int = number(default="0")
+
+
+class PaymentRow(SQLModel, table=True):
+    """One attempt to collect one order. `surplus`: the order needs no money of it; what it captures goes back."""
+
+    __tablename__ = "payments"
+    __table_args__ = (
+        one_of("payments", "status", PaymentStatus),
+        one_of("payments", "flow", PaymentFlow),
+        one_of("payments", "decline_kind", DeclineKind),
+        CheckConstraint("amount_minor >= 0", name="payments_amount_not_negative"),
+        # Two refunds can never exceed what was taken: the reservation is checked by the database.
+        CheckConstraint(
+            "refund_reserved_minor >= 0 AND refund_reserved_minor <= captured_minor",
+            name="payments_refunds_within_captured",
+        ),
+        # Nobody is charged twice: at most one payment of an order may be live or have succeeded.
+        Index("payments_one_live_per_order", "order_id", unique=True,
+              postgresql_where=sql(f"NOT surplus AND {among(LIVE | {PaymentStatus.SUCCEEDED})}")),
+        Index("payments_by_order", "order_id", "attempt"),
+        Index("payments_one_per_provider_ref", "provider", "provider_ref", unique=True,
+              postgresql_where=sql("provider_ref IS NOT NULL")),
+        Index("payments_to_check", "next_check_at", postgresql_where=sql(among(LIVE))),
+    )  # fmt: skip
+    id: str = text(key=True)
+    order_id: str = text(to="orders.id")
+    provider: str = text()
+    flow: str = text()
+    status: str = text()
+    surplus: bool = flag(default="false")
+    attempt: int = number()
+    amount_minor: int = minor()
+    currency: str = text()
+    payment_method_id: str | None = text(null=True, to="payment_methods.id")
+    provider_ref: str | None = text(null=True)
+    provider_capture_ref: str | None = text(null=True)
+    checkout_url: str | None = text(null=True)
+    decline_kind: str | None = text(null=True)
+    decline_reason: str | None = text(null=True)
+    captured_minor: int = minor(default="0")
+    refund_reserved_minor: int = minor(default="0")
+    refunded_minor: int = minor(default="0")
+    fence: int = number(default="0")
+    lease_until: datetime | None = instant(null=True)
+    first_sent_at: datetime | None = instant(null=True)
+    checks: int = number(default="0")
+    next_check_at: datetime | None = instant(null=True)
+    created_at: datetime = instant()
+
+
+class RefundRow(SQLModel, table=True):
+    """One return of part or all of one payment."""
+
+    __tablename__ = "refunds"
+    __table_args__ = (
+        one_of("refunds", "status", RefundStatus),
+        one_of("refunds", "access", RefundAccess),
+        CheckConstraint("amount_minor > 0", name="refunds_amount_positive"),
+        Index("refunds_by_order", "order_id"),
+        Index("refunds_by_payment", "payment_id"),
+        Index("refunds_to_check", "next_check_at", postgresql_where=sql(among(_WATCHED_REFUNDS))),
+    )
+    id: str = text(key=True)
+    order_id: str = text(to="orders.id")
+    payment_id: str = text(to="payments.id")
+    status: str = text()
+    amount_minor: int = minor()
+    currency: str = text()
+    reason: str = text()
+    access: str = text()
+    surplus: bool = flag(default="false")
+    requested_by: str = text()
+    provider_ref: str | None = text(null=True)
+    failure_reason: str | None = text(null=True)
+    fence: int = number(default="0")
+    lease_until: datetime | None = instant(null=True)
+    first_sent_at: datetime | None = instant(null=True)
+    checks: int = number(default="0")
+    next_check_at: datetime | None = instant(null=True)
+    created_at: datetime = instant()
+
+
+class LedgerEntryRow(SQLModel, table=True):
+    """Only ever added to: UPDATE, DELETE and TRUNCATE are refused by triggers."""
+
+    __tablename__ = "ledger_entries"
+    __table_args__ = (
+        one_of("ledger_entries", "source_kind", EntrySource),
+        CheckConstraint("amount_minor > 0", name="ledger_entries_amount_positive"),
+        CheckConstraint("debit <> credit", name="ledger_entries_two_accounts"),
+        Index("ledger_entries_by_order", "order_id"),
+    )
+    source_kind: str = text(key=True)
+    source_id: str = text(key=True)
+    leg: str = text(key=True)
+    order_id: str = text()
+    debit: str = text()
+    credit: str = text()
+    amount_minor: int = minor()
+    currency: str = text()
+    entered_at: datetime = instant()
