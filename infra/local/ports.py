@@ -1,0 +1,75 @@
+"""Loopback ports: choose a free one, wait until somebody answers on it."""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Callable
+from http import HTTPStatus
+
+import httpx
+
+LOOPBACK = "127.0.0.1"
+POLL_S = 0.02
+
+
+class NotReadyError(RuntimeError):
+    """Nobody answered in time, or the process that should have is gone."""
+
+
+def free_port() -> int:
+    """Return a TCP port that was free on loopback a moment ago.
+
+    Somebody else may take it before you bind it: a server that fails to bind should be given another one.
+    """
+    with socket.socket() as probe:
+        probe.bind((LOOPBACK, 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def wait_for_tcp(
+    port: int, *, host: str = LOOPBACK, timeout_s: float = 15.0, alive: Callable[[], bool] | None = None
+) -> None:
+    """Return as soon as something accepts connections on `host:port`.
+
+    Raises NotReadyError after `timeout_s`, or at once when `alive()` says that its process has ended.
+    """
+    wait_until(lambda: _accepts(host, port), f"{host}:{port}", timeout_s=timeout_s, alive=alive)
+
+
+def wait_for_http(url: str, *, timeout_s: float = 15.0, alive: Callable[[], bool] | None = None) -> None:
+    """Return as soon as a GET of `url` is answered with a status below 500.
+
+    Raises NotReadyError after `timeout_s`, or at once when `alive()` says that its process has ended.
+    """
+    with httpx.Client(timeout=2.0, trust_env=False) as client:
+        wait_until(lambda: _answers(client, url), url, timeout_s=timeout_s, alive=alive)
+
+
+def wait_until(
+    ready: Callable[[], bool], what: str, *, timeout_s: float, alive: Callable[[], bool] | None = None
+) -> None:
+    """Ask `ready()` every 20 ms. Raises NotReadyError naming `what` after `timeout_s` or when `alive()` is false."""
+    deadline = time.monotonic() + timeout_s
+    while not ready():
+        if alive is not None and not alive():
+            raise NotReadyError(f"{what}: the process ended before it was ready")
+        if time.monotonic() > deadline:
+            raise NotReadyError(f"{what}: not ready after {timeout_s:g} s")
+        time.sleep(POLL_S)
+
+
+def _accepts(host: str, port: int) -> bool:
+    try:
+        with socket.create_connection((host, port), timeout=1.0):
+            return True
+    except OSError:
+        return False
+
+
+def _answers(client: httpx.Client, url: str) -> bool:
+    try:
+        return client.get(url).status_code < HTTPStatus.INTERNAL_SERVER_ERROR
+    except httpx.TransportError:
+        return False

@@ -1,0 +1,153 @@
+"""Real servers for every test: one PostgreSQL and one Redis per session, a fresh database per test.
+
+DATABASE_URL and REDIS_URL replace the embedded ones. Each pytest-xdist worker has a session of its own.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+import uuid
+from collections.abc import Generator, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import psycopg
+import pytest
+import redis
+from psycopg import sql
+
+from infra.local.mail import EmbeddedMoto
+from infra.local.postgres import EmbeddedPostgres
+from infra.local.redis import EmbeddedRedis
+from tests.servers import ExternalPostgres, ExternalRedis, PostgresServer, RedisServer
+
+# Tests stop servers by SIGKILL, which what the kernel has already been handed survives; they never cut the power.
+# Without waiting for the disk a fresh database costs a third.
+TEST_SETTINGS = {"fsync": "off", "full_page_writes": "off", "shared_buffers": "128MB"}
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """The session's PostgreSQL: `url(dbname)`. To kill one, start an EmbeddedPostgres of your own."""
+    if url := os.environ.get("DATABASE_URL"):
+        yield ExternalPostgres(url)
+        return
+    folder = Path(tempfile.mkdtemp(prefix="boxoffice-tests-"))
+    folder.chmod(0o711)
+    try:
+        with EmbeddedPostgres(folder / "postgres", settings=TEST_SETTINGS) as server:
+            yield server
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def redis_server() -> Iterator[RedisServer]:
+    """The session's Redis: `url(database)`. `stop()` and `restart()` it at will when `embedded`."""
+    if url := os.environ.get("REDIS_URL"):
+        yield ExternalRedis(url)
+        return
+    with EmbeddedRedis() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def admin(postgres: PostgresServer) -> Iterator[psycopg.Connection]:
+    """A superuser's connection that creates and drops databases."""
+    with psycopg.connect(postgres.url(), autocommit=True) as connection:
+        yield connection
+
+
+@pytest.fixture(scope="session")
+def template(postgres: PostgresServer, admin: psycopg.Connection) -> Iterator[str]:
+    """Name of a migrated, empty database, made once and copied for each test."""
+    from shared_lib.store.migrate import upgrade  # noqa: PLC0415 - tests that need no schema do not pay for the ORM
+
+    name = f"boxoffice_template_{uuid.uuid4().hex[:8]}"
+    admin.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+    upgrade(postgres.url(name))
+    yield name
+    _drop(admin, name)
+
+
+@pytest.fixture
+def empty_database_url(postgres: PostgresServer, admin: psycopg.Connection) -> Iterator[str]:
+    """A database without any table, dropped after the test."""
+    name = f"boxoffice_test_{uuid.uuid4().hex[:12]}"
+    admin.execute(sql.SQL("CREATE DATABASE {} STRATEGY FILE_COPY").format(sql.Identifier(name)))
+    yield postgres.url(name)
+    _drop(admin, name)
+
+
+@pytest.fixture
+def database_url(postgres: PostgresServer, admin: psycopg.Connection, template: str) -> Iterator[str]:
+    """A migrated database of this test's own, dropped after it with whoever is still connected."""
+    name = f"boxoffice_test_{uuid.uuid4().hex[:12]}"
+    admin.execute(
+        sql.SQL("CREATE DATABASE {} TEMPLATE {} STRATEGY FILE_COPY").format(
+            sql.Identifier(name), sql.Identifier(template)
+        )
+    )
+    yield postgres.url(name)
+    _drop(admin, name)
+
+
+@pytest.fixture
+def redis_url(redis_server: RedisServer) -> str:
+    """An empty Redis database. A server that an earlier test stopped is started again."""
+    if isinstance(redis_server, EmbeddedRedis):
+        redis_server.start()
+    url = redis_server.url()
+    with redis.Redis.from_url(url) as client:
+        client.flushdb()
+    return url
+
+
+@pytest.fixture(scope="session")
+def _moto_server() -> Iterator[EmbeddedMoto]:
+    with EmbeddedMoto() as server:
+        yield server
+
+
+@pytest.fixture
+def moto(_moto_server: EmbeddedMoto) -> EmbeddedMoto:
+    """An SES that knows no sender and has sent nothing yet."""
+    _moto_server.start()
+    _moto_server.reset()
+    return _moto_server
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    """Path of a Chromium for Playwright's `executable_path`; the test is skipped when there is none."""
+    path = _chromium()
+    if path is None:
+        pytest.skip("no Chromium: apt-get install chromium, or set CHROMIUM")
+    return path
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if item.get_closest_marker("browser") and _chromium() is None:
+        pytest.skip("no Chromium: apt-get install chromium, or set CHROMIUM")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """In continuous integration nothing is skipped in silence: a skip is a failure that says why."""
+    report = yield
+    if os.environ.get("CI") == "true" and report.skipped and not hasattr(report, "wasxfail"):
+        report.outcome = "failed"
+        report.longrepr = f"skipped in CI, where everything must run: {report.longreprtext}"
+    return report
+
+
+def _chromium() -> str | None:
+    names = ("chromium", "chromium-browser", "google-chrome")
+    return os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, names)), None)
+
+
+def _drop(admin: psycopg.Connection, name: str) -> None:
+    with suppress(psycopg.errors.InvalidCatalogName):
+        admin.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))

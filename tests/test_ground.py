@@ -1,0 +1,175 @@
+"""The ground everything else stands on: embedded servers, lock files, the Makefile, the purity of the domain."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import psycopg
+import pytest
+import redis
+
+from infra.local.leash import spawn
+from infra.local.mail import FAKE_CREDENTIAL, REGION, EmbeddedMoto
+from infra.local.ports import wait_until
+from infra.local.postgres import EmbeddedPostgres, running_url
+from infra.local.redis import EmbeddedRedis
+
+ROOT = Path(__file__).parent.parent
+pytestmark = pytest.mark.filterwarnings("error")
+
+
+@pytest.fixture
+def server_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("pg") / "data"
+
+
+@pytest.mark.crash
+def test_postgres_keeps_what_was_committed_when_it_is_killed(server_dir: Path) -> None:
+    with EmbeddedPostgres(server_dir) as server:
+        with psycopg.connect(server.url()) as conn:
+            assert conn.info.server_version >= 180000
+            assert conn.execute("SHOW timezone").fetchone() == ("UTC",)
+            conn.execute("CREATE TABLE kept AS SELECT 42 AS answer")
+
+        server.kill()
+        assert not server.running
+        server.start()
+
+        with psycopg.connect(server.url()) as conn:
+            assert conn.execute("SELECT answer FROM kept").fetchone() == (42,)
+        assert "not properly shut down" in server.log_file.read_text()
+
+
+@pytest.mark.crash
+def test_a_second_start_ends_the_orphan_that_holds_the_folder(server_dir: Path) -> None:
+    orphan = EmbeddedPostgres(server_dir).start()
+    heir = EmbeddedPostgres(server_dir)
+    assert running_url(server_dir, "postgres") == orphan.url()
+
+    with heir.start():
+        assert not orphan.running
+        assert heir.pid != orphan.pid
+        psycopg.connect(heir.url()).close()
+    assert running_url(server_dir, "postgres") is None
+    orphan.stop()
+
+
+@pytest.mark.crash
+def test_a_server_ends_with_the_process_that_started_it(tmp_path: Path) -> None:
+    script = (
+        "import time\n"
+        "from infra.local.redis import EmbeddedRedis\n"
+        "print(EmbeddedRedis().start().pid, flush=True)\n"
+        "time.sleep(60)\n"
+    )
+    with (tmp_path / "output").open("w+b") as output:
+        parent = spawn([sys.executable, "-c", script], output=output, cwd=ROOT)
+        wait_until(lambda: (tmp_path / "output").read_text().endswith("\n"), "redis", timeout_s=20)
+        redis_pid = int((tmp_path / "output").read_text())
+        parent.kill()
+        parent.wait()
+
+    wait_until(lambda: not _runs(redis_pid), "end of redis", timeout_s=10)
+
+
+async def test_redis_comes_back_empty_on_the_same_port() -> None:
+    with EmbeddedRedis() as server:
+        url = server.url()
+        async with redis.asyncio.Redis.from_url(url) as client:
+            await client.set("seat", "7A")
+
+        server.kill()
+        with redis.Redis.from_url(url) as client, pytest.raises(redis.ConnectionError):
+            client.ping()
+        server.restart()
+
+        assert server.url() == url
+        async with redis.asyncio.Redis.from_url(url) as client:
+            assert await client.get("seat") is None
+
+
+def test_mail_is_refused_until_its_domain_is_verified_and_can_be_read_back(moto: EmbeddedMoto) -> None:
+    import boto3  # noqa: PLC0415 - a second of import that no other test here needs
+
+    ses = boto3.client(
+        "ses",
+        region_name=REGION,
+        endpoint_url=moto.url,
+        aws_access_key_id=FAKE_CREDENTIAL,
+        aws_secret_access_key=FAKE_CREDENTIAL,
+    )
+    mime = "From: box@cinema.test\nTo: ann@example.test\nSubject: Ticket\n\nRow 7\n"
+
+    def send() -> str:
+        reply = ses.send_raw_email(
+            Source="box@cinema.test", Destinations=["ann@example.test"], RawMessage={"Data": mime.encode()}
+        )
+        return str(reply["MessageId"])
+
+    with pytest.raises(ses.exceptions.MessageRejected):
+        send()
+    moto.verify_domain("cinema.test")
+    message_id = send()
+
+    (mail,) = moto.sent()
+    assert (mail.message_id, mail.recipients) == (message_id, ("ann@example.test",))
+    assert mail.message["Subject"] == "Ticket"
+    assert mail.message.get_content() == "Row 7\n"
+
+
+def test_each_test_has_an_empty_database(empty_database_url: str) -> None:
+    with psycopg.connect(empty_database_url) as conn:
+        tables = conn.execute("SELECT FROM pg_tables WHERE schemaname = 'public'").fetchall()
+    assert tables == []
+
+
+@pytest.mark.parametrize("name", ["requirements.lock", "requirements-dev.lock"])
+def test_lock_files_pin_by_hash_and_name_no_registry(name: str) -> None:
+    text = (ROOT / name).read_text()
+    pins = re.findall(r"^[a-z0-9][a-z0-9._-]*==\S+ \\$", text, re.MULTILINE)
+
+    assert "://" not in text
+    assert not re.search(r"^\s*--(?!hash=sha256:)", text, re.MULTILINE)
+    assert len(pins) == len(re.findall(r"^[^\s#]", text, re.MULTILINE)) > 30
+
+
+def test_the_dev_lock_holds_what_the_runtime_lock_holds() -> None:
+    pins = [
+        set(re.findall(r"^(\S+==\S+) \\$", (ROOT / name).read_text(), re.MULTILINE))
+        for name in ("requirements.lock", "requirements-dev.lock")
+    ]
+    assert pins[0] <= pins[1]
+
+
+def test_bare_make_explains_every_target() -> None:
+    declared = set(re.findall(r"^\.PHONY: (\S+)$", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    printed = subprocess.run(["make", "-C", str(ROOT)], capture_output=True, text=True, check=True).stdout
+
+    explained = set(re.findall(r"^  (\S+)\s+\S", printed, re.MULTILINE))
+    assert declared - explained == {"help"}
+    assert explained <= declared
+    assert re.findall(r"^(\w+)$", printed, re.MULTILINE) == ["Start", "Look", "Poke", "Check", "Change"]
+
+
+def test_the_domain_imports_the_standard_library_alone() -> None:
+    strangers = {
+        f"{path.name}: {name}"
+        for path in (ROOT / "shared_lib" / "domain").rglob("*.py")
+        for name in _imports(path)
+        if name.split(".")[0] not in sys.stdlib_module_names and not name.startswith("shared_lib.domain")
+    }
+    assert strangers == set()
+
+
+def _imports(path: Path) -> set[str]:
+    nodes = list(ast.walk(ast.parse(path.read_text())))
+    plain = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+    return plain | {node.module or "." for node in nodes if isinstance(node, ast.ImportFrom)}
+
+
+def _runs(pid: int) -> bool:
+    return Path(f"/proc/{pid}").exists()
