@@ -37,7 +37,7 @@ class ExternalRedis:
 
     def _is_empty(self, database: int) -> bool:
         with redis.Redis.from_url(self._numbered(database)) as client:
-            return client.dbsize() == 0
+            return bool(client.dbsize() == 0)
 
     def _numbered(self, database: int) -> str:
         return urlunsplit(urlsplit(self._base_url)._replace(path=f"/{database}"))

@@ -133,11 +133,9 @@ class EmbeddedPostgres:
     def _initdb(self) -> None:
         self.data_dir.mkdir(parents=True, exist_ok=True)
         _give(self.data_dir, self.owner)
-        argv = [
-            installation(self.owner) / "bin" / "initdb",
-            *("-D", self.data_dir, "-U", SUPERUSER),
-            *("--locale=C", "--encoding=UTF8", "--auth=trust", "--no-instructions"),
-        ]
+        program = installation(self.owner) / "bin" / "initdb"
+        options = ["--locale=C", "--encoding=UTF8", "--auth=trust", "--no-instructions", "-U", SUPERUSER]
+        argv: list[str | Path] = [program, "-D", self.data_dir, *options]
         with tempfile.TemporaryFile() as output:
             failed = spawn(argv, output=output, owner=self.owner, env=_environment(), cwd=Path("/")).wait()
             if failed:

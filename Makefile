@@ -1,0 +1,120 @@
+# The front door. `make` explains; every target sets up what it needs, so any of them may be the first command.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+CODE := $(wildcard shared_lib functions infra benchmarks tests)
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: help
+help:
+	@awk 'BEGIN { FS = ":.*## " } \
+	  /^##@ / { printf "\n%s\n", substr($$0, 5) } \
+	  /^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@echo
+
+##@ Start
+
+.PHONY: demo
+demo: $(READY) ## play the whole story on the local stack: buy, watch, renew, decline, opt out, refund, count
+	@$(BIN)/python -m infra.local demo
+
+.PHONY: up
+up: $(READY) ## start every door, PostgreSQL, Redis, mail and the sandbox provider; Ctrl-C stops them
+	@$(BIN)/python -m infra.local up
+
+##@ Look
+
+.PHONY: db
+db: $(READY) ## open psql on DATABASE_URL or on the running stack's database
+	@$(BIN)/python -m infra.local.psql
+
+.PHONY: logs
+logs: ## follow what the running stack writes
+	@ls .local/logs/*.log >/dev/null 2>&1 || { echo "No logs yet: make up"; exit 1; }
+	@tail -n 20 -F .local/logs/*.log
+
+##@ Poke
+
+.PHONY: cli
+cli: $(READY) ## run the operator's command line: make cli ARGS="explain ord_..."
+	@$(BIN)/python -m shared_lib.cli.main $(ARGS)
+
+.PHONY: bench
+bench: $(READY) ## measure orders and renewals beside their controls; ARGS go to the benchmark
+	@$(BIN)/python -m benchmarks $(ARGS)
+
+##@ Check
+
+.PHONY: check
+check: lint types contracts docs-check test ## everything continuous integration runs, in its order
+
+.PHONY: test
+test: $(READY) ## run the tests: make test T=tests/test_ground.py ARGS="-k redis"
+	@.ci/chromium
+	@$(BIN)/python -m pytest $(T) $(ARGS)
+
+.PHONY: test-fast
+test-fast: $(READY) ## run what needs no browser, no broker, no crash and less than five seconds
+	@$(BIN)/python -m pytest -m "not (slow or browser or kafka or crash)" $(T) $(ARGS)
+
+.PHONY: lint
+lint: $(READY) ## check formatting and style with ruff
+	@$(BIN)/ruff format --check $(CODE)
+	@$(BIN)/ruff check $(CODE)
+
+.PHONY: types
+types: $(READY) ## check types with mypy --strict
+	@$(BIN)/mypy $(CODE)
+
+.PHONY: contracts
+contracts: $(READY) ## check who imports whom
+	@$(BIN)/lint-imports
+
+.PHONY: docs-check
+docs-check: $(READY) ## check that the generated pages say what the code says
+	@if [ -f shared_lib/cli/docs.py ]; then $(BIN)/python -m shared_lib.cli.docs --check; fi
+
+##@ Change
+
+.PHONY: fmt
+fmt: $(READY) ## format, and repair what ruff can repair
+	@$(BIN)/ruff check --fix-only --quiet $(CODE)
+	@$(BIN)/ruff format $(CODE)
+
+.PHONY: docs
+docs: $(READY) ## write the generated pages: state machines, events, OpenAPI, problem codes
+	@$(BIN)/python -m shared_lib.cli.docs
+
+.PHONY: migration
+migration: $(READY) ## draft a migration from the difference to the tables: make migration NAME="add promotions"
+	@test -n "$(NAME)" || { echo 'Say what changes: make migration NAME="add promotions"'; exit 1; }
+	@$(BIN)/alembic -c shared_lib/store/migrations/alembic.ini revision --autogenerate -m "$(NAME)"
+
+LOCK := pip-compile --quiet --generate-hashes --strip-extras --allow-unsafe --no-header \
+	--no-emit-index-url --no-emit-trusted-host --no-emit-find-links $(ARGS)
+
+.PHONY: lock
+lock: $(READY) ## pin the dependencies of pyproject.toml anew: make lock ARGS=--upgrade
+	@$(BIN)/$(LOCK) --output-file requirements.lock pyproject.toml
+	@$(BIN)/$(LOCK) --all-extras --constraint requirements.lock --output-file requirements-dev.lock pyproject.toml
+
+.PHONY: clean
+clean: ## remove the virtualenv, caches and builds; the local stack's data stays in .local
+	@rm -rf $(VENV) *.egg-info build dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	@find $(CODE) -name __pycache__ -prune -exec rm -rf {} +
+
+$(READY): requirements-dev.lock
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "Python 3.11 or newer is needed: make PYTHON=/path/to/python3.11"; exit 1; }
+	@test -x $(BIN)/python || { echo "Creating $(VENV) ..."; $(PYTHON) -m venv $(VENV); }
+	@echo "Installing what requirements-dev.lock pins ..."
+	@$(BIN)/python -m pip install --quiet --require-hashes -r requirements-dev.lock
+	@$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --config-settings editable_mode=compat -e .
+	@touch $@
