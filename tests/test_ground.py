@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import os
 import re
 import subprocess
 import sys
@@ -12,50 +13,71 @@ import psycopg
 import pytest
 import redis
 
-from infra.local.leash import spawn
+from infra.local.leash import Owner, spawn
 from infra.local.mail import FAKE_CREDENTIAL, REGION, EmbeddedMoto
 from infra.local.ports import wait_until
 from infra.local.postgres import EmbeddedPostgres, running_url
 from infra.local.redis import EmbeddedRedis
+from infra.local.unprivileged import STATE_HOME, reachable_folder, server_owner
 
 ROOT = Path(__file__).parent.parent
 pytestmark = pytest.mark.filterwarnings("error")
 
 
-@pytest.fixture
-def server_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("pg") / "data"
+@pytest.mark.crash
+def test_postgres_keeps_what_was_committed_when_it_is_killed(own_postgres: EmbeddedPostgres) -> None:
+    server = own_postgres.start()
+    with psycopg.connect(server.url()) as conn:
+        assert conn.info.server_version >= 180000
+        assert conn.execute("SHOW timezone").fetchone() == ("UTC",)
+        conn.execute("CREATE TABLE kept AS SELECT 42 AS answer")
+
+    server.kill()
+    assert not server.running
+    server.start()
+
+    with psycopg.connect(server.url()) as conn:
+        assert conn.execute("SELECT answer FROM kept").fetchone() == (42,)
+    assert "not properly shut down" in server.log_file.read_text()
 
 
 @pytest.mark.crash
-def test_postgres_keeps_what_was_committed_when_it_is_killed(server_dir: Path) -> None:
-    with EmbeddedPostgres(server_dir) as server:
-        with psycopg.connect(server.url()) as conn:
-            assert conn.info.server_version >= 180000
-            assert conn.execute("SHOW timezone").fetchone() == ("UTC",)
-            conn.execute("CREATE TABLE kept AS SELECT 42 AS answer")
-
-        server.kill()
-        assert not server.running
-        server.start()
-
-        with psycopg.connect(server.url()) as conn:
-            assert conn.execute("SELECT answer FROM kept").fetchone() == (42,)
-        assert "not properly shut down" in server.log_file.read_text()
-
-
-@pytest.mark.crash
-def test_a_second_start_ends_the_orphan_that_holds_the_folder(server_dir: Path) -> None:
-    orphan = EmbeddedPostgres(server_dir).start()
-    heir = EmbeddedPostgres(server_dir)
-    assert running_url(server_dir, "postgres") == orphan.url()
+def test_a_second_start_ends_the_orphan_that_holds_the_folder(own_postgres: EmbeddedPostgres) -> None:
+    orphan, heir = own_postgres.start(), EmbeddedPostgres(own_postgres.data_dir)
+    assert running_url(orphan.data_dir, "postgres") == orphan.url()
 
     with heir.start():
         assert not orphan.running
         assert heir.pid != orphan.pid
         psycopg.connect(heir.url()).close()
-    assert running_url(server_dir, "postgres") is None
-    orphan.stop()
+    assert running_url(orphan.data_dir, "postgres") is None
+
+
+@pytest.mark.crash
+def test_a_pid_file_whose_number_now_belongs_to_somebody_else_is_forgotten(
+    own_postgres: EmbeddedPostgres,
+) -> None:
+    own_postgres.start().kill()
+    pid_file = own_postgres.data_dir / "postmaster.pid"
+    pid_file.write_text(pid_file.read_text().replace(pid_file.read_text().split()[0], str(os.getpid()), 1))
+
+    own_postgres.start()
+
+    psycopg.connect(own_postgres.url()).close()
+
+
+def test_a_folder_out_of_a_servers_reach_is_replaced_by_the_same_one_each_time(tmp_path: Path) -> None:
+    stranger = Owner(65534, 65534)
+    if os.geteuid() != 0:
+        assert reachable_folder(tmp_path / "data", server_owner()) == tmp_path / "data"
+        return
+    tmp_path.chmod(0o700)
+
+    elsewhere = reachable_folder(tmp_path / "data", stranger)
+
+    assert elsewhere.parent == STATE_HOME
+    assert elsewhere == reachable_folder(tmp_path / "data", stranger)
+    assert elsewhere != reachable_folder(tmp_path / "other", stranger)
 
 
 @pytest.mark.crash
@@ -119,6 +141,24 @@ def test_mail_is_refused_until_its_domain_is_verified_and_can_be_read_back(moto:
     assert (mail.message_id, mail.recipients) == (message_id, ("ann@example.test",))
     assert mail.message["Subject"] == "Ticket"
     assert mail.message.get_content() == "Row 7\n"
+
+
+@pytest.mark.parametrize(
+    ("ci", "closing"), [("true", "1 failed"), ("", "1 skipped")], ids=["in-ci", "on-a-laptop"]
+)
+def test_a_skip_fails_in_continuous_integration_and_says_why(tmp_path: Path, ci: str, closing: str) -> None:
+    test = tmp_path / "test_skipped.py"
+    test.write_text("import pytest\n\ndef test_it() -> None:\n    pytest.skip('no broker here')\n")
+    run = subprocess.run(
+        [sys.executable, "-m", "pytest", "-p", "tests.conftest", "-c", ROOT / "pyproject.toml", test],
+        cwd=ROOT,
+        env=os.environ | {"CI": ci},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert closing in run.stdout
+    assert "no broker here" in run.stdout
 
 
 def test_each_test_has_an_empty_database(empty_database_url: str) -> None:

@@ -29,7 +29,7 @@ class EmbeddedRedis:
         if self.running:
             return self
         options = {"port": self.port, "bind": LOOPBACK, "appendonly": "no", "save": "", "databases": 64}
-        argv = [
+        argv: list[str | Path] = [
             redis_binary(),
             *(word for key, value in options.items() for word in (f"--{key}", str(value))),
         ]
