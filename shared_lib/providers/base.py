@@ -1,6 +1,6 @@
 """Payment-provider port: what the functions call, and nothing else.
 
-A decline is a value, an error is an exception. An adapter holds no database, no clock, no global configuration
+A decline is a value, an error is an exception. An adapter holds no database, no clock, no global settings
 and no hidden retries; what it cannot classify for sure it calls unknown or PENDING, never failed.
 """
 

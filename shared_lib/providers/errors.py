@@ -1,3 +1,4 @@
+# ruff: noqa: N818  # "except OutcomeUnknown" says it; an Error suffix would add nothing
 """What can go wrong between us and a provider, told apart by what the caller does next.
 
 ProviderError
@@ -81,7 +82,7 @@ class WebhookRejected(ProviderError):
 
 
 class AnswerMismatch(ProviderError):
-    """Amount, currency or our id in the answer contradict the request. Page; settle nothing; keep it unknown."""
+    """Amount, currency or id in the answer are not what we asked for. Page; settle nothing: it is unknown."""
 
     pages = True
     may_have_executed = True

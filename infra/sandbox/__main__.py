@@ -1,0 +1,84 @@
+"""python -m infra.sandbox --port 8090 --data ./var/sandbox
+
+Secrets come from the environment, where `ps` does not show them: SANDBOX_API_KEY, SANDBOX_WEBHOOK_SECRET.
+Prints one line of JSON with its address once it listens; logs go to stderr.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import os
+import socket
+from pathlib import Path
+
+import uvicorn
+
+from infra.sandbox.app import build
+from infra.sandbox.core import Config
+from infra.sandbox.events import add_endpoint
+from infra.sandbox.wire import AbortableProtocol
+
+LOCAL_API_KEY = "sk_sandbox_local"
+
+
+def main() -> None:
+    options = _options()
+    logging.basicConfig(level=options.log_level.upper(), format="%(asctime)s %(name)s %(message)s")
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    listener = _listen(options.port)
+    url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+    app = build(_config(options, url))
+    if options.webhook_url:
+        with app.state.sandbox.moment() as at:
+            add_endpoint(at.tx, options.webhook_url, os.environ["SANDBOX_WEBHOOK_SECRET"])
+    config = uvicorn.Config(
+        app,
+        http=AbortableProtocol,
+        access_log=False,
+        log_level=options.log_level,
+        timeout_graceful_shutdown=1,
+        timeout_keep_alive=30,
+    )
+    print(json.dumps({"url": url, "pid": os.getpid()}), flush=True)  # noqa: T201
+    uvicorn.Server(config).run(sockets=[listener])
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="infra.sandbox", description="A simulated payment provider.")
+    parser.add_argument("--port", type=int, default=8090, help="0 takes a free one")
+    parser.add_argument("--data", type=Path, required=True, help="directory of its database")
+    parser.add_argument("--webhook-url", help="where events go, signed with SANDBOX_WEBHOOK_SECRET")
+    parser.add_argument("--public-url", help="where browsers find the checkout page")
+    parser.add_argument("--merchant", default="Boxoffice Cinema", help="the name on the checkout page")
+    parser.add_argument("--speed", type=float, default=1.0, help="divides the waits between webhook attempts")
+    parser.add_argument("--processing-s", type=float, default=4.0, help="how long slow cards take")
+    parser.add_argument("--no-control", action="store_true", help="without the control surface")
+    parser.add_argument("--log-level", default="warning")
+    return parser.parse_args()
+
+
+def _config(options: argparse.Namespace, url: str) -> Config:
+    return Config(
+        data=options.data,
+        public_url=(options.public_url or url).rstrip("/"),
+        api_key=os.environ.get("SANDBOX_API_KEY", LOCAL_API_KEY),
+        merchant=options.merchant,
+        speed=options.speed,
+        processing_s=options.processing_s,
+        control=not options.no_control,
+    )
+
+
+def _listen(port: int) -> socket.socket:
+    """Loopback alone: whoever can reach the control surface can move the clock."""
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.bind(("127.0.0.1", port))
+    listener.listen(512)
+    return listener
+
+
+if __name__ == "__main__":
+    main()

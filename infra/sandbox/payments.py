@@ -1,0 +1,216 @@
+"""Payments: opened as a checkout and paid on the page, or charged to a saved method."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+
+from infra.sandbox.bodies import ChargeBody, CheckoutBody
+from infra.sandbox.books import BALANCE, post
+from infra.sandbox.cards import BY_SLUG, Card, Does, Step, step
+from infra.sandbox.core import CHECKOUT_LIFETIME_S, SECOND_US, Moment, Refused, new_id
+from infra.sandbox.database import Row, many, one
+from infra.sandbox.events import emit
+from infra.sandbox.views import OPEN, payment_view
+
+
+def payment(at: Moment, id_: str) -> Row:
+    row = one(at.tx, "SELECT * FROM payments WHERE id = ?", id_)
+    if row is None:
+        raise Refused(404, "resource_missing", "No such payment.")
+    return row
+
+
+# ---- checkout ----------------------------------------------------------------------------------------------
+
+
+def open_checkout(at: Moment, body: CheckoutBody) -> Row:
+    lifetime_s = body.expires_in_s or CHECKOUT_LIFETIME_S
+    return _insert(at, "checkout", "pending", body, expires_at=at.now + lifetime_s * SECOND_US)
+
+
+def pay(at: Moment, id_: str, card: Card, expires: str) -> Row:
+    """The customer sends the form. Returns the payment: open with a decline code, or further on."""
+    row = _open(at, id_)
+    tries: dict[str, int] = json.loads(row["attempts"])
+    answer = step(card.page, tries.get(card.slug, 0))
+    tries[card.slug] = tries.get(card.slug, 0) + 1
+    request = json.loads(row["request"]) | {"card_expires": expires}
+    at.tx.execute(
+        "UPDATE payments SET attempts = ?, card = ?, request = ?, decline_code = NULL WHERE id = ?",
+        (json.dumps(tries), card.slug, json.dumps(request), id_),
+    )
+    return _take(at, id_, answer)
+
+
+def answer_challenge(at: Moment, id_: str, *, confirmed: bool) -> Row:
+    """The 3-D Secure step. Refusing leaves the checkout open for another card."""
+    row = _open(at, id_)
+    if row["status"] != "action_required":
+        raise Refused(400, "no_challenge", "There is nothing to confirm.")
+    if confirmed:
+        return _succeed(at, id_)
+    return _set(at, id_, "pending", decline_code="authentication_failed")
+
+
+def cancel(at: Moment, id_: str) -> Row:
+    """The merchant closes the link. Refused once the customer's money is on its way."""
+    row = payment(at, id_)
+    if row["status"] not in OPEN or row["processing_until"] is not None:
+        raise Refused(400, "checkout_not_open", "Only an open checkout can be expired; read the payment.")
+    return _set(at, id_, "canceled")
+
+
+def succeed_late(at: Moment, id_: str) -> Row:
+    """Money that arrives although the payment was closed: what happens where links cannot be killed."""
+    row = payment(at, id_)
+    if row["captured_minor"] or row["status"] == "succeeded":
+        raise Refused(400, "already_paid", "This payment has succeeded already.")
+    if row["card"] is None:
+        at.tx.execute("UPDATE payments SET card = 'success' WHERE id = ?", (id_,))
+    return _succeed(at, id_)
+
+
+# ---- charge ------------------------------------------------------------------------------------------------
+
+
+def charge(at: Moment, body: ChargeBody) -> Row:
+    """Money from a saved method. Returns a payment that succeeded or was declined."""
+    method = one(at.tx, "SELECT * FROM methods WHERE id = ?", body.method_id)
+    if method is None:
+        raise Refused(400, "resource_missing", "No such method.", param="method_id")
+    answer = _next_answer(at, method)
+    row = _insert(at, "charge", "pending", body, card=method["card"], method_id=method["id"])
+    return _take(at, row["id"], answer)
+
+
+def _next_answer(at: Moment, method: Row) -> Step:
+    """A scripted code goes first, then the card's own script."""
+    if method["deleted_at"] is not None:
+        return Step(Does.DECLINE, "method_removed")
+    scripted: list[str | None] = json.loads(method["scripted"])
+    if scripted:
+        code = scripted.pop(0)
+        at.tx.execute("UPDATE methods SET scripted = ? WHERE id = ?", (json.dumps(scripted), method["id"]))
+        return Step(Does.DECLINE, code) if code else Step(Does.APPROVE)
+    at.tx.execute("UPDATE methods SET charges = charges + 1 WHERE id = ?", (method["id"],))
+    return step(BY_SLUG[method["card"]].later, method["charges"])
+
+
+# ---- time --------------------------------------------------------------------------------------------------
+
+
+def run_due(at: Moment) -> None:
+    """Whatever the clock has made due: slow cards answer, unpaid checkouts expire."""
+    due = "SELECT id FROM payments WHERE status IN ('pending', 'action_required') AND "
+    for (id_,) in many(at.tx, due + "processing_until <= ?", at.now):
+        _succeed(at, id_)
+    for (id_,) in many(at.tx, due + "processing_until IS NULL AND expires_at <= ?", at.now):
+        _set(at, id_, "expired")
+
+
+# ---- one step ----------------------------------------------------------------------------------------------
+
+
+def _open(at: Moment, id_: str) -> Row:
+    row = payment(at, id_)
+    if row["status"] not in OPEN or row["processing_until"] is not None:
+        raise Refused(409, "checkout_not_open", "This checkout takes no more payments.")
+    return row
+
+
+def _take(at: Moment, id_: str, answer: Step) -> Row:
+    row = payment(at, id_)
+    match answer.does:
+        case Does.APPROVE:
+            return _succeed(at, id_)
+        case Does.DECLINE:
+            # On the page the customer may try another card; a charge has nobody to ask.
+            status = "pending" if row["flow"] == "checkout" else "declined"
+            return _set(at, id_, status, decline_code=answer.code)
+        case Does.CHALLENGE:
+            return _set(at, id_, "action_required")
+        case Does.PROCESS:
+            at.tx.execute("UPDATE payments SET processing_until = ? WHERE id = ?", (at.processed_at, id_))
+            return _set(at, id_, "pending")
+
+
+def _succeed(at: Moment, id_: str) -> Row:
+    row = payment(at, id_)
+    request = json.loads(row["request"])
+    customer = request.get("customer_id") or _customer_id(request.get("customer_ref"))
+    if row["method_id"] is not None:
+        method = one(at.tx, "SELECT customer_id FROM methods WHERE id = ?", row["method_id"])
+        customer = customer if method is None else method["customer_id"]
+    elif request.get("save_method"):
+        at.tx.execute(
+            "UPDATE payments SET method_id = ? WHERE id = ?", (_save_method(at, row, customer), id_)
+        )
+    at.tx.execute(
+        "UPDATE payments SET captured_minor = amount_minor, processing_until = NULL WHERE id = ?", (id_,)
+    )
+    card = f"card:{row['card']}:{customer}"
+    post(at, row, row["amount_minor"], debit=card, credit=BALANCE)
+    return _set(at, id_, "succeeded")
+
+
+def _set(at: Moment, id_: str, status: str, *, decline_code: str | None = None) -> Row:
+    """The new status, and the word to the merchant if it is one."""
+    before = payment(at, id_)
+    at.tx.execute(
+        "UPDATE payments SET status = ?, decline_code = ? WHERE id = ?", (status, decline_code, id_)
+    )
+    row = payment(at, id_)
+    if status != before["status"] or row["processing_until"] is not None:
+        told = "pending" if status == "action_required" else status
+        emit(at, f"payment.{told}", payment_view(at, row))
+    return row
+
+
+def _insert(
+    at: Moment,
+    flow: str,
+    status: str,
+    body: CheckoutBody | ChargeBody,
+    *,
+    expires_at: int | None = None,
+    card: str | None = None,
+    method_id: str | None = None,
+) -> Row:
+    id_ = new_id("sp")
+    at.tx.execute(
+        "INSERT INTO payments (id, flow, status, amount_minor, currency, their_payment, their_order, request,"
+        " card, method_id, expires_at, created_at) VALUES (?,?,?,?,?,?,?,?,?,?,?,?)",
+        (
+            id_,
+            flow,
+            status,
+            body.amount_minor,
+            body.currency,
+            body.metadata.get("payment_id"),
+            body.metadata.get("order_id"),
+            body.model_dump_json(),
+            card,
+            method_id,
+            expires_at,
+            at.now,
+        ),
+    )
+    return payment(at, id_)
+
+
+def _save_method(at: Moment, row: Row, customer: str) -> str:
+    id_ = new_id("sm")
+    expires = json.loads(row["request"]).get("card_expires", "2034-12")
+    at.tx.execute(
+        "INSERT INTO methods (id, customer_id, card, expires, created_at) VALUES (?,?,?,?,?)",
+        (id_, customer, row["card"], expires, at.now),
+    )
+    return id_
+
+
+def _customer_id(their_ref: str | None) -> str:
+    """One customer of the merchant is one customer here, without keeping who that is."""
+    if their_ref is None:
+        return new_id("sc")
+    return "sc_" + hashlib.sha256(their_ref.encode()).hexdigest()[:24]
