@@ -1,0 +1,31 @@
+"""When to ask again about something that is not decided. Waits grow, and never end."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+# A lease outlives the longest provider call, so that a takeover means its owner is dead.
+LEASE = timedelta(seconds=60)
+
+_UNKNOWN = tuple(timedelta(seconds=s) for s in (2, 10, 60, 600, 3600))
+_NOT_SENT = tuple(timedelta(seconds=s) for s in (2, 10, 60, 300, 900))
+_PENDING = tuple(timedelta(minutes=m) for m in (10, 30, 60, 180, 360))
+
+
+def ask_unknown_at(now: datetime, checks: int) -> datetime:
+    """It may have been executed: +2 s, 10 s, 1 min, 10 min, 1 h, then hourly."""
+    return now + _step(_UNKNOWN, checks)
+
+
+def send_again_at(now: datetime, checks: int) -> datetime:
+    """It was surely not executed: minutes, and never counted as a decline."""
+    return now + _step(_NOT_SENT, checks)
+
+
+def look_at_pending_at(now: datetime, checks: int) -> datetime:
+    """The customer has a link: the webhook will tell; look anyway in case it was lost."""
+    return now + _step(_PENDING, checks)
+
+
+def _step(steps: tuple[timedelta, ...], checks: int) -> timedelta:
+    return steps[min(checks, len(steps) - 1)]

@@ -1,0 +1,218 @@
+"""Leases on payments and refunds: who holds one may ask the provider, and only one does at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from shared_lib.domain.order import BillingReason, Order, OrderStatus
+from shared_lib.domain.payment import LIVE, PAYMENT, Payment, PaymentEvent, PaymentFlow, PaymentStatus
+from shared_lib.domain.refund import REFUND, Refund, RefundEvent, RefundStatus
+from shared_lib.domain.schedule import LEASE
+from shared_lib.phases import cycles
+from shared_lib.phases.collecting import Collecting, gather
+from shared_lib.phases.desk import Desk
+from shared_lib.phases.observations import Observed, Silence
+from shared_lib.phases.payments import order_ids
+from shared_lib.providers.base import PaymentRef, SavedMethodRef
+from shared_lib.store.transaction import Transaction
+
+CLAIMS_MAX = 200
+_ASKED_FOR = frozenset({PaymentStatus.CREATED, PaymentStatus.SENDING, PaymentStatus.UNKNOWN})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """Lease what a job names, or (no ids) whatever is due to be looked at."""
+
+    ids: Sequence[str] | None = None
+    limit: int = CLAIMS_MAX
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claimed:
+    """A payment under our lease (`payment.fence`), with what asking its provider needs. `now`: when it was leased."""
+
+    payment: Payment
+    status_before: PaymentStatus
+    order: Order
+    method: SavedMethodRef | None
+    email: str | None
+    wanted: bool  # False: nobody needs its money any longer; it is to be closed, not collected
+    now: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClaimedRefund:
+    """A refund under our lease (`refund.fence`)."""
+
+    refund: Refund
+    status_before: RefundStatus
+    provider: str
+    payment: PaymentRef
+    now: datetime
+
+
+async def claim_payments(tx: Transaction, claims: Sequence[Claim]) -> list[list[Claimed]]:
+    """Lease payments to whoever will ask their providers.
+
+    Cancel wins: the subscription is locked and looked at again here, just before sending. What nobody wants any
+    longer and was never sent is closed at once.
+    """
+    batches = [await _candidates(tx, claim) for claim in claims]
+    desk = Desk(tx)
+    await desk.lock(await order_ids(tx, [payment_id for batch in batches for payment_id in batch]))
+    collecting = await gather(desk, [])
+    leased = [[found for id_ in batch if (found := _lease(desk, collecting, id_))] for batch in batches]
+    desk.write()
+    context = await _context(tx, desk, [payment for batch in leased for payment, _ in batch])
+    return [[_claimed(desk, context, payment, before) for payment, before in batch] for batch in leased]
+
+
+async def _candidates(tx: Transaction, claim: Claim) -> list[str]:
+    if claim.ids is not None:
+        return list(dict.fromkeys(claim.ids))
+    rows = await tx.fetch(
+        """
+        SELECT id FROM payments
+        WHERE status IN ('created', 'sending', 'pending', 'action_required', 'unknown') AND next_check_at <= %s
+        ORDER BY next_check_at LIMIT %s
+        """,
+        [tx.now, claim.limit],
+    )
+    return [row[0] for row in rows]
+
+
+def _lease(desk: Desk, collecting: Collecting, payment_id: str) -> tuple[Payment, PaymentStatus] | None:
+    payment = desk.payments.get(payment_id)
+    if payment is None or not payment.is_live or (payment.lease_until and payment.lease_until > desk.now):
+        return None
+    if payment.status not in _ASKED_FOR and (
+        payment.next_check_at is None or payment.next_check_at > desk.now
+    ):
+        return None  # somebody was faster; the customer has the link
+    if payment.status is PaymentStatus.CREATED and not _wanted(desk, payment):
+        collecting.apply(Observed(payment_id=payment.id, said=Silence.NEVER_HAPPENED))
+        return None
+    before, claimed = payment.status, PaymentEvent.CLAIMED
+    leased = replace(
+        payment,
+        status=PAYMENT.after(before, claimed) if PAYMENT.allows(before, claimed) else before,
+        fence=payment.fence + 1,
+        lease_until=desk.now + LEASE,
+        next_check_at=desk.now + LEASE,  # if we die now, whoever looks next finds the lease over and takes it
+        first_sent_at=payment.first_sent_at or desk.now,
+    )
+    desk.put(leased)
+    return leased, before
+
+
+def _wanted(desk: Desk, payment: Payment) -> bool:
+    order = desk.orders[payment.order_id]
+    if payment.surplus or order.status is not OrderStatus.PENDING or order.expires_at <= desk.now:
+        return False
+    if order.billing_reason is BillingReason.SUBSCRIPTION_CYCLE:
+        return cycles.may_renew(desk, order, by_customer=payment.flow is PaymentFlow.CHECKOUT)
+    return True
+
+
+_Context = dict[str, tuple[SavedMethodRef | None, str | None]]
+
+
+async def _context(tx: Transaction, desk: Desk, payments: Sequence[Payment]) -> _Context:
+    """The method and the customer's address of each payment."""
+    rows = await tx.fetch(
+        """
+        SELECT p.id, m.provider, m.provider_ref, m.provider_customer_ref, m.brand, m.last4, m.expires, c.email
+        FROM unnest(%s::text[], %s::text[], %s::text[]) AS p (id, method_id, customer_id)
+        LEFT JOIN payment_methods m ON m.id = p.method_id LEFT JOIN customers c ON c.id = p.customer_id
+        """,
+        [
+            [payment.id for payment in payments],
+            [payment.payment_method_id for payment in payments],
+            [desk.orders[payment.order_id].customer_id for payment in payments],
+        ],
+    )
+    return {row[0]: (method_of(row[1:7]), row[7]) for row in rows}
+
+
+def method_of(row: Sequence[str | None]) -> SavedMethodRef | None:
+    """(provider, provider_ref, provider_customer_ref, brand, last4, expires) as the provider's token."""
+    provider, ref, customer, brand, last4, expires = row
+    if provider is None or ref is None:
+        return None
+    return SavedMethodRef(
+        provider=provider, method_id=ref, customer_id=customer, brand=brand, last4=last4, expires=expires
+    )
+
+
+def _claimed(desk: Desk, context: _Context, payment: Payment, before: PaymentStatus) -> Claimed:
+    method, email = context[payment.id]
+    return Claimed(
+        payment=payment,
+        status_before=before,
+        order=desk.orders[payment.order_id],
+        method=method,
+        email=email,
+        wanted=_wanted(desk, payment),
+        now=desk.now,
+    )
+
+
+async def claim_refunds(tx: Transaction, claims: Sequence[Claim]) -> list[list[ClaimedRefund]]:
+    """Lease refunds to whoever will ask their providers."""
+    answers: list[list[ClaimedRefund]] = []
+    for claim in claims:
+        rows = await tx.fetch(
+            """
+            SELECT r.id, r.order_id FROM refunds r
+            WHERE r.status IN ('requested', 'sending', 'pending', 'unknown') AND
+                CASE WHEN %s::text[] IS NULL THEN r.next_check_at <= %s ELSE r.id = ANY(%s) END
+            ORDER BY r.next_check_at LIMIT %s
+            """,
+            [_list(claim.ids), tx.now, _list(claim.ids), claim.limit],
+        )
+        desk = Desk(tx)
+        await desk.lock([row[1] for row in rows], refund_ids=[row[0] for row in rows])
+        answers.append([found for row in rows if (found := _lease_refund(desk, row[0]))])
+        desk.write()
+    return answers
+
+
+def _list(ids: Sequence[str] | None) -> list[str] | None:
+    return None if ids is None else list(ids)
+
+
+def _lease_refund(desk: Desk, refund_id: str) -> ClaimedRefund | None:
+    refund = desk.refunds[refund_id]
+    before = refund.status
+    if refund.lease_until and refund.lease_until > desk.now:
+        return None
+    if before is RefundStatus.PENDING and (refund.next_check_at is None or refund.next_check_at > desk.now):
+        return None
+    if before in (RefundStatus.SUCCEEDED, RefundStatus.FAILED):
+        return None
+    payment = desk.payments[refund.payment_id]
+    if payment.provider_ref is None:
+        raise AssertionError(f"{refund.id} returns a payment its provider never saw")
+    leased = replace(
+        refund,
+        status=REFUND.edges.get((before, RefundEvent.CLAIMED), before),
+        fence=refund.fence + 1,
+        lease_until=desk.now + LEASE,
+        next_check_at=desk.now + LEASE,
+        first_sent_at=refund.first_sent_at or desk.now,
+    )
+    desk.put(leased)
+    ref = PaymentRef(
+        provider=payment.provider,
+        provider_payment_id=payment.provider_ref,
+        capture_id=payment.provider_capture_ref,
+    )
+    return ClaimedRefund(
+        refund=leased, status_before=before, provider=payment.provider, payment=ref, now=desk.now
+    )
+
+
+__all__ = ["LIVE", "Claim", "Claimed", "ClaimedRefund", "claim_payments", "claim_refunds", "method_of"]

@@ -1,0 +1,364 @@
+"""What an observation of a payment does to everything around it. Shared by the phases that settle payments."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import structlog
+
+from shared_lib.domain import ledger
+from shared_lib.domain.catalog import PriceKind
+from shared_lib.domain.entitlement import Entitlement, EntitlementStatus, access_end
+from shared_lib.domain.money import Money
+from shared_lib.domain.order import ORDER, BillingReason, Order, OrderEvent, OrderStatus
+from shared_lib.domain.payment import PAYMENT, DeclineKind, Payment, PaymentEvent, PaymentFlow, PaymentStatus
+from shared_lib.domain.refund import Refund, RefundAccess, RefundStatus
+from shared_lib.domain.schedule import ask_unknown_at, look_at_pending_at, send_again_at
+from shared_lib.domain.state_machine import NoSuchEdge
+from shared_lib.domain.subscription import RENEWABLE, SUBSCRIPTION, SubscriptionEvent, SubscriptionStatus
+from shared_lib.ids import new_id
+from shared_lib.phases import cycles, facts
+from shared_lib.phases.desk import Desk
+from shared_lib.phases.methods import Methods
+from shared_lib.phases.observations import Observed, payment_event
+from shared_lib.providers.base import PaymentSnapshot
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settled:
+    """Where the payment stands now. `alarm`: the news contradict what we know; ask the provider before believing."""
+
+    order: Order
+    payment: Payment
+    alarm: bool = False
+
+
+class Collecting:
+    """The desk with what settling needs to know beside it, read once for the whole batch."""
+
+    def __init__(
+        self, desk: Desk, methods: Methods, owned: set[tuple[str, str]], recent: dict[str, int]
+    ) -> None:
+        self.desk = desk
+        self.methods = methods
+        self._owned = owned  # (customer, product) delivered already, beside any order on the desk
+        self._recent = recent  # charges of the last 30 days by payment method
+
+    def apply(self, observed: Observed) -> Settled:
+        """Walk one edge. Old news changes nothing but facts that only grow."""
+        desk, event = self.desk, payment_event(observed.said)
+        payment = desk.payments[observed.payment_id]
+        if event in (PaymentEvent.TIMED_OUT, PaymentEvent.NOT_SENT) and observed.fence != payment.fence:
+            return self._settled(payment.id)  # somebody else holds the lease now
+        said = observed.said if isinstance(observed.said, PaymentSnapshot) else None
+        if said and said.amount != payment.amount:
+            return self._alarm(payment, f"amount {said.amount} is not the {payment.amount} of the payment")
+        try:
+            status = PAYMENT.after(payment.status, event)
+        except NoSuchEdge as error:
+            return self._alarm(payment, str(error))
+        before = payment.status
+        desk.put(self._noted(payment, status, said))
+        if status is not before:
+            self._moved(payment.id, event, observed)
+        elif event in (PaymentEvent.TIMED_OUT, PaymentEvent.NOT_SENT, PaymentEvent.WENT_PENDING):
+            self._wait(payment.id, event, observed.trace)
+        return self._settled(payment.id)
+
+    def _settled(self, payment_id: str, *, alarm: bool = False) -> Settled:
+        payment = self.desk.payments[payment_id]
+        return Settled(order=self.desk.orders[payment.order_id], payment=payment, alarm=alarm)
+
+    def _alarm(self, payment: Payment, why: str) -> Settled:
+        log.error("payment_contradiction", payment_id=payment.id, order_id=payment.order_id, why=why)
+        return self._settled(payment.id, alarm=True)
+
+    def _noted(self, payment: Payment, status: PaymentStatus, said: PaymentSnapshot | None) -> Payment:
+        """The payment with its new status and what only grows: refs are kept, captured money never shrinks."""
+        if said is None:
+            return replace(payment, status=status) if status is not payment.status else payment
+        decline = said.decline if status is PaymentStatus.DECLINED else None
+        return replace(
+            payment,
+            status=status,
+            provider_ref=payment.provider_ref or said.ref.provider_payment_id,
+            provider_capture_ref=said.ref.capture_id or payment.provider_capture_ref,
+            checkout_url=said.checkout_url or payment.checkout_url,
+            captured_minor=max(payment.captured_minor, said.captured.minor),
+            decline_kind=decline.kind if decline else payment.decline_kind,
+            decline_reason=decline.reason if decline else payment.decline_reason,
+        )
+
+    def _moved(self, payment_id: str, event: PaymentEvent, observed: Observed) -> None:
+        match self.desk.payments[payment_id].status:
+            case PaymentStatus.SUCCEEDED:
+                self._collected(payment_id, observed)
+            case PaymentStatus.DECLINED:
+                self._declined(payment_id, observed.trace)
+            case PaymentStatus.CANCELED | PaymentStatus.EXPIRED:
+                self._came_to_nothing(payment_id, event)
+            case PaymentStatus.PENDING | PaymentStatus.ACTION_REQUIRED:
+                self._wait(payment_id, event, observed.trace)
+                self._handed_to_customer(payment_id)
+            case PaymentStatus.UNKNOWN | PaymentStatus.CREATED:
+                self._wait(payment_id, event, observed.trace)
+            case PaymentStatus.SENDING:
+                raise AssertionError("only a claim makes a payment sending")
+
+    # ---- money came in --------------------------------------------------------------------------------------
+
+    def _collected(self, payment_id: str, observed: Observed) -> None:
+        desk, payment = (
+            self.desk,
+            replace(self.desk.payments[payment_id], next_check_at=None, lease_until=None),
+        )
+        desk.put(payment)
+        order = desk.orders[payment.order_id]
+        captured = Money(payment.captured_minor, payment.amount.currency)
+        said = observed.said
+        method_id = self.methods.keep(said, order.customer_id) if isinstance(said, PaymentSnapshot) else None
+        wanted = not payment.surplus and self._deliverable(order, payment)
+        desk.enter(ledger.captured(payment.id, order.id, payment.provider, captured, surplus=not wanted))
+        if wanted:
+            self._deliver(order, payment, method_id or payment.payment_method_id, observed.trace)
+        else:
+            self._send_back(order, payment, captured, observed.trace)
+
+    def _deliverable(self, order: Order, payment: Payment) -> bool:
+        """Whether the thing can still be given for this money. Late money is welcome while it can."""
+        if not ORDER.allows(order.status, OrderEvent.PAYMENT_SUCCEEDED):
+            return False
+        match order.billing_reason:
+            case BillingReason.RENTAL:
+                return True
+            case BillingReason.PURCHASE:
+                return (order.customer_id, order.product_id) not in self._owned
+            case BillingReason.SUBSCRIPTION_CREATE:
+                free = (order.customer_id, order.product_id) not in self._owned
+                return free and cycles.may_start(self.desk, order)
+            case BillingReason.SUBSCRIPTION_CYCLE | BillingReason.SUBSCRIPTION_UPDATE:
+                return cycles.may_renew(self.desk, order, by_customer=payment.flow is PaymentFlow.CHECKOUT)
+
+    def _deliver(self, order: Order, payment: Payment, method_id: str | None, trace: str | None) -> None:
+        desk = self.desk
+        for other in desk.payments_of(order.id):
+            if (
+                other.is_live and other.id != payment.id
+            ):  # its link must be closed; what it captures goes back
+                desk.put(replace(other, surplus=True, next_check_at=desk.now))
+        desk.put(
+            replace(
+                order,
+                status=ORDER.after(order.status, OrderEvent.PAYMENT_SUCCEEDED),
+                paid_payment_id=payment.id,
+                paid_at=desk.now,
+            )
+        )
+        if order.subscription_id:
+            cycles.paid(desk, order.id, method_id)
+        else:
+            self._owned.add((order.customer_id, order.product_id))
+        paid = desk.orders[order.id]
+        trial = order.kind is PriceKind.SUBSCRIPTION and not order.amount
+        desk.tell_of_order(
+            "billing.order.paid",
+            order.id,
+            facts.of_order(paid, payment_id=payment.id, paid_at=facts.instant(paid.paid_at), trial=trial),
+            trace,
+        )
+        desk.tell_of_order("billing.payment.succeeded", order.id, facts.of_payment(payment, paid), trace)
+        self._entitle(paid, trace)
+        if order.subscription_id:
+            cycles.tell_paid(desk, paid)
+
+    def _entitle(self, order: Order, trace: str | None) -> None:
+        entitlement = Entitlement(
+            id=new_id("ent"),
+            customer_id=order.customer_id,
+            product_id=order.product_id,
+            order_id=order.id,
+            subscription_id=order.subscription_id,
+            kind=order.kind,
+            status=EntitlementStatus.ACTIVE,
+            starts_at=order.period_start or self.desk.now,
+            ends_at=access_end(order.kind, self.desk.now, order.period_end),
+        )
+        self.desk.put(entitlement)
+        granted = facts.of_entitlement(entitlement)
+        self.desk.tell_of_order("billing.entitlement.granted", order.id, granted, trace)
+
+    def _send_back(self, order: Order, payment: Payment, captured: Money, trace: str | None) -> None:
+        """Money nobody owed us: recorded, reserved and returned by itself."""
+        desk = self.desk
+        desk.put(replace(payment, surplus=True, refund_reserved_minor=payment.captured_minor))
+        desk.tell_of_order("billing.payment.surplus", order.id, facts.of_payment(payment, order), trace)
+        if order.subscription_id and order.billing_reason is BillingReason.SUBSCRIPTION_CYCLE:
+            cycles.unwanted(desk, order.id)
+        if not captured:
+            return
+        refund = Refund(
+            id=new_id("ref"),
+            order_id=order.id,
+            payment_id=payment.id,
+            status=RefundStatus.REQUESTED,
+            amount=captured,
+            reason="surplus",
+            access=RefundAccess.KEEP,
+            surplus=True,
+            requested_by="boxoffice",
+            created_at=desk.now,
+            next_check_at=send_again_at(desk.now, 2),
+        )
+        desk.put(refund)
+        desk.tell_of_order("billing.refund.requested", order.id, facts.of_refund(refund, order), trace)
+        desk.ask_for(facts.start_refund_job(refund, order.customer_id))
+
+    # ---- no money -------------------------------------------------------------------------------------------
+
+    def _declined(self, payment_id: str, trace: str | None) -> None:
+        desk, payment = (
+            self.desk,
+            replace(self.desk.payments[payment_id], next_check_at=None, lease_until=None),
+        )
+        desk.put(payment)
+        order = desk.orders[payment.order_id]
+        kind = payment.decline_kind or DeclineKind.SOFT
+        if order.billing_reason is BillingReason.SUBSCRIPTION_CYCLE:
+            retry_at = cycles.declined(
+                desk, order.id, kind, self._recent.get(payment.payment_method_id or "", 0)
+            )
+        else:
+            retry_at = None
+            self._close(order.id, OrderEvent.CANCELED)
+        desk.tell_of_order(
+            "billing.payment.declined",
+            order.id,
+            facts.of_payment(
+                payment,
+                order,
+                decline_kind=kind,
+                decline_reason=payment.decline_reason,
+                next_retry_at=facts.instant(retry_at),
+            ),
+            trace,
+        )
+
+    def _came_to_nothing(self, payment_id: str, event: PaymentEvent) -> None:
+        desk, payment = (
+            self.desk,
+            replace(self.desk.payments[payment_id], next_check_at=None, lease_until=None),
+        )
+        desk.put(payment)
+        order = desk.orders[payment.order_id]
+        if payment.surplus:
+            return  # the order is paid by another one
+        if order.billing_reason is BillingReason.SUBSCRIPTION_CYCLE:
+            cycles.came_to_nothing(desk, order.id)
+        else:
+            expired = event is PaymentEvent.EXPIRED or order.expires_at <= desk.now
+            self._close(order.id, OrderEvent.EXPIRED if expired else OrderEvent.CANCELED)
+
+    def _close(self, order_id: str, event: OrderEvent) -> None:
+        """The order ends unpaid, and with it a subscription that never began."""
+        desk, order = self.desk, self.desk.orders[order_id]
+        if not ORDER.allows(order.status, event) or ORDER.is_old_news(order.status, event):
+            return
+        closed = replace(order, status=ORDER.after(order.status, event))
+        desk.put(closed)
+        name = "expired" if closed.status is OrderStatus.EXPIRED else "canceled"
+        desk.tell_of_order(f"billing.order.{name}", order_id, facts.of_order(closed))
+        if order.subscription_id:
+            subscription = desk.subscriptions[order.subscription_id]
+            if subscription.status is SubscriptionStatus.INCOMPLETE:
+                gone = SUBSCRIPTION.after(subscription.status, SubscriptionEvent.CHECKOUT_ABANDONED)
+                desk.put(replace(subscription, status=gone))
+
+    # ---- not decided yet ------------------------------------------------------------------------------------
+
+    def _wait(self, payment_id: str, event: PaymentEvent, trace: str | None) -> None:
+        """Come back later. A payment whose customer waits for a link is also asked for through the bus."""
+        desk, payment = self.desk, self.desk.payments[payment_id]
+        order = desk.orders[payment.order_id]
+        match payment.status:
+            case PaymentStatus.UNKNOWN:
+                at = ask_unknown_at(desk.now, payment.checks)
+            case PaymentStatus.CREATED:
+                at = send_again_at(desk.now, payment.checks)
+            case _:
+                at = min(look_at_pending_at(desk.now, payment.checks), max(order.expires_at, desk.now))
+        first_silence = event in (PaymentEvent.TIMED_OUT, PaymentEvent.NOT_SENT) and payment.checks == 0
+        desk.put(replace(payment, next_check_at=at, checks=payment.checks + 1, lease_until=None))
+        if event is PaymentEvent.TIMED_OUT and first_silence:
+            unknown = facts.of_payment(desk.payments[payment_id], order)
+            desk.tell_of_order("billing.payment.unknown", order.id, unknown, trace)
+        if first_silence and payment.flow is PaymentFlow.CHECKOUT:
+            desk.ask_for(facts.start_payment_job(payment, order.customer_id, at, trace))
+
+    def _handed_to_customer(self, payment_id: str) -> None:
+        """A renewal that only its customer can finish: tell them where."""
+        desk, payment = self.desk, self.desk.payments[payment_id]
+        order = desk.orders[payment.order_id]
+        if order.billing_reason is not BillingReason.SUBSCRIPTION_CYCLE or not payment.checkout_url:
+            return
+        told = facts.of_payment(payment, order, checkout_url=payment.checkout_url)
+        desk.tell_of_order("billing.payment.action_required", order.id, told)
+        if (
+            payment.flow is PaymentFlow.CHARGE
+            and desk.subscriptions[order.subscription_id or ""].status in RENEWABLE
+        ):
+            cycles.waits_for_customer(desk, order.id)
+
+
+async def gather(desk: Desk, observed: Sequence[Observed]) -> Collecting:
+    """Read beside the locked rows what deciding needs: who owns what, charges of the month, known methods."""
+    owned = await _owned_elsewhere(desk, observed)
+    recent = await _recent_charges(desk, observed)
+    return Collecting(desk, await Methods.read(desk, observed), owned, recent)
+
+
+async def _owned_elsewhere(desk: Desk, observed: Sequence[Observed]) -> set[tuple[str, str]]:
+    wanted = {
+        desk.payments[news.payment_id].order_id
+        for news in observed
+        if payment_event(news.said) is PaymentEvent.SUCCEEDED
+    }
+    once = (BillingReason.PURCHASE, BillingReason.SUBSCRIPTION_CREATE)
+    orders = [desk.orders[order_id] for order_id in wanted if desk.orders[order_id].billing_reason in once]
+    if not orders:
+        return set()
+    rows = await desk.tx.fetch(
+        """
+        SELECT customer_id, product_id FROM entitlements
+        WHERE (customer_id, product_id) IN (SELECT * FROM unnest(%s::text[], %s::text[]))
+          AND kind = 'purchase' AND status = 'active'
+        UNION
+        SELECT customer_id, product_id FROM subscriptions
+        WHERE (customer_id, product_id) IN (SELECT * FROM unnest(%s::text[], %s::text[]))
+          AND status IN ('trialing', 'active', 'past_due', 'suspended', 'paused')
+        """,
+        [[order.customer_id for order in orders], [order.product_id for order in orders]] * 2,
+    )
+    return {(row[0], row[1]) for row in rows}
+
+
+async def _recent_charges(desk: Desk, observed: Sequence[Observed]) -> dict[str, int]:
+    """Charges of the last 30 days by method, for the methods that were declined just now."""
+    declined = {
+        desk.payments[news.payment_id].payment_method_id
+        for news in observed
+        if payment_event(news.said) is PaymentEvent.DECLINED
+    } - {None}
+    if not declined:
+        return {}
+    rows = await desk.tx.fetch(
+        """
+        SELECT payment_method_id, count(*) FROM payments
+        WHERE payment_method_id = ANY(%s) AND flow = 'charge' AND created_at > %s - interval '30 days'
+        GROUP BY payment_method_id
+        """,
+        [list(declined), desk.now],
+    )
+    return {row[0]: row[1] for row in rows}

@@ -1,0 +1,156 @@
+"""The desk of a phase: the rows it holds locked, what it makes of them, and one write at the end."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from shared_lib.domain.entitlement import Entitlement
+from shared_lib.domain.ledger import LedgerEntry
+from shared_lib.domain.order import Order
+from shared_lib.domain.payment import Payment
+from shared_lib.domain.refund import Refund
+from shared_lib.domain.subscription import Subscription
+from shared_lib.store import ledger, outbox
+from shared_lib.store.bulk import Table
+from shared_lib.store.outbox import JOBS, Event
+from shared_lib.store.rows.orders import ORDERS, lock_orders, order_row
+from shared_lib.store.rows.payments import PAYMENTS, lock_payments_of, payment_row
+from shared_lib.store.rows.refunds import REFUNDS, lock_refunds, refund_row
+from shared_lib.store.rows.subscriptions import (
+    ENTITLEMENTS,
+    SUBSCRIPTIONS,
+    entitlement_of,
+    entitlement_row,
+    lock_subscriptions,
+    subscription_row,
+)
+from shared_lib.store.transaction import Row, Transaction
+
+
+class Desk:
+    """Values are frozen: to change one, put its replacement back. `write` sends what differs from what was locked."""
+
+    def __init__(self, tx: Transaction) -> None:
+        self.tx = tx
+        self.now = tx.now
+        self.subscriptions: dict[str, Subscription] = {}
+        self.orders: dict[str, Order] = {}
+        self.payments: dict[str, Payment] = {}
+        self.refunds: dict[str, Refund] = {}
+        self.entitlements: dict[str, Entitlement] = {}  # by order id
+        self._locked: dict[str, object] = {}
+        self._entries: list[LedgerEntry] = []
+        self._events: list[Event] = []
+
+    async def lock(self, order_ids: Sequence[str], *, refund_ids: Sequence[str] = ()) -> None:
+        """Lock orders and all that hangs on them, from the root: subscription, order, payment, refund."""
+        order_ids = sorted(set(order_ids))
+        roots = await self.tx.fetch(
+            "SELECT DISTINCT subscription_id FROM orders WHERE id = ANY(%s) AND subscription_id IS NOT NULL",
+            [order_ids],
+        )
+        self.subscriptions |= await lock_subscriptions(self.tx, [row[0] for row in roots])
+        self.orders |= await lock_orders(self.tx, order_ids)
+        self.payments |= await lock_payments_of(self.tx, order_ids)
+        self.refunds |= await lock_refunds(self.tx, refund_ids)
+        self.remember()
+
+    async def read_entitlements(self) -> None:
+        """Entitlements are locked by their order, so reading them is enough."""
+        rows = await self.tx.fetch(
+            f"SELECT {ENTITLEMENTS.select} FROM entitlements WHERE order_id = ANY(%s)", [list(self.orders)]
+        )
+        self.entitlements |= {row[3]: entitlement_of(row) for row in rows}
+        self.remember()
+
+    def remember(self) -> None:
+        """Take what is on the desk now as what stands in the database."""
+        for rows in (self.subscriptions, self.orders, self.payments, self.refunds, self.entitlements):
+            self._locked |= {value.id: value for value in rows.values()}
+
+    def put(self, *values: Subscription | Order | Payment | Refund | Entitlement) -> None:
+        """Lay changed or new values on the desk."""
+        for value in values:
+            match value:
+                case Subscription():
+                    self.subscriptions[value.id] = value
+                case Order():
+                    self.orders[value.id] = value
+                case Payment():
+                    self.payments[value.id] = value
+                case Refund():
+                    self.refunds[value.id] = value
+                case Entitlement():
+                    self.entitlements[value.order_id] = value
+
+    def payments_of(self, order_id: str) -> list[Payment]:
+        return [payment for payment in self.payments.values() if payment.order_id == order_id]
+
+    def enter(self, entry: LedgerEntry) -> None:
+        """Record money. Nothing moves for nothing: a trial has no entry."""
+        if entry.amount:
+            self._entries.append(entry)
+
+    def tell_of_order(
+        self, kind: str, order_id: str, data: Mapping[str, Any], trace: str | None = None
+    ) -> None:
+        """A fact whose subject is an order; its version is the fact's sequence number."""
+        order = replace(self.orders[order_id], version=self.orders[order_id].version + 1)
+        self.orders[order_id] = order
+        self._events.append(
+            Event(
+                type=kind,
+                subject=order.id,
+                sequence=order.version,
+                partition_key=order.customer_id,
+                data=data,
+                traceparent=trace,
+            )
+        )
+
+    def tell_of_subscription(self, kind: str, subscription_id: str, data: Mapping[str, Any]) -> None:
+        """A fact whose subject is a subscription."""
+        found = self.subscriptions[subscription_id]
+        subscription = replace(found, version=found.version + 1)
+        self.subscriptions[subscription_id] = subscription
+        self._events.append(
+            Event(
+                type=kind,
+                subject=subscription.id,
+                sequence=subscription.version,
+                partition_key=subscription.customer_id,
+                data=data,
+            )
+        )
+
+    def ask_for(self, job: Event) -> None:
+        """A job for another door."""
+        assert job.topic == JOBS
+        self._events.append(job)
+
+    def write(self) -> None:
+        """Put off every difference: roots first, new rows before changed ones."""
+        self._write(SUBSCRIPTIONS, self.subscriptions, subscription_row)
+        self._write(ORDERS, self.orders, order_row)
+        # A payment that becomes surplus leaves the place that another one of its order may take.
+        self._write(PAYMENTS, {k: v for k, v in self.payments.items() if v.surplus}, payment_row)
+        self._write(PAYMENTS, {k: v for k, v in self.payments.items() if not v.surplus}, payment_row)
+        self._write(REFUNDS, self.refunds, refund_row)
+        self._write(ENTITLEMENTS, {e.id: e for e in self.entitlements.values()}, entitlement_row)
+        ledger.post(self.tx, self._entries)
+        outbox.publish(self.tx, self._events)
+
+    def _write(self, table: Table, values: Mapping[str, Any], row: Any) -> None:
+        new: list[Row] = []
+        changed: list[Row] = []
+        for key, value in values.items():
+            before = self._locked.get(key)
+            if before is None:
+                new.append(row(value))
+            elif before is not value:
+                changed.append(row(value))
+        # What leaves a unique place must be written before what takes it.
+        table.update(self.tx, changed)
+        table.insert(self.tx, new)

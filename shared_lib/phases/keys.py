@@ -1,0 +1,170 @@
+"""The promise "one key, one effect", kept by PostgreSQL in the transaction of the effect."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+
+from shared_lib.domain.errors import Code, Refusal
+from shared_lib.store.transaction import Transaction
+
+# Longer than any invocation may take: while the lease runs, its owner may still answer.
+LEASE = timedelta(seconds=30)
+KEEP = timedelta(hours=72)  # a bug of Friday night can be mended on Monday
+
+_IN_FLIGHT = Refusal(
+    Code.KEY_IN_FLIGHT, "A request with this Idempotency-Key is being worked on.", retry_after_s=1
+)
+_REUSED = Refusal(Code.KEY_REUSED, "This Idempotency-Key was used for a different request.")
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """A client's key. Its space is one customer and one route; the fingerprint is of the validated request."""
+
+    customer_id: str
+    route: str
+    key: str
+    fingerprint: bytes
+
+    @property
+    def address(self) -> tuple[str, str, str]:
+        return self.customer_id, self.route, self.key
+
+
+@dataclass(frozen=True, slots=True)
+class SavedReply:
+    """The bytes that answered the first request, and will answer every other one with its key."""
+
+    status: int
+    body: bytes
+    location: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Fresh:
+    """Never seen: go on. The key now names `resource_id`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Resume:
+    """Its first owner died before answering: go on from what it committed."""
+
+    resource_id: str
+
+
+KeyState = Fresh | Resume | SavedReply | Refusal
+FRESH = Fresh()
+
+
+async def claim_keys(tx: Transaction, wanted: Sequence[tuple[Key, str]]) -> list[KeyState]:
+    """Claim each (key, id of the resource it would make), in order. The same key twice in a batch is in flight."""
+    first: dict[tuple[str, str, str], tuple[Key, str]] = {}
+    for key, resource_id in wanted:
+        first.setdefault(key.address, (key, resource_id))
+    # Sorted, so that two batches with the same keys wait for each other instead of deadlocking.
+    claims = [first[address] for address in sorted(first)]
+    inserted = {(row[0], row[1], row[2]) for row in await _insert(tx, claims)}
+    states: dict[tuple[str, str, str], KeyState] = dict.fromkeys(inserted, FRESH)
+    known = [key for key, _ in claims if key.address not in inserted]
+    if known:
+        states |= await _look_up(tx, known)
+    answers: list[KeyState] = []
+    for key, resource_id in wanted:
+        owner, owned_id = first[key.address]
+        state = states[key.address]
+        if owner.fingerprint != key.fingerprint:
+            answers.append(_REUSED)
+        elif owned_id != resource_id and not isinstance(state, SavedReply | Refusal):
+            answers.append(_IN_FLIGHT)
+        else:
+            answers.append(state)
+    return answers
+
+
+async def _insert(tx: Transaction, claims: Sequence[tuple[Key, str]]) -> list[tuple[str, str, str]]:
+    rows = await tx.fetch(
+        """
+        INSERT INTO idempotency_keys
+            (customer_id, route, key, fingerprint, resource_id, locked_until, expires_at)
+        SELECT customer_id, route, key, fingerprint, resource_id, %s, %s
+        FROM unnest(%s::text[], %s::text[], %s::text[], %s::bytea[], %s::text[])
+            AS new (customer_id, route, key, fingerprint, resource_id)
+        ON CONFLICT DO NOTHING RETURNING customer_id, route, key
+        """,
+        [
+            tx.now + LEASE,
+            tx.now + KEEP,
+            [key.customer_id for key, _ in claims],
+            [key.route for key, _ in claims],
+            [key.key for key, _ in claims],
+            [key.fingerprint for key, _ in claims],
+            [resource_id for _, resource_id in claims],
+        ],
+    )
+    return [(row[0], row[1], row[2]) for row in rows]
+
+
+async def _look_up(tx: Transaction, keys: Sequence[Key]) -> dict[tuple[str, str, str], KeyState]:
+    rows = await tx.fetch(
+        """
+        SELECT k.customer_id, k.route, k.key, k.fingerprint, k.resource_id, k.locked_until,
+               k.reply_status, k.reply_body, k.reply_location
+        FROM idempotency_keys k
+        JOIN unnest(%s::text[], %s::text[], %s::text[]) AS asked (customer_id, route, key)
+            USING (customer_id, route, key)
+        ORDER BY k.customer_id, k.route, k.key FOR UPDATE OF k
+        """,
+        [[key.customer_id for key in keys], [key.route for key in keys], [key.key for key in keys]],
+    )
+    fingerprints = {key.address: key.fingerprint for key in keys}
+    states: dict[tuple[str, str, str], KeyState] = {}
+    for customer_id, route, key, fingerprint, resource_id, locked_until, status, body, location in rows:
+        address = (customer_id, route, key)
+        if fingerprint != fingerprints[address]:
+            states[address] = _REUSED
+        elif status is not None:
+            states[address] = SavedReply(status, body, location)
+        elif locked_until > tx.now:
+            states[address] = _IN_FLIGHT
+        else:
+            states[address] = Resume(resource_id)
+            tx.later(
+                "UPDATE idempotency_keys SET locked_until = %s WHERE customer_id = %s AND route = %s AND key = %s",
+                [tx.now + LEASE, *address],
+            )
+    return states
+
+
+def release_keys(tx: Transaction, keys: Sequence[Key]) -> None:
+    """Forget keys whose request was refused: it changed nothing, so the same key may try again."""
+    if keys:
+        tx.later(
+            """
+            DELETE FROM idempotency_keys k USING unnest(%s::text[], %s::text[], %s::text[]) AS gone (c, r, k)
+            WHERE (k.customer_id, k.route, k.key) = (gone.c, gone.r, gone.k)
+            """,
+            [[key.customer_id for key in keys], [key.route for key in keys], [key.key for key in keys]],
+        )
+
+
+def save_replies(tx: Transaction, replies: Sequence[tuple[Key, SavedReply]]) -> None:
+    """Keep the bytes of each first answer, in the transaction of the outcome they tell of."""
+    if replies:
+        tx.later(
+            """
+            UPDATE idempotency_keys k SET reply_status = new.status, reply_body = new.body, reply_location = new.location
+            FROM unnest(%s::text[], %s::text[], %s::text[], %s::int[], %s::bytea[], %s::text[])
+                AS new (c, r, k, status, body, location)
+            WHERE (k.customer_id, k.route, k.key) = (new.c, new.r, new.k) AND k.reply_status IS NULL
+            """,
+            [
+                [key.customer_id for key, _ in replies],
+                [key.route for key, _ in replies],
+                [key.key for key, _ in replies],
+                [reply.status for _, reply in replies],
+                [reply.body for _, reply in replies],
+                [reply.location for _, reply in replies],
+            ],
+        )

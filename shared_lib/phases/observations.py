@@ -1,0 +1,99 @@
+"""What a provider said about a payment or a refund, in the words of our state machines."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import assert_never
+
+from shared_lib.domain.order import Order
+from shared_lib.domain.payment import Payment, PaymentEvent
+from shared_lib.domain.refund import Refund, RefundEvent
+from shared_lib.phases.keys import Key, SavedReply
+from shared_lib.providers.base import PaymentSnapshot, PaymentState, RefundSnapshot, RefundState
+
+
+class Silence(StrEnum):
+    """What we know when the provider gave no answer that can be believed."""
+
+    TIMED_OUT = "timed_out"  # it may have been executed
+    NOT_SENT = "not_sent"  # surely not executed; the same key may be sent again
+    NEVER_HAPPENED = "never_happened"  # the provider has none, and its key's lifetime is over
+    REFUSED = "refused"  # the provider will never accept this request: our bug, or a feature that is off
+
+
+Render = Callable[[Order, Payment], SavedReply]
+RenderRefund = Callable[[Refund], SavedReply]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observed:
+    """News about one payment. `fence` is the lease it was asked under: silence under an old lease means nothing."""
+
+    payment_id: str
+    said: PaymentSnapshot | Silence
+    fence: int | None = None
+    answer: tuple[Key, Render] | None = None  # whose waiting request this answers, and how
+    trace: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ObservedRefund:
+    """News about one refund."""
+
+    refund_id: str
+    said: RefundSnapshot | Silence
+    fence: int | None = None
+    answer: tuple[Key, RenderRefund] | None = None
+
+
+def payment_event(said: PaymentSnapshot | Silence) -> PaymentEvent:
+    """The edge to walk. An approved payment still waits for us to complete it, so it is pending."""
+    if isinstance(said, Silence):
+        match said:
+            case Silence.TIMED_OUT:
+                return PaymentEvent.TIMED_OUT
+            case Silence.NOT_SENT:
+                return PaymentEvent.NOT_SENT
+            case Silence.NEVER_HAPPENED | Silence.REFUSED:
+                return PaymentEvent.CANCELED
+            case _ as unreachable:
+                assert_never(unreachable)
+    match said.state:
+        case PaymentState.PENDING | PaymentState.APPROVED:
+            return PaymentEvent.WENT_PENDING
+        case PaymentState.ACTION_REQUIRED:
+            return PaymentEvent.NEEDS_ACTION
+        case PaymentState.SUCCEEDED:
+            return PaymentEvent.SUCCEEDED
+        case PaymentState.DECLINED:
+            return PaymentEvent.DECLINED
+        case PaymentState.CANCELED:
+            return PaymentEvent.CANCELED
+        case PaymentState.EXPIRED:
+            return PaymentEvent.EXPIRED
+        case _ as unreachable_state:
+            assert_never(unreachable_state)
+
+
+def refund_event_of(said: RefundSnapshot | Silence) -> RefundEvent:
+    if isinstance(said, Silence):
+        match said:
+            case Silence.TIMED_OUT:
+                return RefundEvent.TIMED_OUT
+            case Silence.NOT_SENT:
+                return RefundEvent.NOT_SENT
+            case Silence.NEVER_HAPPENED | Silence.REFUSED:
+                return RefundEvent.FAILED
+            case _ as unreachable:
+                assert_never(unreachable)
+    match said.state:
+        case RefundState.PENDING | RefundState.ACTION_REQUIRED:
+            return RefundEvent.WENT_PENDING
+        case RefundState.SUCCEEDED:
+            return RefundEvent.SUCCEEDED
+        case RefundState.FAILED | RefundState.CANCELED:
+            return RefundEvent.FAILED
+        case _ as unreachable_state:
+            assert_never(unreachable_state)

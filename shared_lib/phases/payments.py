@@ -1,0 +1,60 @@
+"""Settling payments: the only place where collected money is recorded, whoever brings the news."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from shared_lib.phases.collecting import Collecting, Settled, gather
+from shared_lib.phases.desk import Desk
+from shared_lib.phases.keys import Key, SavedReply, save_replies
+from shared_lib.phases.observations import Observed
+from shared_lib.store.transaction import Transaction
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answered:
+    """A settled payment, with the bytes that answer the request that waited for it."""
+
+    settled: Settled
+    reply: SavedReply | None = None
+
+
+async def settle_payments(tx: Transaction, observed: Sequence[Observed]) -> list[Answered | None]:
+    """Record what providers said of payments. None for a payment that does not exist."""
+    desk = Desk(tx)
+    await desk.lock(await order_ids(tx, [news.payment_id for news in observed]))
+    known = [news for news in observed if news.payment_id in desk.payments]
+    collecting = await gather(desk, known)
+    settled = [collecting.apply(news) if news.payment_id in desk.payments else None for news in observed]
+    answers = [
+        _answered(collecting, news, outcome) if outcome else None
+        for news, outcome in zip(observed, settled, strict=True)
+    ]
+    desk.write()
+    save_replies(tx, replies(observed, answers))
+    return answers
+
+
+def replies(observed: Sequence[Observed], answers: Sequence[Answered | None]) -> list[tuple[Key, SavedReply]]:
+    return [
+        (news.answer[0], answer.reply)
+        for news, answer in zip(observed, answers, strict=True)
+        if news.answer and answer and answer.reply
+    ]
+
+
+def _answered(collecting: Collecting, news: Observed, settled: Settled) -> Answered:
+    # Another item of the batch may have moved the same order on: the reply tells the last of it.
+    order = collecting.desk.orders[settled.order.id]
+    payment = collecting.desk.payments[settled.payment.id]
+    reply = news.answer[1](order, payment) if news.answer else None
+    return Answered(settled=replace(settled, order=order, payment=payment), reply=reply)
+
+
+async def order_ids(tx: Transaction, payment_ids: Sequence[str]) -> list[str]:
+    """The orders of payments; which order a payment collects never changes, so no lock is needed to know it."""
+    rows = await tx.fetch(
+        "SELECT DISTINCT order_id FROM payments WHERE id = ANY(%s)", [sorted(set(payment_ids))]
+    )
+    return [row[0] for row in rows]

@@ -1,0 +1,182 @@
+"""What the renewal tick does with every subscription whose time has come."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import timedelta
+
+from shared_lib.domain import dunning
+from shared_lib.domain.catalog import PriceKind
+from shared_lib.domain.order import BillingReason, Order, OrderStatus
+from shared_lib.domain.payment import Payment, PaymentFlow, PaymentStatus
+from shared_lib.domain.subscription import (
+    RENEWABLE,
+    SUBSCRIPTION,
+    OnMissed,
+    Subscription,
+    SubscriptionEvent,
+    SubscriptionStatus,
+    next_billing,
+)
+from shared_lib.ids import new_id
+from shared_lib.phases import cycles, facts
+from shared_lib.phases.desk import Desk
+from shared_lib.store.rows.orders import lock_orders
+from shared_lib.store.rows.payments import lock_payments_of
+from shared_lib.store.rows.subscriptions import SUBSCRIPTIONS, subscription_of
+from shared_lib.store.transaction import Transaction
+
+# If the job that charges is lost, reconcile looks at the payment after this.
+CHARGE_BY = timedelta(minutes=5)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenRenewals:
+    """Up to `limit` due subscriptions; their payments are handed on in jobs of `chunk`."""
+
+    limit: int = 1000
+    chunk: int = 100
+    on_missed: OnMissed = OnMissed.BILL_LATEST
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Opened:
+    """How many subscriptions were looked at, and the payments to charge."""
+
+    looked_at: int
+    payment_ids: list[str]
+
+
+async def open_renewals(tx: Transaction, wanted: Sequence[OpenRenewals]) -> list[Opened]:
+    """Claim due subscriptions: one order per period and one payment each, committed before anybody is charged.
+
+    Due means due <= now. Two ticks at once share the work: what one has locked, the other skips.
+    """
+    return [await _open(tx, what) for what in wanted]
+
+
+async def _open(tx: Transaction, what: OpenRenewals) -> Opened:
+    rows = await tx.fetch(
+        f"""
+        SELECT {SUBSCRIPTIONS.select} FROM subscriptions WHERE next_action_at <= %s
+        ORDER BY next_action_at, id LIMIT %s FOR UPDATE SKIP LOCKED
+        """,
+        [tx.now, what.limit],
+    )
+    desk = Desk(tx)
+    desk.subscriptions = {row[0]: subscription_of(row) for row in rows}
+    open_orders = [s.open_order_id for s in desk.subscriptions.values() if s.open_order_id]
+    desk.orders = await lock_orders(tx, open_orders)
+    desk.payments = await lock_payments_of(tx, open_orders)
+    desk.remember()
+    to_charge = [
+        payment.id
+        for subscription in list(desk.subscriptions.values())
+        if (payment := _look_at(desk, subscription, what.on_missed))
+    ]
+    for start in range(0, len(to_charge), what.chunk):
+        desk.ask_for(facts.charge_renewals_job(to_charge[start : start + what.chunk]))
+    desk.write()
+    return Opened(looked_at=len(rows), payment_ids=to_charge)
+
+
+def _look_at(desk: Desk, subscription: Subscription, on_missed: OnMissed) -> Payment | None:
+    """One due subscription: end it, suspend it, give it up, retry it or renew it."""
+    now, past_due_at = desk.now, subscription.past_due_at
+    if subscription.status not in RENEWABLE:
+        desk.put(replace(subscription, next_action_at=None))
+        return None
+    if past_due_at and now >= dunning.gives_up_at(cycles.POLICY, past_due_at):
+        cycles.end(desk, subscription.id, "payment_failed", SubscriptionEvent.GAVE_UP)
+        return None
+    if not subscription.auto_renew:
+        cycles.end(desk, subscription.id, "opted_out")
+        return None
+    suspended = _suspend_if_grace_is_over(desk, subscription)
+    if subscription.open_order_id is None:
+        return _open_cycle(desk, suspended, on_missed)
+    if subscription.next_retry_at and subscription.next_retry_at <= now:
+        return _retry(desk, suspended)
+    desk.put(replace(suspended, next_action_at=cycles.next_look(suspended)))
+    return None
+
+
+def _suspend_if_grace_is_over(desk: Desk, subscription: Subscription) -> Subscription:
+    past_due_at = subscription.past_due_at
+    if past_due_at is None or subscription.status is not SubscriptionStatus.PAST_DUE:
+        return subscription
+    if desk.now < dunning.access_until(cycles.POLICY, past_due_at):
+        return subscription
+    status = SUBSCRIPTION.after(subscription.status, SubscriptionEvent.GRACE_OVER)
+    desk.put(replace(subscription, status=status))
+    told = facts.of_subscription(desk.subscriptions[subscription.id])
+    desk.tell_of_subscription("billing.subscription.suspended", subscription.id, told)
+    return desk.subscriptions[subscription.id]
+
+
+def _open_cycle(desk: Desk, subscription: Subscription, on_missed: OnMissed) -> Payment:
+    billing = next_billing(subscription, desk.now, on_missed)
+    order = Order(
+        id=new_id("ord"),
+        customer_id=subscription.customer_id,
+        price_id=subscription.price_id,
+        product_id=subscription.product_id,
+        product_title=subscription.product_title,
+        kind=PriceKind.SUBSCRIPTION,
+        billing_reason=BillingReason.SUBSCRIPTION_CYCLE,
+        status=OrderStatus.PENDING,
+        amount=subscription.amount,
+        provider=subscription.provider,
+        return_url="",
+        created_at=desk.now,
+        # Dunning decides how long we ask, not the clock of a checkout.
+        expires_at=desk.now + timedelta(days=cycles.POLICY.cancel_days + 1),
+        subscription_id=subscription.id,
+        period_n=billing.period_n,
+        period_start=billing.period.start,
+        period_end=billing.period.end,
+    )
+    desk.put(order)
+    desk.put(
+        replace(
+            subscription,
+            anchor_at=billing.anchor_at,
+            anchor_n=billing.anchor_n,
+            open_order_id=order.id,
+            next_retry_at=None,
+            next_action_at=None,  # until the payment is settled
+        )
+    )
+    desk.tell_of_order("billing.order.created", order.id, facts.of_order(order))
+    return _charge(desk, subscription, order.id, attempt=1)
+
+
+def _retry(desk: Desk, subscription: Subscription) -> Payment | None:
+    """A new try of the open order: a new payment, so a new key. None while another one is not decided."""
+    order_id = subscription.open_order_id or ""
+    attempts = desk.payments_of(order_id)
+    if any(payment.is_live for payment in attempts):
+        waiting = replace(subscription, next_retry_at=None)
+        desk.put(replace(waiting, next_action_at=cycles.next_look(waiting)))
+        return None
+    desk.put(replace(subscription, next_retry_at=None, next_action_at=None))
+    last = max((payment.attempt for payment in attempts), default=0)
+    return _charge(desk, subscription, order_id, attempt=last + 1)
+
+
+def _charge(desk: Desk, subscription: Subscription, order_id: str, *, attempt: int) -> Payment:
+    payment = Payment(
+        id=new_id("pay"),
+        order_id=order_id,
+        provider=subscription.provider,
+        flow=PaymentFlow.CHARGE,
+        status=PaymentStatus.CREATED,
+        amount=subscription.amount,
+        attempt=attempt,
+        created_at=desk.now,
+        payment_method_id=subscription.payment_method_id,
+        next_check_at=desk.now + CHARGE_BY,
+    )
+    desk.put(payment)
+    return payment

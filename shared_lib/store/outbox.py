@@ -1,0 +1,75 @@
+"""The outbox: what must be told, written in the transaction that made it true."""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from shared_lib.ids import new_id
+from shared_lib.store.bulk import Table
+from shared_lib.store.transaction import Transaction
+
+FACTS, JOBS = "billing.events", "billing.jobs"
+
+# A relay owns whole shards, so that the events of one customer stay in order however many relays there are.
+SHARDS = 12
+
+OUTBOX = Table(
+    "outbox",
+    {
+        "event_id": "text",
+        "topic": "text",
+        "type": "text",
+        "subject": "text",
+        "sequence": "integer",
+        "partition_key": "text",
+        "shard": "smallint",
+        "data": "jsonb",
+        "traceparent": "text",
+        "created_at": "timestamptz",
+        "available_at": "timestamptz",
+    },
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """One CloudEvent to be. `sequence` counts the events of its subject; jobs have none."""
+
+    type: str
+    subject: str
+    partition_key: str
+    data: Mapping[str, Any]
+    sequence: int | None = None
+    topic: str = FACTS
+    traceparent: str | None = None
+    available_at: datetime | None = None  # None: at once
+
+
+def shard_of(partition_key: str) -> int:
+    return zlib.crc32(partition_key.encode()) % SHARDS
+
+
+def publish(tx: Transaction, events: Sequence[Event]) -> None:
+    """Add events; they exist if and only if the transaction commits."""
+    rows = [
+        (
+            new_id("evt"),
+            event.topic,
+            event.type,
+            event.subject,
+            event.sequence,
+            event.partition_key,
+            shard_of(event.partition_key),
+            json.dumps(event.data, separators=(",", ":"), ensure_ascii=False),
+            event.traceparent,
+            tx.now,
+            event.available_at or tx.now,
+        )
+        for event in events
+    ]
+    OUTBOX.insert(tx, rows)
