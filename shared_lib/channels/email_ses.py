@@ -1,0 +1,197 @@
+"""Mail through Amazon SES: our own MIME, sent once.
+
+SES has no idempotency token, so nothing below us may retry: neither boto3 (`total_max_attempts=1`) nor its HTTP
+client. SES replaces Message-ID and Date by its own; X-Notification-Id and the tag of the same name survive.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable
+from datetime import datetime
+from email.errors import HeaderParseError
+from email.headerregistry import Address
+from email.message import EmailMessage
+from email.policy import SMTP
+from typing import Any, Final, Protocol
+
+from shared_lib.channels.base import (
+    ChannelError,
+    ChannelStopped,
+    Message,
+    SendLater,
+    SendRefused,
+    SendUnknown,
+    Sent,
+)
+
+CONNECT_TIMEOUT_S: Final = 3.0
+READ_TIMEOUT_S: Final = 10.0
+CONNECTIONS_MAX: Final = 10
+
+NOTIFICATION_HEADER: Final = "X-Notification-Id"
+
+_LATER = frozenset(
+    {
+        "TooManyRequestsException",
+        "LimitExceededException",
+        "Throttling",
+        "ThrottlingException",
+        "RequestLimitExceeded",
+        "ServiceUnavailable",
+    }
+)
+_STOPPED = frozenset(
+    {
+        "AccountSuspendedException",
+        "SendingPausedException",
+        # Our credentials, not this message: every other one would fail in the same way.
+        "AccessDeniedException",
+        "AccessDenied",
+        "ExpiredToken",
+        "ExpiredTokenException",
+        "IncompleteSignature",
+        "InvalidClientTokenId",
+        "InvalidSignatureException",
+        "MissingAuthenticationToken",
+        "SignatureDoesNotMatch",
+        "UnrecognizedClientException",
+    }
+)
+
+
+class SesClient(Protocol):
+    """The one call we make of boto3's `sesv2` client."""
+
+    def send_email(self, **request: Any) -> dict[str, Any]: ...
+
+
+def ses_client(
+    region: str,
+    *,
+    endpoint_url: str | None = None,
+    connect_timeout_s: float = CONNECT_TIMEOUT_S,
+    read_timeout_s: float = READ_TIMEOUT_S,
+    **credentials: str,
+) -> SesClient:
+    """A boto3 client that tries once. `credentials` (aws_access_key_id, ...) default to the environment's."""
+    # Imported here: half a second that only the function that mails should pay, and only when it does.
+    import boto3.session  # noqa: PLC0415
+    from botocore.config import Config  # noqa: PLC0415
+
+    once = Config(
+        connect_timeout=connect_timeout_s,
+        read_timeout=read_timeout_s,
+        max_pool_connections=CONNECTIONS_MAX,
+        retries={"mode": "standard", "total_max_attempts": 1},
+    )
+    session: Any = boto3.session.Session()
+    client: SesClient = session.client(
+        "sesv2", region_name=region, endpoint_url=endpoint_url, config=once, **credentials
+    )
+    return client
+
+
+class SesEmail:
+    """A Channel. The client is made on first use; `now` dates the mails."""
+
+    def __init__(
+        self, client_factory: Callable[[], SesClient], *, mail_from: str, now: Callable[[], datetime]
+    ) -> None:
+        self._client_factory, self._mail_from, self._now = client_factory, mail_from, now
+        self._client: SesClient | None = None
+        self._making = threading.Lock()
+
+    async def send(self, message: Message) -> Sent:
+        """Hand one mail to SES. Raises a ChannelError."""
+        try:
+            to = mailbox(message.to)
+            mime = build_mime(message, to=to, mail_from=self._mail_from, sent_at=self._now())
+        except (ValueError, HeaderParseError) as error:
+            raise SendRefused("message_invalid", type(error).__name__) from error
+        return await asyncio.to_thread(self._send, message.notification_id, to, mime.as_bytes())
+
+    def _send(self, notification_id: str, to: str, raw: bytes) -> Sent:
+        try:
+            answer = self._client_once().send_email(
+                FromEmailAddress=self._mail_from,
+                Destination={"ToAddresses": [to]},
+                Content={"Raw": {"Data": raw}},
+                EmailTags=[{"Name": "notification_id", "Value": notification_id}],
+            )
+        except Exception as error:
+            raise _classified(error) from error
+        return Sent(receipt=answer["MessageId"])
+
+    def _client_once(self) -> SesClient:
+        # boto3 clients may be shared between threads; making them may not.
+        with self._making:
+            if self._client is None:
+                self._client = self._client_factory()
+            return self._client
+
+
+def build_mime(message: Message, *, to: str, mail_from: str, sent_at: datetime) -> EmailMessage:
+    """The mail as RFC 5322 wants it: text and HTML as alternatives, plain ASCII on the wire.
+
+    ValueError when a header carries a line break or appears twice.
+    """
+    mime = EmailMessage(policy=SMTP)
+    mime["From"] = mail_from
+    mime["To"] = to
+    mime["Subject"] = message.subject
+    mime["Date"] = sent_at
+    # The same notification is the same Message-ID: a mailbox that gets it twice may show it once.
+    mime["Message-ID"] = f"<{message.notification_id}@{mail_from.rpartition('@')[2].strip('> ')}>"
+    mime[NOTIFICATION_HEADER] = message.notification_id
+    mime["Auto-Submitted"] = "auto-generated"
+    for name, value in message.headers.items():
+        if name in mime:
+            raise ValueError(f"the header {name} is ours to set")
+        mime[name] = value
+    mime.set_content(message.text, cte="quoted-printable")
+    mime.add_alternative(message.html, subtype="html", cte="quoted-printable")
+    mime["Content-Language"] = (
+        message.locale
+    )  # last: building the parts moves Content-* headers into the first
+    return mime
+
+
+def mailbox(address: str) -> str:
+    """Exactly one bare address with an ASCII domain, or ValueError. SES takes no other local parts than ASCII."""
+    local, _, domain = address.rpartition("@")
+    if not local or not domain:
+        raise ValueError("an address is local@domain")
+    parsed = Address(addr_spec=address)
+    return f"{parsed.addr_spec.rpartition('@')[0]}@{parsed.domain.encode('idna').decode()}"
+
+
+def _classified(error: Exception) -> ChannelError:
+    """What an exception of boto3 means. Whatever is not known to have failed before sending is unknown."""
+    from botocore import exceptions as aws  # noqa: PLC0415 - lazily, like boto3
+
+    match error:
+        case aws.ClientError():
+            return _refused_by_ses(error)
+        case aws.EndpointConnectionError() | aws.ConnectTimeoutError() | aws.ProxyConnectionError():
+            return SendLater("not_connected", type(error).__name__)
+        case aws.CredentialRetrievalError():
+            return SendLater("credentials_unavailable")
+        case aws.NoCredentialsError() | aws.PartialCredentialsError():
+            return ChannelStopped("credentials_missing")
+        case aws.ParamValidationError():
+            return SendRefused("parameters_invalid")
+        case _:
+            return SendUnknown("no_answer", type(error).__name__)
+
+
+def _refused_by_ses(error: Any) -> ChannelError:
+    code = str(error.response.get("Error", {}).get("Code", "unknown"))
+    status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
+    if code in _STOPPED:
+        return ChannelStopped(code)
+    if code in _LATER or status in (429, 503):
+        return SendLater(code)
+    # Any other no of a 4xx is about this message: MessageRejected, MailFromDomainNotVerified, NotFound, BadRequest.
+    return SendRefused(code) if 400 <= status < 500 else SendUnknown(code)
