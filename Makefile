@@ -95,7 +95,7 @@ docs: $(READY) ## write the generated pages: state machines, events, OpenAPI, pr
 .PHONY: migration
 migration: $(READY) ## draft a migration from the difference to the tables: make migration NAME="add promotions"
 	@test -n "$(NAME)" || { echo 'Say what changes: make migration NAME="add promotions"'; exit 1; }
-	@$(BIN)/alembic -c shared_lib/store/migrations/alembic.ini revision --autogenerate -m "$(NAME)"
+	@$(BIN)/python -m infra.local.migration "$(NAME)"
 
 LOCK := pip-compile --quiet --generate-hashes --strip-extras --allow-unsafe --no-header \
 	--no-emit-index-url --no-emit-trusted-host --no-emit-find-links $(ARGS)

@@ -11,7 +11,8 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -189,6 +190,18 @@ class EmbeddedPostgres:
 
     def _log_tail(self) -> str:
         return "\n".join(self.log_file.read_text(errors="replace").splitlines()[-15:])
+
+
+@contextmanager
+def temporary_postgres(settings: Mapping[str, str] | None = None) -> Iterator[EmbeddedPostgres]:
+    """A started server whose folder is removed with it."""
+    home = Path(tempfile.mkdtemp(prefix="boxoffice-"))
+    home.chmod(0o711)
+    try:
+        with EmbeddedPostgres(home / "postgres", settings=settings) as server:
+            yield server
+    finally:
+        shutil.rmtree(home, ignore_errors=True)
 
 
 def running_url(data_dir: Path, dbname: str) -> str | None:

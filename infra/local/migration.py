@@ -1,0 +1,19 @@
+"""Draft the next migration: what the tables declare beyond what the migrations build, on a throw-away server."""
+
+from __future__ import annotations
+
+import sys
+
+from infra.local.postgres import temporary_postgres
+from shared_lib.store.migrate import revision, upgrade
+
+
+def main(message: str) -> None:
+    """Write the draft into shared_lib/store/migrations/versions."""
+    with temporary_postgres() as server:
+        upgrade(server.url())
+        revision(server.url(), message)
+
+
+if __name__ == "__main__":
+    main(" ".join(sys.argv[1:]))
