@@ -1,0 +1,69 @@
+"""Reading somebody else's JSON: what is promised is checked, what is new is tolerated."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, TypeVar
+
+from shared_lib.domain.money import Money
+
+S = TypeVar("S", bound=StrEnum)
+
+log = logging.getLogger(__name__)
+
+
+class Unreadable(ValueError):  # noqa: N818  # a finding about somebody else's bytes
+    """Not the object that was promised. Names the field, never its value."""
+
+
+def mapping(value: object) -> Mapping[str, Any]:
+    """Empty for anything that is no JSON object."""
+    return value if isinstance(value, dict) else {}
+
+
+def text(body: Mapping[str, Any], name: str) -> str:
+    value = body.get(name)
+    if not isinstance(value, str) or not value:
+        raise Unreadable(name)
+    return value
+
+
+def text_or_none(body: Mapping[str, Any], name: str) -> str | None:
+    return None if body.get(name) is None else text(body, name)
+
+
+def money(body: Mapping[str, Any], name: str, currency: str) -> Money:
+    """An integer of minor units. Never negative: neither amounts nor totals are."""
+    value = body.get(name)
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        raise Unreadable(name)
+    try:
+        return Money(value, currency)
+    except ValueError:
+        raise Unreadable("currency") from None
+
+
+def instant(body: Mapping[str, Any], name: str) -> datetime | None:
+    value = text_or_none(body, name)
+    if value is None:
+        return None
+    try:
+        moment = datetime.fromisoformat(value)
+    except ValueError:
+        raise Unreadable(name) from None
+    if moment.tzinfo is None:
+        raise Unreadable(name)
+    return moment
+
+
+def member(body: Mapping[str, Any], name: str, unknown: S) -> S:
+    """The enum's member. A word that appeared after this was written is `unknown`, and is logged."""
+    value = text(body, name)
+    try:
+        return type(unknown)(value)
+    except ValueError:
+        log.warning("provider says %s=%r, taken for %r", name, value[:40], unknown.value)
+        return unknown

@@ -1,0 +1,204 @@
+"""The sandbox provider: integer minor units, one object per payment, signed webhooks."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from datetime import datetime, timedelta
+from types import MappingProxyType
+from typing import Any
+from urllib.parse import quote
+
+import httpx
+
+from shared_lib.providers.base import (
+    Capabilities,
+    ChargeRequest,
+    CheckoutRequest,
+    PaymentRef,
+    PaymentSnapshot,
+    PaymentState,
+    ProviderEvent,
+    RawWebhook,
+    RefundRequest,
+    RefundSnapshot,
+    SavedMethodRef,
+    Trust,
+    WebhookRejected,
+)
+from shared_lib.providers.reading import Unreadable
+from shared_lib.providers.sandbox_answers import (
+    NAME,
+    error_of,
+    event_of,
+    page_from,
+    payment_from,
+    payment_of,
+    refund_from,
+    refund_of,
+    same_payment,
+    same_ref,
+    same_refund,
+)
+from shared_lib.providers.standard_webhook import NotAuthentic, decoded_secret, verified_id
+from shared_lib.providers.transport import TIMEOUT, Bearer, Transport
+
+_PAGE = 100
+_MINIMUM_MINOR = MappingProxyType(
+    {
+        "EUR": 50,
+        "USD": 50,
+        "GBP": 30,
+        "CHF": 50,
+        "PLN": 200,
+        "SEK": 300,
+        "RUB": 100,
+        "KZT": 10_000,
+        "JPY": 50,
+        "KWD": 200,
+    }
+)
+
+CAPABILITIES = Capabilities(
+    amount_style="minor_int",
+    idempotency_key_max=255,
+    idempotency_ttl=timedelta(hours=24),
+    must_complete=False,
+    can_cancel_checkout=True,
+    can_list_by_date=True,
+    webhook_trust=Trust.SIGNED,
+    currencies=frozenset(_MINIMUM_MINOR),
+    minimum_minor=_MINIMUM_MINOR,
+    max_concurrency=32,
+)
+
+
+class SandboxProvider:
+    """Implements PaymentProvider. Holds no state but its connections; `aclose` closes the client it was given."""
+
+    name = NAME
+    capabilities = CAPABILITIES
+
+    def __init__(
+        self,
+        *,
+        base_url: str,
+        api_key: str,
+        webhook_secrets: Sequence[str],
+        http: httpx.AsyncClient,
+        timeout: httpx.Timeout = TIMEOUT,
+    ) -> None:
+        self._http = http
+        self._wire = Transport(NAME, base_url, http, Bearer(api_key), timeout)
+        self._webhook_keys = tuple(decoded_secret(secret) for secret in webhook_secrets)
+
+    def __repr__(self) -> str:
+        return f"SandboxProvider({self._wire!r})"
+
+    async def aclose(self) -> None:
+        await self._http.aclose()
+
+    # ---- payments ------------------------------------------------------------------------------------------
+
+    async def create_checkout(self, req: CheckoutRequest) -> PaymentSnapshot:
+        body = {
+            **_priced(req),
+            "return_url": req.return_url,
+            "cancel_url": req.cancel_url,
+            "save_method": req.save_method,
+            "customer_ref": req.customer_ref,
+            "customer_email": req.customer_email,
+            "customer_id": req.provider_customer_id,
+            "locale": req.locale,
+            "expires_in_s": None if req.expires_in is None else int(req.expires_in.total_seconds()),
+        }
+        exchange = await self._wire.write("POST", "/v1/checkouts", body, req.idempotency_key)
+        return same_payment(req, payment_from(exchange, mutates=True))
+
+    async def charge(self, req: ChargeRequest) -> PaymentSnapshot:
+        body = {**_priced(req), "method_id": req.method.method_id}
+        exchange = await self._wire.write("POST", "/v1/charges", body, req.idempotency_key)
+        return same_payment(req, payment_from(exchange, mutates=True))
+
+    async def complete_checkout(self, ref: PaymentRef, idempotency_key: str) -> PaymentSnapshot:  # noqa: ARG002
+        """The page takes the money itself: there is nothing left to do but look."""
+        return await self.fetch_payment(ref)
+
+    async def cancel_checkout(self, ref: PaymentRef, idempotency_key: str) -> PaymentSnapshot:
+        path = f"/v1/checkouts/{_quoted(ref.provider_payment_id)}/expire"
+        # Under a key of its own: the payment's key belongs to the call that created it.
+        exchange = await self._wire.write("POST", path, {}, f"expire:{idempotency_key}")
+        if exchange.status == 400 and exchange.error_code == "checkout_not_open":
+            return await self.fetch_payment(ref)  # the customer was faster, or it is closed already
+        return same_ref(ref, payment_from(exchange, mutates=True))
+
+    async def fetch_payment(self, ref: PaymentRef) -> PaymentSnapshot:
+        exchange = await self._wire.read(f"/v1/payments/{_quoted(ref.provider_payment_id)}")
+        return same_ref(ref, payment_from(exchange, mutates=False))
+
+    async def find_payment(self, payment_id: str, since: datetime) -> PaymentSnapshot | None:  # noqa: ARG002
+        """Looks it up by our id, whenever it was made: two clocks that disagree must not hide a payment."""
+        params = {"metadata[payment_id]": payment_id, "limit": str(_PAGE)}
+        found, _ = page_from(payment_of, await self._wire.read("/v1/payments", params))
+        # The newest, unless an older one took the money: our key makes two of them unlikely, not impossible.
+        return max(found, key=lambda it: it.state is PaymentState.SUCCEEDED, default=None)
+
+    async def list_payments(self, since: datetime, until: datetime) -> AsyncIterator[PaymentSnapshot]:
+        params = {"created[gte]": since.isoformat(), "created[lt]": until.isoformat(), "limit": str(_PAGE)}
+        while True:
+            found, cursor = page_from(payment_of, await self._wire.read("/v1/payments", params))
+            for payment in found:
+                yield payment
+            if cursor is None:
+                return
+            params["cursor"] = cursor
+
+    # ---- refunds and methods -------------------------------------------------------------------------------
+
+    async def refund(self, req: RefundRequest) -> RefundSnapshot:
+        body = {
+            "payment": req.payment.provider_payment_id,
+            "amount_minor": None if req.amount is None else req.amount.minor,
+            "reason": req.reason,
+            "metadata": {"refund_id": req.refund_id},
+        }
+        exchange = await self._wire.write("POST", "/v1/refunds", body, req.idempotency_key)
+        return same_refund(req, refund_from(exchange, mutates=True))
+
+    async def fetch_refund(self, provider_refund_id: str, payment: PaymentRef) -> RefundSnapshot:  # noqa: ARG002
+        exchange = await self._wire.read(f"/v1/refunds/{_quoted(provider_refund_id)}")
+        return refund_from(exchange, mutates=False)
+
+    async def find_refund(self, refund_id: str, payment: PaymentRef) -> RefundSnapshot | None:
+        params = {"metadata[refund_id]": refund_id, "payment": payment.provider_payment_id, "limit": "1"}
+        found, _ = page_from(refund_of, await self._wire.read("/v1/refunds", params))
+        return found[0] if found else None
+
+    async def forget_method(self, method: SavedMethodRef) -> None:
+        exchange = await self._wire.write("DELETE", f"/v1/methods/{_quoted(method.method_id)}", {}, None)
+        if exchange.status == 404 or exchange.status < 300:
+            return
+        raise error_of(exchange, mutates=True)
+
+    # ---- webhooks ------------------------------------------------------------------------------------------
+
+    async def parse_webhook(self, raw: RawWebhook) -> Sequence[ProviderEvent]:
+        try:
+            id_ = verified_id(raw.headers, raw.body, self._webhook_keys, raw.received_at)
+            return [event_of(id_, raw.body)]
+        except (NotAuthentic, Unreadable) as finding:
+            reason = str(finding)
+        raise WebhookRejected(NAME, reason, "the webhook was not accepted")
+
+
+def _priced(req: CheckoutRequest | ChargeRequest) -> dict[str, Any]:
+    ours = {"payment_id": req.payment_id, "order_id": req.order_id}
+    return {
+        "amount_minor": req.amount.minor,
+        "currency": req.amount.currency,
+        "description": req.description,
+        "metadata": {**req.metadata, **ours},
+    }
+
+
+def _quoted(provider_id: str) -> str:
+    return quote(provider_id, safe="")

@@ -1,0 +1,125 @@
+"""One HTTP exchange with a provider, and what a failed one means. No retries: who retries knows the key.
+
+never left (no connection, no pool)          Unavailable
+left, and no answer that can be read         OutcomeUnknown
+a read (GET) that brought nothing            Unavailable: nothing can have been executed
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Generator, Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+import httpx
+
+from shared_lib.providers.errors import OutcomeUnknown, ProviderError, Unavailable
+
+TIMEOUT = httpx.Timeout(connect=3.0, write=5.0, read=20.0, pool=5.0)
+
+_NEVER_LEFT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exchange:
+    """An answer with a status, whatever it is. `body` is empty when it was no JSON object."""
+
+    status: int
+    body: Mapping[str, Any] = field(repr=False)
+    request_id: str | None
+    retry_after: timedelta | None
+
+    @property
+    def error_code(self) -> str | None:
+        error = self.body.get("error")
+        code = error.get("code") if isinstance(error, dict) else None
+        return code if isinstance(code, str) else None
+
+
+class Bearer(httpx.Auth):
+    """Adds the key inside httpx, so that no frame of ours holds a header with it."""
+
+    def __init__(self, key: str) -> None:
+        self.__key = key
+
+    def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
+        request.headers["authorization"] = f"Bearer {self.__key}"
+        yield request
+
+    def __repr__(self) -> str:
+        return "Bearer(***)"
+
+
+class Transport:
+    """Sends to one provider. The client is handed in: its owner decides about pools and proxies."""
+
+    def __init__(
+        self, provider: str, base_url: str, http: httpx.AsyncClient, auth: httpx.Auth, timeout: httpx.Timeout
+    ) -> None:
+        self._provider, self._base_url = provider, base_url.rstrip("/")
+        self._http, self._auth, self._timeout = http, auth, timeout
+
+    def __repr__(self) -> str:
+        return f"Transport({self._provider}, {self._base_url})"
+
+    async def read(self, path: str, params: Mapping[str, str] | None = None) -> Exchange:
+        return await self._exchange("GET", path, mutates=False, params=params)
+
+    async def write(self, method: str, path: str, body: Mapping[str, object], key: str | None) -> Exchange:
+        """`key` is the idempotency key; None for verbs that are idempotent by themselves."""
+        headers = {"idempotency-key": key} if key else {}
+        content = None if method == "DELETE" else json.dumps(body).encode()
+        return await self._exchange(method, path, mutates=True, content=content, headers=headers)
+
+    async def _exchange(self, method: str, path: str, *, mutates: bool, **how: Any) -> Exchange:
+        # Raised here, not where it was caught: the httpx error holds the request, which holds the key, and
+        # must not travel along as the context of ours.
+        answer = await self._send(method, path, mutates=mutates, **how)
+        if isinstance(answer, ProviderError):
+            raise answer
+        return _read(answer)
+
+    async def _send(
+        self, method: str, path: str, *, mutates: bool, **how: Any
+    ) -> httpx.Response | ProviderError:
+        try:
+            return await self._http.request(
+                method,
+                self._base_url + path,
+                auth=self._auth,
+                timeout=self._timeout,
+                follow_redirects=False,
+                **how,
+            )
+        except httpx.HTTPError as error:
+            return self._failure(error, mutates=mutates)
+
+    def _failure(self, error: httpx.HTTPError, *, mutates: bool) -> ProviderError:
+        kind = type(error).__name__
+        if isinstance(error, _NEVER_LEFT):
+            return Unavailable(self._provider, "not_reached", kind)
+        if not mutates:
+            return Unavailable(self._provider, "no_answer", kind)
+        return OutcomeUnknown(self._provider, "no_answer", kind)
+
+
+def _read(answer: httpx.Response) -> Exchange:
+    try:
+        body = answer.json()
+    except ValueError:
+        body = None
+    return Exchange(
+        status=answer.status_code,
+        body=body if isinstance(body, dict) else {},
+        request_id=answer.headers.get("request-id"),
+        retry_after=_retry_after(answer.headers.get("retry-after")),
+    )
+
+
+def _retry_after(text: str | None) -> timedelta | None:
+    """Seconds alone are honored; a date would need a clock, and an adapter has none."""
+    if text is None or not (text.isascii() and text.isdigit()):
+        return None
+    return timedelta(seconds=min(int(text), 86_400))
