@@ -66,7 +66,7 @@ NOT_TOLD: Final[Mapping[str, str]] = MappingProxyType(
 )
 """Event type -> why no mail."""
 
-UNPAID_REASONS: Final = frozenset({"gave_up"})
+UNPAID_REASONS: Final = frozenset({"payment_failed"})
 """Reasons of billing.subscription.canceled that mean: the money did not come."""
 
 _LANGUAGES = frozenset({"en", "ru"})
@@ -103,6 +103,8 @@ def template_of(event_type: str, data: Mapping[str, object]) -> str | None:
         return None
     if event_type == "billing.refund.succeeded" and data.get("surplus"):
         return None  # billing.payment.surplus has announced it
+    if event_type == "billing.subscription.past_due" and data.get("decline_kind") == "action_required":
+        return None  # billing.payment.action_required brings the link to finish it
     try:
         return TOLD[event_type]
     except KeyError:

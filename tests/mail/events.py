@@ -92,9 +92,13 @@ EXAMPLES: dict[str, tuple[str, dict[str, Any]]] = {
     "refund, access shortened": ("billing.refund.succeeded", _REFUND | {"access": "shorten"}),
     "past due": ("billing.subscription.past_due", _PAST_DUE),
     "past due for good": ("billing.subscription.past_due", _PAST_DUE | {"next_retry_at": None}),
+    "declined while suspended": (
+        "billing.subscription.past_due",
+        _PAST_DUE | {"status": "suspended"},
+    ),
     "suspended": ("billing.subscription.suspended", _SUBSCRIPTION | {"status": "suspended"}),
-    "canceled": ("billing.subscription.canceled", _SUBSCRIPTION | {"reason": "ended"}),
-    "canceled unpaid": ("billing.subscription.canceled", _SUBSCRIPTION | {"reason": "gave_up"}),
+    "canceled": ("billing.subscription.canceled", _SUBSCRIPTION | {"reason": "opted_out"}),
+    "canceled unpaid": ("billing.subscription.canceled", _SUBSCRIPTION | {"reason": "payment_failed"}),
     "renewal on": ("billing.subscription.auto_renew_changed", _SUBSCRIPTION),
     "renewal off": ("billing.subscription.auto_renew_changed", _SUBSCRIPTION | {"auto_renew": False}),
     "renewal on, unpaid": (

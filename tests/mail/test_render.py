@@ -238,6 +238,18 @@ def test_a_surplus_is_told_once() -> None:
     assert render(event_type, data | {"surplus": True}, "en") is None
 
 
+def test_a_renewal_that_needs_the_customer_is_told_once_with_its_link() -> None:
+    event_type, data = EXAMPLES["past due for good"]
+    assert render(event_type, data | {"decline_kind": "action_required"}, "en") is None
+    assert render(event_type, data | {"decline_kind": "hard"}, "en") is not None
+
+
+@pytest.mark.parametrize("locale", ["en", "ru"])
+def test_who_is_suspended_is_not_promised_access(locale: str) -> None:
+    assert "30" in mail("past due", locale).text
+    assert "30" not in mail("declined while suspended", locale).text
+
+
 def test_the_receipt_says_what_was_bought_and_how_long() -> None:
     assert "as often as you like" in plain(mail("purchase").text)
     assert "48 hours" in plain(mail("rental").text)
