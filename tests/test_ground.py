@@ -21,6 +21,9 @@ from infra.local.redis import EmbeddedRedis
 from infra.local.unprivileged import STATE_HOME, reachable_folder, server_owner
 
 ROOT = Path(__file__).parent.parent
+ROOMS = ("shared_lib", "functions", "infra", "benchmarks")
+FUNCTION_LINES_MAX = 70
+MODULE_LINES_MAX = 300
 pytestmark = pytest.mark.filterwarnings("error")
 
 
@@ -203,6 +206,23 @@ def test_the_domain_imports_the_standard_library_alone() -> None:
         if name.split(".")[0] not in sys.stdlib_module_names and not name.startswith("shared_lib.domain")
     }
     assert strangers == set()
+
+
+def test_a_function_fits_a_screen_and_a_module_fits_a_head() -> None:
+    too_long = []
+    for path in (path for room in ROOMS for path in (ROOT / room).rglob("*.py")):
+        text = path.read_text()
+        sizes = {path.name: (text.count("\n"), MODULE_LINES_MAX)} | {
+            node.name: ((node.end_lineno or 0) - node.lineno + 1, FUNCTION_LINES_MAX)
+            for node in ast.walk(ast.parse(text))
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        }
+        too_long += [
+            f"{path.relative_to(ROOT)} {name}: {lines} lines"
+            for name, (lines, limit) in sizes.items()
+            if lines > limit and "versions" not in path.parts
+        ]
+    assert too_long == [], "a noun is missing (house rule 10)"
 
 
 def _imports(path: Path) -> set[str]:
