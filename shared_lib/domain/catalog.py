@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -32,3 +33,19 @@ class Price:
 
     def sellable_at(self, at: datetime) -> bool:
         return self.sellable_from <= at and (self.sellable_until is None or at < self.sellable_until)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProviderTerms:
+    """What a provider takes, as far as an order must know."""
+
+    name: str
+    currencies: frozenset[str]
+    minimum_minor: Mapping[str, int]
+
+    def takes(self, amount: Money) -> bool:
+        return amount.currency in self.currencies
+
+    def too_small(self, amount: Money) -> bool:
+        """Zero is not too small: it verifies a card for a trial."""
+        return 0 < amount.minor < self.minimum_minor.get(amount.currency, 0)

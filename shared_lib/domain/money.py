@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+
+_CURRENCY = re.compile("[A-Z]{3}")
 
 # ISO 4217 exponents that are not 2. A provider whose exponent differs says so in its own file.
 _EXPONENTS = {
@@ -30,7 +33,7 @@ class Money:
     def __post_init__(self) -> None:
         if type(self.minor) is not int:  # a float that slipped in, or a bool
             raise TypeError(f"minor units are an int, not {type(self.minor).__name__}")
-        if len(self.currency) != 3 or not self.currency.isascii() or not self.currency.isupper():
+        if not _CURRENCY.fullmatch(self.currency):
             raise ValueError(f"not an ISO 4217 code: {self.currency!r}")
 
     def __add__(self, other: Money) -> Money:

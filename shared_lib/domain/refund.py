@@ -104,6 +104,8 @@ def customer_refund(
         return Refusal(
             Code.REFUND_WINDOW_OVER, f"Refunds are possible for {CUSTOMER_WINDOW_DAYS} days after paying."
         )
+    if not refundable:
+        return Refusal(Code.REFUND_TOO_MUCH, "Nothing is left to refund.")
     if order.kind is not PriceKind.SUBSCRIPTION:
         if any(entitlement.first_played_at for entitlement in entitlements):
             return Refusal(Code.REFUND_STARTED, "This title has been started, so it cannot be returned.")
@@ -113,8 +115,13 @@ def customer_refund(
     period = Period(order.period_start, order.period_end)
     if now not in period:
         return Refusal(Code.REFUND_WINDOW_OVER, "Only the current period can be refunded.")
-    unused = min(refundable, unused_share(order.amount, period, now))
-    return unused or Refusal(Code.REFUND_TOO_MUCH, "Nothing is left to refund for this period.")
+    # The used share stays paid whatever went back before: asking twice returns no day that was used.
+    left = refundable - (order.amount - unused_share(order.amount, period, now))
+    return (
+        left
+        if left.minor > 0
+        else Refusal(Code.REFUND_TOO_MUCH, "Nothing is left to refund for this period.")
+    )
 
 
 def unused_share(amount: Money, period: Period, now: datetime) -> Money:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import structlog
@@ -20,8 +19,7 @@ from shared_lib.domain.subscription import RENEWABLE, SUBSCRIPTION, Subscription
 from shared_lib.ids import new_id
 from shared_lib.phases import cycles, facts
 from shared_lib.phases.desk import Desk
-from shared_lib.phases.methods import Methods
-from shared_lib.phases.observations import Observed, payment_event
+from shared_lib.phases.observations import Observed, Silence, payment_event
 from shared_lib.providers.base import PaymentSnapshot
 
 log = structlog.get_logger(__name__)
@@ -44,7 +42,7 @@ class Collecting:
     ) -> None:
         self.desk = desk
         self.methods = methods
-        self._owned = owned  # (customer, product) delivered already, beside any order on the desk
+        self.known.owned = owned  # (customer, product) delivered already, beside any order on the desk
         self._recent = recent  # charges of the last 30 days by payment method
 
     def apply(self, observed: Observed) -> Settled:
@@ -61,7 +59,12 @@ class Collecting:
         except NoSuchEdge as error:
             return self._alarm(payment, str(error))
         before = payment.status
-        desk.put(self._noted(payment, status, said))
+        noted = self._noted(payment, status, said)
+        if observed.said is Silence.NO_METHOD:
+            noted = replace(
+                noted, decline_kind=DeclineKind.ACTION_REQUIRED, decline_reason="no_payment_method"
+            )
+        desk.put(noted)
         if status is not before:
             self._moved(payment.id, event, observed)
         elif event in (PaymentEvent.TIMED_OUT, PaymentEvent.NOT_SENT, PaymentEvent.WENT_PENDING):
@@ -119,7 +122,9 @@ class Collecting:
         order = desk.orders[payment.order_id]
         captured = Money(payment.captured_minor, payment.amount.currency)
         said = observed.said
-        method_id = self.methods.keep(said, order.customer_id) if isinstance(said, PaymentSnapshot) else None
+        method_id = (
+            self.known.methods.keep(said, order.customer_id) if isinstance(said, PaymentSnapshot) else None
+        )
         wanted = not payment.surplus and self._deliverable(order, payment)
         desk.enter(ledger.captured(payment.id, order.id, payment.provider, captured, surplus=not wanted))
         if wanted:
@@ -135,9 +140,9 @@ class Collecting:
             case BillingReason.RENTAL:
                 return True
             case BillingReason.PURCHASE:
-                return (order.customer_id, order.product_id) not in self._owned
+                return (order.customer_id, order.product_id) not in self.known.owned
             case BillingReason.SUBSCRIPTION_CREATE:
-                free = (order.customer_id, order.product_id) not in self._owned
+                free = (order.customer_id, order.product_id) not in self.known.owned
                 return free and cycles.may_start(self.desk, order)
             case BillingReason.SUBSCRIPTION_CYCLE | BillingReason.SUBSCRIPTION_UPDATE:
                 return cycles.may_renew(self.desk, order, by_customer=payment.flow is PaymentFlow.CHECKOUT)
@@ -160,7 +165,7 @@ class Collecting:
         if order.subscription_id:
             cycles.paid(desk, order.id, method_id)
         else:
-            self._owned.add((order.customer_id, order.product_id))
+            self.known.owned.add((order.customer_id, order.product_id))
         paid = desk.orders[order.id]
         trial = order.kind is PriceKind.SUBSCRIPTION and not order.amount
         desk.tell_of_order(
@@ -228,7 +233,7 @@ class Collecting:
         kind = payment.decline_kind or DeclineKind.SOFT
         if order.billing_reason is BillingReason.SUBSCRIPTION_CYCLE:
             retry_at = cycles.declined(
-                desk, order.id, kind, self._recent.get(payment.payment_method_id or "", 0)
+                desk, order.id, kind, self.known.recent_charges.get(payment.payment_method_id or "", 0)
             )
         else:
             retry_at = None
@@ -310,55 +315,3 @@ class Collecting:
             and desk.subscriptions[order.subscription_id or ""].status in RENEWABLE
         ):
             cycles.waits_for_customer(desk, order.id)
-
-
-async def gather(desk: Desk, observed: Sequence[Observed]) -> Collecting:
-    """Read beside the locked rows what deciding needs: who owns what, charges of the month, known methods."""
-    owned = await _owned_elsewhere(desk, observed)
-    recent = await _recent_charges(desk, observed)
-    return Collecting(desk, await Methods.read(desk, observed), owned, recent)
-
-
-async def _owned_elsewhere(desk: Desk, observed: Sequence[Observed]) -> set[tuple[str, str]]:
-    wanted = {
-        desk.payments[news.payment_id].order_id
-        for news in observed
-        if payment_event(news.said) is PaymentEvent.SUCCEEDED
-    }
-    once = (BillingReason.PURCHASE, BillingReason.SUBSCRIPTION_CREATE)
-    orders = [desk.orders[order_id] for order_id in wanted if desk.orders[order_id].billing_reason in once]
-    if not orders:
-        return set()
-    rows = await desk.tx.fetch(
-        """
-        SELECT customer_id, product_id FROM entitlements
-        WHERE (customer_id, product_id) IN (SELECT * FROM unnest(%s::text[], %s::text[]))
-          AND kind = 'purchase' AND status = 'active'
-        UNION
-        SELECT customer_id, product_id FROM subscriptions
-        WHERE (customer_id, product_id) IN (SELECT * FROM unnest(%s::text[], %s::text[]))
-          AND status IN ('trialing', 'active', 'past_due', 'suspended', 'paused')
-        """,
-        [[order.customer_id for order in orders], [order.product_id for order in orders]] * 2,
-    )
-    return {(row[0], row[1]) for row in rows}
-
-
-async def _recent_charges(desk: Desk, observed: Sequence[Observed]) -> dict[str, int]:
-    """Charges of the last 30 days by method, for the methods that were declined just now."""
-    declined = {
-        desk.payments[news.payment_id].payment_method_id
-        for news in observed
-        if payment_event(news.said) is PaymentEvent.DECLINED
-    } - {None}
-    if not declined:
-        return {}
-    rows = await desk.tx.fetch(
-        """
-        SELECT payment_method_id, count(*) FROM payments
-        WHERE payment_method_id = ANY(%s) AND flow = 'charge' AND created_at > %s - interval '30 days'
-        GROUP BY payment_method_id
-        """,
-        [list(declined), desk.now],
-    )
-    return {row[0]: row[1] for row in rows}

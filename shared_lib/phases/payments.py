@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from shared_lib.phases.collecting import Collecting, Settled, gather
+from shared_lib.phases.collecting import Collecting, Settled
 from shared_lib.phases.desk import Desk
 from shared_lib.phases.keys import Key, SavedReply, save_replies
+from shared_lib.phases.known import Known
 from shared_lib.phases.observations import Observed
 from shared_lib.store.transaction import Transaction
 
@@ -25,7 +26,7 @@ async def settle_payments(tx: Transaction, observed: Sequence[Observed]) -> list
     desk = Desk(tx)
     await desk.lock(await order_ids(tx, [news.payment_id for news in observed]))
     known = [news for news in observed if news.payment_id in desk.payments]
-    collecting = await gather(desk, known)
+    collecting = Collecting(desk, await Known.read(desk, known))
     settled = [collecting.apply(news) if news.payment_id in desk.payments else None for news in observed]
     answers = [
         _answered(collecting, news, outcome) if outcome else None

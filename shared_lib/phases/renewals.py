@@ -160,7 +160,8 @@ def _retry(desk: Desk, subscription: Subscription) -> Payment | None:
         waiting = replace(subscription, next_retry_at=None)
         desk.put(replace(waiting, next_action_at=cycles.next_look(waiting)))
         return None
-    desk.put(replace(subscription, next_retry_at=None, next_action_at=None))
+    asking = replace(subscription, next_retry_at=None)
+    desk.put(replace(asking, next_action_at=cycles.next_look(asking) if asking.past_due_at else None))
     last = max((payment.attempt for payment in attempts), default=0)
     return _charge(desk, subscription, order_id, attempt=last + 1)
 

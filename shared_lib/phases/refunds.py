@@ -1,0 +1,208 @@
+"""Refunds: reserved before the provider is asked, recorded when it has answered."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from shared_lib.domain.catalog import PriceKind
+from shared_lib.domain.errors import Code, Refusal
+from shared_lib.domain.money import Money
+from shared_lib.domain.order import Order
+from shared_lib.domain.payment import Payment, PaymentStatus
+from shared_lib.domain.refund import Refund, RefundAccess, RefundStatus, customer_refund
+from shared_lib.domain.schedule import LEASE
+from shared_lib.ids import new_id
+from shared_lib.phases import facts
+from shared_lib.phases.claims import ClaimedRefund
+from shared_lib.phases.desk import Desk
+from shared_lib.phases.keys import (
+    Fresh,
+    Key,
+    KeyState,
+    Resume,
+    SavedReply,
+    claim_keys,
+    release_keys,
+    save_replies,
+)
+from shared_lib.phases.observations import ObservedRefund, RenderRefund
+from shared_lib.phases.returning import SettledRefund, apply_refund
+from shared_lib.providers.base import PaymentRef
+from shared_lib.store.transaction import Transaction
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenRefund:
+    """`by_operator`: any amount up to what is left. By the customer: what the rules of the domain give back."""
+
+    key: Key
+    order_id: str
+    requested_by: str
+    by_operator: bool
+    reason: str
+    amount_minor: int | None
+    access: RefundAccess | None
+    render: RenderRefund
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenedRefund:
+    """`to_ask`: ours to ask its provider about. `reply`: the answer is already decided."""
+
+    refund: Refund
+    to_ask: ClaimedRefund | None = None
+    reply: SavedReply | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnsweredRefund:
+    settled: SettledRefund
+    reply: SavedReply | None = None
+
+
+async def open_refunds(
+    tx: Transaction, wanted: Sequence[OpenRefund]
+) -> list[OpenedRefund | SavedReply | Refusal]:
+    """Reserve what is to go back, so that two refunds can never exceed what was taken."""
+    ids = [new_id("ref") for _ in wanted]
+    states = await claim_keys(tx, [(want.key, id_) for want, id_ in zip(wanted, ids, strict=True)])
+    resumed = [state.resource_id for state in states if isinstance(state, Resume)]
+    desk = Desk(tx)
+    order_ids = [
+        want.order_id for want, state in zip(wanted, states, strict=True) if isinstance(state, Fresh | Resume)
+    ]
+    await desk.lock(order_ids, refund_ids=resumed)
+    await desk.read_entitlements()
+    answers = [
+        _answer(desk, want, refund_id, state)
+        for want, refund_id, state in zip(wanted, ids, states, strict=True)
+    ]
+    desk.write()
+    pairs = list(zip(wanted, states, answers, strict=True))
+    release_keys(tx, [w.key for w, s, a in pairs if isinstance(s, Fresh) and isinstance(a, Refusal)])
+    save_replies(tx, [(w.key, a.reply) for w, _, a in pairs if isinstance(a, OpenedRefund) and a.reply])
+    return answers
+
+
+async def settle_refunds(tx: Transaction, observed: Sequence[ObservedRefund]) -> list[AnsweredRefund | None]:
+    """Record what providers said of refunds: the only place where returned money is recorded."""
+    desk = await _desk_of(tx, [news.refund_id for news in observed])
+    settled = [apply_refund(desk, news) if news.refund_id in desk.refunds else None for news in observed]
+    answers = [
+        AnsweredRefund(settled=one, reply=news.answer[1](one.refund) if news.answer else None)
+        if one
+        else None
+        for news, one in zip(observed, settled, strict=True)
+    ]
+    desk.write()
+    save_replies(
+        tx,
+        [
+            (news.answer[0], answer.reply)
+            for news, answer in zip(observed, answers, strict=True)
+            if news.answer and answer and answer.reply
+        ],
+    )
+    return answers
+
+
+async def _desk_of(tx: Transaction, refund_ids: Sequence[str]) -> Desk:
+    rows = await tx.fetch("SELECT order_id FROM refunds WHERE id = ANY(%s)", [sorted(set(refund_ids))])
+    desk = Desk(tx)
+    await desk.lock([row[0] for row in rows], refund_ids=refund_ids)
+    await desk.read_entitlements()
+    return desk
+
+
+def _answer(
+    desk: Desk, want: OpenRefund, refund_id: str, state: KeyState
+) -> OpenedRefund | SavedReply | Refusal:
+    match state:
+        case SavedReply() | Refusal():
+            return state
+        case Resume(
+            resource_id
+        ):  # whoever reserved it died; reconcile completes it, this answers what is true now
+            refund = desk.refunds[resource_id]
+            return OpenedRefund(refund=refund, reply=want.render(refund))
+        case Fresh():
+            return _open(desk, want, refund_id)
+
+
+def _open(desk: Desk, want: OpenRefund, refund_id: str) -> OpenedRefund | Refusal:
+    order = desk.orders.get(want.order_id)
+    if order is None or not (want.by_operator or order.customer_id == want.requested_by):
+        return Refusal(Code.NOT_FOUND, "There is no such order.")
+    payment = desk.payments.get(order.paid_payment_id or "")
+    if payment is None or payment.provider_ref is None:
+        return _not_paid(desk, order)
+    amount = _amount(desk, want, order, payment)
+    if isinstance(amount, Refusal):
+        return amount
+    refund = Refund(
+        id=refund_id,
+        order_id=order.id,
+        payment_id=payment.id,
+        status=RefundStatus.SENDING,
+        amount=amount,
+        reason=want.reason,
+        access=want.access
+        if want.by_operator and want.access
+        else _default_access(want, order, payment, amount),
+        surplus=False,
+        requested_by=want.requested_by,
+        created_at=desk.now,
+        fence=1,
+        lease_until=desk.now + LEASE,
+        first_sent_at=desk.now,
+        next_check_at=desk.now + LEASE,
+    )
+    desk.put(refund)
+    desk.put(replace(payment, refund_reserved_minor=payment.refund_reserved_minor + amount.minor))
+    desk.tell_of_order("billing.refund.requested", order.id, facts.of_refund(refund, order))
+    ref = PaymentRef(
+        provider=payment.provider,
+        provider_payment_id=payment.provider_ref,
+        capture_id=payment.provider_capture_ref,
+    )
+    claimed = ClaimedRefund(
+        refund=refund,
+        status_before=RefundStatus.REQUESTED,
+        provider=payment.provider,
+        payment=ref,
+        now=desk.now,
+    )
+    return OpenedRefund(refund=refund, to_ask=claimed)
+
+
+def _not_paid(desk: Desk, order: Order) -> Refusal:
+    if any(payment.status is PaymentStatus.UNKNOWN for payment in desk.payments_of(order.id)):
+        return Refusal(
+            Code.PAYMENT_UNRESOLVED,
+            "The payment provider has not told yet whether it was paid.",
+            retry_after_s=60,
+        )
+    return Refusal(Code.ORDER_NOT_PAID, "This order has not been paid.")
+
+
+def _amount(desk: Desk, want: OpenRefund, order: Order, payment: Payment) -> Money | Refusal:
+    left = payment.refundable
+    if not left:
+        return Refusal(Code.REFUND_TOO_MUCH, "Nothing is left to refund.")
+    if want.by_operator:
+        asked = Money(want.amount_minor, left.currency) if want.amount_minor else left
+        return asked if asked <= left else Refusal(Code.REFUND_TOO_MUCH, f"Only {left} is left to refund.")
+    if want.amount_minor is not None or want.access is not None:
+        return Refusal(
+            Code.REFUND_AMOUNT_FORBIDDEN, "Only an operator may choose the amount or what happens to access."
+        )
+    entitlements = [found for found in (desk.entitlements.get(order.id),) if found]
+    return customer_refund(order, entitlements, left, desk.now)
+
+
+def _default_access(want: OpenRefund, order: Order, payment: Payment, amount: Money) -> RefundAccess:
+    """All of it goes back, or the rest of a period does at its customer's wish: access ends. Else it stays."""
+    full = amount.minor + payment.refund_reserved_minor >= payment.captured_minor
+    gives_up_period = not want.by_operator and order.kind is PriceKind.SUBSCRIPTION
+    return RefundAccess.END_NOW if full or gives_up_period else RefundAccess.KEEP
