@@ -9,6 +9,8 @@ from pathlib import Path
 
 import httpx
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from jwt.algorithms import OKPAlgorithm
 
 from infra.local.auth_service import AUDIENCE, ISSUER, SigningKeys, issue_token
 from shared_lib.auth import Principal, TokenVerifier
@@ -125,13 +127,19 @@ async def test_nobody_listening_is_an_outage_too(
     assert code(await verifier.verify(bearer(keys, clock))) is Code.AUTH_UNAVAILABLE
 
 
+def _ed25519(keys: SigningKeys) -> Ed25519PrivateKey:
+    private = keys.by_algorithm["EdDSA"].private
+    assert isinstance(private, Ed25519PrivateKey)
+    return private
+
+
 def _weak_and_foreign(keys: SigningKeys) -> list[dict[str, object]]:
     rsa, ed = keys.by_algorithm["RS256"].public_jwk(), keys.by_algorithm["EdDSA"].public_jwk()
     return [
         {"kty": "oct", "k": "c2VjcmV0", "kid": ed["kid"], "alg": "HS256"},
         ed | {"use": "enc"},
         ed | {"alg": "RS256"},
-        ed | {"d": ed["x"]},
+        ed | OKPAlgorithm.to_jwk(_ed25519(keys), as_dict=True),
         ed | {"x": "!"},
         {name: value for name, value in ed.items() if name != "kid"},
         {"kty": "OKP", "crv": "X25519", "kid": ed["kid"], "x": ed["x"]},

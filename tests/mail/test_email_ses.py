@@ -146,6 +146,7 @@ async def test_missing_credentials_stop_the_channel(
         {"subject": "paid\r\nBcc: b@example.com"},
         {"headers": {"X-One": "a\r\nBcc: b@example.com"}},
         {"headers": {"subject": "another"}},
+        {"headers": {"x-notification-id": "ntf_other"}},
         {"headers": {"To": "b@example.com"}},
     ],
     ids=str,

@@ -135,7 +135,9 @@ def test_amounts_read_as_the_customer_writes_them(amount: dict[str, Any], locale
 def test_instants_name_their_zone(locale: str, shown: str) -> None:
     assert shown in plain(mail("purchase", locale).text)
     moscow = mail("purchase", locale, paid_at="2026-11-23T08:54:00+03:00")
+    kamchatka = mail("purchase", locale, paid_at="2026-11-24T11:54:00+12:00")
     assert shown in plain(moscow.text)
+    assert shown.replace("5:54 AM", "11:54 PM").replace("05:54", "23:54") in plain(kamchatka.text)
 
 
 @pytest.mark.parametrize(
@@ -181,7 +183,17 @@ def test_a_hostile_title_stays_text(example: str, locale: str) -> None:
     assert "\r" not in rendered.subject
 
 
-@pytest.mark.parametrize("url", ["javascript:alert(1)", "//pay.example/", "https://", "https://x y/", ""])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "javascript:alert(1)",
+        "javascript://pay.example/%0aalert(1)",
+        "//pay.example/",
+        "https://",
+        "https://x y/",
+        "",
+    ],
+)
 def test_only_web_addresses_become_links(url: str) -> None:
     with pytest.raises(UnrenderableError):
         mail("action required", checkout_url=url)
