@@ -1,0 +1,1 @@
+"""The command line: looking, checking, repairing. Prints for people; decides nothing."""
