@@ -95,7 +95,7 @@ def _complaints(at: Moment, typed: dict[str, str]) -> dict[str, str]:
     if not luhn_valid(number):
         errors["number"] = "Check the card number."
     elif number not in BY_NUMBER:
-        errors["number"] = "This is a simulator: it takes only the test cards below, never a real card."
+        errors["number"] = "This is a simulator: it takes only the test cards listed here, never a real card."
     if not _EXPIRES.fullmatch(typed["expires"]):
         errors["expires"] = "Write it as MM / YY."
     elif _expires(typed["expires"]) < str(iso(at.now))[:7]:

@@ -1,0 +1,180 @@
+"""The hosted checkout page, as a browser without scripts sees it."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import httpx
+import pytest
+
+from infra.sandbox.cards import CARDS, luhn_valid, markdown
+from shared_lib.providers.base import DeclineKind, Money, RefundState
+from tests.providers.world import SandboxWorld, charge_of, checkout_of, paid, refund_of, saved_method
+
+
+async def opened(world: SandboxWorld, **changed: Any) -> str:
+    payment = await world.provider.create_checkout(checkout_of(**changed))
+    assert payment.checkout_url
+    return payment.checkout_url
+
+
+def test_every_test_card_has_a_valid_number_and_a_line_in_the_docs() -> None:
+    assert all(luhn_valid(card.number) for card in CARDS)
+    assert len({card.number for card in CARDS}) == len({card.slug for card in CARDS}) == len(CARDS)
+    assert all(card.spaced in markdown() for card in CARDS)
+
+
+async def test_the_page_shows_cinema_title_amount_and_cards_and_loads_nothing_from_elsewhere(
+    sandbox_world: SandboxWorld,
+) -> None:
+    page = await sandbox_world.http.get(await opened(sandbox_world, description="<Alien> & Sons"))
+    assert page.status_code == 200
+    assert "Boxoffice Cinema" in page.text
+    assert "&lt;Alien&gt; &amp; Sons" in page.text
+    assert "€12.99" in page.text
+    assert all(card.spaced in page.text for card in CARDS)
+    assert "default-src 'none'" in page.headers["content-security-policy"]
+    assert (await sandbox_world.http.get("/pay/style.css")).headers["content-type"].startswith("text/css")
+
+
+async def test_a_click_on_a_test_card_fills_the_form(sandbox_world: SandboxWorld) -> None:
+    page = await sandbox_world.http.get(await opened(sandbox_world) + "?card=challenge")
+    assert 'value="4000 0027 6000 3184"' in page.text
+
+
+async def test_paying_returns_to_the_merchant_with_order_and_status(sandbox_world: SandboxWorld) -> None:
+    request = checkout_of(return_url="https://cinema.example/orders?from=pay&x=%C3%A4#top")
+    payment = await sandbox_world.provider.create_checkout(request)
+    answer = await sandbox_world.pay(payment.checkout_url or "")
+    assert answer.status_code == 303
+    target = urlsplit(answer.headers["location"])
+    assert parse_qs(target.query) == {
+        "from": ["pay"],
+        "x": ["ä"],
+        "order_id": [request.order_id],
+        "status": ["succeeded"],
+    }
+    assert (target.netloc, target.fragment) == ("cinema.example", "top")
+    again = await sandbox_world.pay(payment.checkout_url or "")
+    assert again.status_code == 200, "a second submit pays nothing and says so"
+    assert "Paid. Thank you!" in again.text
+    assert (await sandbox_world.provider.fetch_payment(payment.ref)).captured == request.amount
+
+
+@pytest.mark.parametrize(("card", "says"), [("soft_decline", "declined"), ("hard_decline", "another card")])
+async def test_a_declined_card_is_explained_and_another_one_may_be_tried(
+    sandbox_world: SandboxWorld, card: str, says: str
+) -> None:
+    url = await opened(sandbox_world)
+    declined = await sandbox_world.pay(url, card)
+    assert declined.status_code == 402
+    assert says in declined.text
+    assert "stolen" not in declined.text.split("<details")[0]
+    assert (await sandbox_world.pay(url)).status_code == 303
+
+
+async def test_insufficient_funds_once_then_success(sandbox_world: SandboxWorld) -> None:
+    url = await opened(sandbox_world)
+    assert (await sandbox_world.pay(url, "funds_then_success")).status_code == 402
+    assert (await sandbox_world.pay(url, "funds_then_success")).status_code == 303
+
+
+async def challenge(world: SandboxWorld, decision: str) -> tuple[str, httpx.Response]:
+    url = await opened(world)
+    step = (await world.pay(url, "challenge")).headers["location"]
+    assert step == url + "/challenge"
+    assert "Is this you?" in (await world.http.get(step)).text
+    return url, await world.http.post(step, data={"decision": decision})
+
+
+async def test_a_confirmed_3d_secure_step_pays(sandbox_world: SandboxWorld) -> None:
+    _, answer = await challenge(sandbox_world, "confirm")
+    assert "status=succeeded" in answer.headers["location"]
+
+
+async def test_a_refused_3d_secure_step_leads_back_to_the_form(sandbox_world: SandboxWorld) -> None:
+    url, answer = await challenge(sandbox_world, "refuse")
+    assert answer.headers["location"] == url
+    assert "was not confirmed" in (await sandbox_world.http.get(url)).text
+    assert (await sandbox_world.pay(url)).status_code == 303
+
+
+async def test_a_slow_card_lets_the_customer_wait_and_then_pays(sandbox_world: SandboxWorld) -> None:
+    url = await opened(sandbox_world)
+    await sandbox_world.pay(url, "slow")
+    assert "thinking" in (await sandbox_world.http.get(url)).text
+    assert "thinking" in (await sandbox_world.pay(url)).text, "a second card cannot overtake"
+    await sandbox_world.advance(timedelta(minutes=1))
+    assert "Paid" in (await sandbox_world.http.get(url)).text
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "complaint"),
+    [
+        ("number", "4242 4242 4242 4241", "Check the card number"),
+        ("number", "", "Check the card number"),
+        ("number", "4111 1111 1111 1111", "takes only the test cards"),
+        ("expires", "13 / 34", "MM / YY"),
+        ("expires", "01 / 20", "has expired"),
+        ("cvc", "12a", "3 or 4 digits"),
+    ],
+)
+async def test_a_wrong_field_is_pointed_at(
+    sandbox_world: SandboxWorld, field: str, value: str, complaint: str
+) -> None:
+    form = {"number": CARDS[0].number, "expires": "12/34", "cvc": "123"} | {field: value}
+    page = await sandbox_world.http.post(await opened(sandbox_world), data=form)
+    assert page.status_code == 422
+    assert complaint in page.text
+    assert f'aria-describedby="{field}-error"' in page.text
+
+
+async def test_expired_canceled_and_unknown_links_say_so(sandbox_world: SandboxWorld) -> None:
+    request = checkout_of(expires_in=timedelta(minutes=1))
+    short = (await sandbox_world.provider.create_checkout(request)).checkout_url or ""
+    canceled = await sandbox_world.provider.create_checkout(checkout_of())
+    await sandbox_world.provider.cancel_checkout(canceled.ref, "cancel")
+    await sandbox_world.advance(timedelta(minutes=2))
+    for url, status, says in (
+        (short, 410, "expired"),
+        (canceled.checkout_url or "", 410, "canceled"),
+        (short + "x", 404, "No such payment"),
+    ):
+        page = await sandbox_world.http.get(url)
+        assert (page.status_code, says in page.text) == (status, True)
+        assert (await sandbox_world.pay(url)).status_code == status
+
+
+async def test_a_trial_page_says_that_nothing_is_taken(sandbox_world: SandboxWorld) -> None:
+    page = await sandbox_world.http.get(await opened(sandbox_world, amount=Money(0, "EUR"), save_method=True))
+    assert "Nothing is taken today" in page.text
+    assert "Verify card" in page.text
+
+
+@pytest.mark.parametrize(
+    ("card", "kinds"),
+    [
+        ("later_soft", [DeclineKind.SOFT, DeclineKind.SOFT]),
+        ("later_hard", [DeclineKind.HARD, DeclineKind.HARD]),
+        ("later_challenge", [DeclineKind.ACTION_REQUIRED, DeclineKind.ACTION_REQUIRED]),
+        ("later_funds_once", [DeclineKind.SOFT, None, None]),
+        ("success", [None, None]),
+    ],
+)
+async def test_a_card_scripts_its_later_charges(
+    sandbox_world: SandboxWorld, card: str, kinds: list[DeclineKind | None]
+) -> None:
+    method = await saved_method(sandbox_world, card)
+    said = [await sandbox_world.provider.charge(charge_of(method)) for _ in kinds]
+    assert [it.decline.kind if it.decline else None for it in said] == kinds
+
+
+async def test_a_refund_bounces_for_the_card_that_scripts_it(sandbox_world: SandboxWorld) -> None:
+    payment = await paid(sandbox_world, "refund_fails_later")
+    refund = await sandbox_world.provider.refund(refund_of(payment))
+    assert refund.state is RefundState.SUCCEEDED
+    await sandbox_world.advance(timedelta(minutes=1))
+    bounced = await sandbox_world.provider.fetch_refund(refund.provider_refund_id, payment.ref)
+    assert bounced.state is RefundState.FAILED
