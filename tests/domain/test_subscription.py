@@ -200,6 +200,17 @@ def test_each_policy_keeps_its_word(subscription: Subscription, silence: timedel
     assert extended.period.start == extended.anchor_at == now if missed else extended == each
 
 
+@given(subscriptions, st.sampled_from(OnMissed), st.floats(0, 1))
+def test_asked_too_early_no_policy_bills_the_running_period_again(
+    subscription: Subscription, policy: OnMissed, progress: float
+) -> None:
+    assert subscription.period_start is not None
+    now = subscription.period_start + (end_of(subscription) - subscription.period_start) * progress - TICK
+    billing = next_billing(subscription, now, policy)
+    assert billing.period_n == subscription.period_n + 1
+    assert billing.period.start == end_of(subscription)
+
+
 @given(subscriptions)
 def test_the_number_of_an_instant_is_the_period_that_contains_it(subscription: Subscription) -> None:
     for n in range(subscription.period_n + 1, subscription.period_n + 5):
