@@ -42,6 +42,8 @@ async def checkout(request: Request) -> Response:
     form = await request.form() if request.method == "POST" else None
     with _moment(request) as at:
         row = payments.payment(at, request.path_params["id"])
+        if row["status"] == "succeeded" and "waited" in request.query_params:
+            return _see(_return_url(row))
         if row["status"] not in OPEN:
             return _closed(at, row)
         if row["processing_until"] is not None:

@@ -35,6 +35,7 @@ from shared_lib.providers.sandbox_answers import (
     payment_of,
     refund_from,
     refund_of,
+    same,
     same_payment,
     same_ref,
     same_refund,
@@ -139,6 +140,8 @@ class SandboxProvider:
         """Looks it up by our id, whenever it was made: two clocks that disagree must not hide a payment."""
         params = {"metadata[payment_id]": payment_id, "limit": str(_PAGE)}
         found, _ = page_from(payment_of, await self._wire.read("/v1/payments", params))
+        for payment in found:
+            same("payment_id", payment_id, payment.payment_id)
         # The newest, unless an older one took the money: our key makes two of them unlikely, not impossible.
         return max(found, key=lambda it: it.state is PaymentState.SUCCEEDED, default=None)
 
@@ -171,6 +174,8 @@ class SandboxProvider:
     async def find_refund(self, refund_id: str, payment: PaymentRef) -> RefundSnapshot | None:
         params = {"metadata[refund_id]": refund_id, "payment": payment.provider_payment_id, "limit": "1"}
         found, _ = page_from(refund_of, await self._wire.read("/v1/refunds", params))
+        for refund in found:
+            same("refund_id", refund_id, refund.our_refund_id)
         return found[0] if found else None
 
     async def forget_method(self, method: SavedMethodRef) -> None:

@@ -220,27 +220,28 @@ def _decline(it: Mapping[str, Any]) -> Decline:
 
 def same_payment(asked: CheckoutRequest | ChargeRequest, said: PaymentSnapshot) -> PaymentSnapshot:
     """Raises AnswerMismatch: somebody else's payment, or another amount, must not be settled as ours."""
-    _match("amount", asked.amount, said.amount)
-    _match("payment_id", asked.payment_id, said.payment_id)
-    _match("order_id", asked.order_id, said.order_id)
+    same("amount", asked.amount, said.amount)
+    same("payment_id", asked.payment_id, said.payment_id)
+    same("order_id", asked.order_id, said.order_id)
     if said.captured.minor not in (0, asked.amount.minor):
-        _match("captured", asked.amount, said.captured)
+        same("captured", asked.amount, said.captured)
     return said
 
 
 def same_refund(asked: RefundRequest, said: RefundSnapshot) -> RefundSnapshot:
-    _match("refund_id", asked.refund_id, said.our_refund_id)
-    _match("payment", asked.payment.provider_payment_id, said.payment.provider_payment_id)
+    same("refund_id", asked.refund_id, said.our_refund_id)
+    same("payment", asked.payment.provider_payment_id, said.payment.provider_payment_id)
     if asked.amount is not None:
-        _match("amount", asked.amount, said.amount)
+        same("amount", asked.amount, said.amount)
     return said
 
 
 def same_ref(asked: PaymentRef, said: PaymentSnapshot) -> PaymentSnapshot:
-    _match("payment", asked.provider_payment_id, said.ref.provider_payment_id)
+    same("payment", asked.provider_payment_id, said.ref.provider_payment_id)
     return said
 
 
-def _match(what: str, asked: object, said: object) -> None:
+def same(what: str, asked: object, said: object) -> None:
+    """Raises AnswerMismatch."""
     if asked != said:
         raise AnswerMismatch(NAME, f"other_{what}", f"asked for {asked}, answered {said}")

@@ -19,7 +19,13 @@ from shared_lib.providers.errors import OutcomeUnknown, ProviderError, Unavailab
 
 TIMEOUT = httpx.Timeout(connect=3.0, write=5.0, read=20.0, pool=5.0)
 
-_NEVER_LEFT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol)
+_NEVER_LEFT = (
+    httpx.ConnectError,
+    httpx.ConnectTimeout,
+    httpx.PoolTimeout,
+    httpx.UnsupportedProtocol,
+    httpx.InvalidURL,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,10 +99,10 @@ class Transport:
                 follow_redirects=False,
                 **how,
             )
-        except httpx.HTTPError as error:
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
             return self._failure(error, mutates=mutates)
 
-    def _failure(self, error: httpx.HTTPError, *, mutates: bool) -> ProviderError:
+    def _failure(self, error: Exception, *, mutates: bool) -> ProviderError:
         kind = type(error).__name__
         if isinstance(error, _NEVER_LEFT):
             return Unavailable(self._provider, "not_reached", kind)

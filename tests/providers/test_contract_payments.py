@@ -206,6 +206,14 @@ async def test_a_status_of_tomorrow_is_pending(world: World) -> None:
     assert (await world.provider.charge(request)).state is PaymentState.PENDING
 
 
+async def test_a_search_that_answers_another_payment_is_refused(world: World) -> None:
+    payment = await paid(world)
+    other = [{**payment.raw, "metadata": {"payment_id": "pay_other"}}]
+    await world.trouble("tampered", operation="payment.list", set={"data": other})
+    with pytest.raises(AnswerMismatch):
+        await world.provider.find_payment(payment.payment_id or "", await world.now() - BEGINNING)
+
+
 async def test_canceling_closes_an_open_link(world: World) -> None:
     opened = await world.provider.create_checkout(checkout_of())
     assert opened.checkout_url

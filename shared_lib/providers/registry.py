@@ -1,0 +1,28 @@
+"""Which provider clients the settings ask for. Adding one is a file beside this and a line here."""
+
+from __future__ import annotations
+
+import httpx
+
+from shared_lib.providers.base import PaymentProvider
+from shared_lib.providers.sandbox import SandboxProvider
+from shared_lib.providers.transport import TIMEOUT
+from shared_lib.settings import Settings
+
+
+def make_providers(settings: Settings) -> dict[str, PaymentProvider]:
+    """The clients by name, in the order of the settings. Nothing is connected yet."""
+    return {name: _make(name, settings) for name in settings.providers}
+
+
+def _make(name: str, settings: Settings) -> PaymentProvider:
+    match name:
+        case "sandbox":
+            return SandboxProvider(
+                base_url=settings.sandbox_url,
+                api_key=settings.sandbox_api_key.get_secret_value(),
+                webhook_secrets=[secret.get_secret_value() for secret in settings.sandbox_webhook_secrets],
+                http=httpx.AsyncClient(timeout=TIMEOUT),
+            )
+        case _:
+            raise ValueError(f"unknown provider {name!r}")
