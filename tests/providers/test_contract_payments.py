@@ -206,6 +206,14 @@ async def test_a_status_of_tomorrow_is_pending(world: World) -> None:
     assert (await world.provider.charge(request)).state is PaymentState.PENDING
 
 
+async def test_our_payment_for_another_order_is_refused(world: World) -> None:
+    request = checkout_of()
+    other = {"payment_id": request.payment_id, "order_id": "ord_other"}
+    await world.trouble("tampered", request.payment_id, set={"metadata": other})
+    with pytest.raises(AnswerMismatch):
+        await world.provider.create_checkout(request)
+
+
 async def test_a_search_that_answers_another_payment_is_refused(world: World) -> None:
     payment = await paid(world)
     other = [{**payment.raw, "metadata": {"payment_id": "pay_other"}}]
@@ -272,6 +280,7 @@ async def test_a_forgotten_method_is_a_hard_decline_and_is_forgotten_twice(world
     method = await saved_method(world)
     await world.provider.forget_method(method)
     await world.provider.forget_method(method)
+    await world.provider.forget_method(SavedMethodRef(provider="sandbox", method_id="sm_nobody"))
     declined = await world.provider.charge(charge_of(method))
     assert declined.decline
     assert declined.decline.kind is DeclineKind.HARD

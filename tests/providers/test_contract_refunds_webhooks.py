@@ -7,6 +7,7 @@ from datetime import timedelta
 import pytest
 
 from shared_lib.providers.base import (
+    AnswerMismatch,
     EventKind,
     IdempotencyMismatch,
     Money,
@@ -68,6 +69,17 @@ async def test_a_refund_whose_answer_is_lost_is_found_by_our_id(world: World) ->
     assert found
     assert found == await world.provider.fetch_refund(found.provider_refund_id, payment.ref)
     assert found == await world.provider.refund(request)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [{"amount_minor": 301}, {"currency": "USD"}, {"payment": "sp_other"}, {"metadata": {"refund_id": "x"}}],
+)
+async def test_a_refund_of_something_else_is_refused(world: World, answer: dict[str, object]) -> None:
+    payment = await paid(world)
+    await world.trouble("tampered", operation="refund.create", set=answer)
+    with pytest.raises(AnswerMismatch):
+        await world.provider.refund(refund_of(payment, Money(300, "EUR")))
 
 
 async def test_an_unpaid_payment_cannot_be_refunded(world: World) -> None:
