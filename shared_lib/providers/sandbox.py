@@ -69,7 +69,7 @@ CAPABILITIES = Capabilities(
     webhook_trust=Trust.SIGNED,
     currencies=frozenset(_MINIMUM_MINOR),
     minimum_minor=_MINIMUM_MINOR,
-    max_concurrency=32,
+    max_concurrency=16,
 )
 
 
