@@ -11,7 +11,9 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Any, Final
+from zoneinfo import available_timezones
 
 import httpx
 import jwt
@@ -41,6 +43,7 @@ class Principal:
     scopes: frozenset[str]
     email: str | None = None
     locale: str | None = None
+    time_zone: str | None = None  # OpenID's `zoneinfo`, an IANA name
 
     @property
     def is_operator(self) -> bool:
@@ -206,7 +209,11 @@ def _principal(claims: Mapping[str, Any]) -> Principal:
     # An address that the Auth service says is not proven gets no mail.
     email = None if claims.get("email_verified") is False else _text(claims.get("email"))
     return Principal(
-        customer_id=subject, scopes=_scopes(claims), email=email, locale=_text(claims.get("locale"))
+        customer_id=subject,
+        scopes=_scopes(claims),
+        email=email,
+        locale=_text(claims.get("locale")),
+        time_zone=_zone(claims.get("zoneinfo")),
     )
 
 
@@ -220,3 +227,13 @@ def _scopes(claims: Mapping[str, Any]) -> frozenset[str]:
 
 def _text(claim: object) -> str | None:
     return claim if isinstance(claim, str) and claim.isprintable() and claim else None
+
+
+def _zone(claim: object) -> str | None:
+    """A zone we do not know would break every renewal: better none, which counts in UTC."""
+    return claim if isinstance(claim, str) and claim in _zones() else None
+
+
+@lru_cache(maxsize=1)
+def _zones() -> frozenset[str]:
+    return frozenset(available_timezones())

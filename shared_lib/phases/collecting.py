@@ -19,6 +19,7 @@ from shared_lib.domain.subscription import RENEWABLE, SUBSCRIPTION, Subscription
 from shared_lib.ids import new_id
 from shared_lib.phases import cycles, facts
 from shared_lib.phases.desk import Desk
+from shared_lib.phases.known import Known
 from shared_lib.phases.observations import Observed, Silence, payment_event
 from shared_lib.providers.base import PaymentSnapshot
 
@@ -37,13 +38,9 @@ class Settled:
 class Collecting:
     """The desk with what settling needs to know beside it, read once for the whole batch."""
 
-    def __init__(
-        self, desk: Desk, methods: Methods, owned: set[tuple[str, str]], recent: dict[str, int]
-    ) -> None:
+    def __init__(self, desk: Desk, known: Known) -> None:
         self.desk = desk
-        self.methods = methods
-        self.known.owned = owned  # (customer, product) delivered already, beside any order on the desk
-        self._recent = recent  # charges of the last 30 days by payment method
+        self.known = known
 
     def apply(self, observed: Observed) -> Settled:
         """Walk one edge. Old news changes nothing but facts that only grow."""

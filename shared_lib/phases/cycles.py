@@ -80,7 +80,7 @@ def declined(desk: Desk, order_id: str, kind: DeclineKind, recent_charges: int) 
         return None
     past_due_at = subscription.past_due_at or desk.now
     retry_at = dunning.next_retry_at(POLICY, kind, past_due_at, desk.now, recent_charges)
-    _past_due(desk, subscription, past_due_at, retry_at)
+    _past_due(desk, subscription, past_due_at, retry_at, kind)
     if kind is DeclineKind.ACTION_REQUIRED:
         _offer_checkout(desk, order)
     return retry_at
@@ -89,7 +89,7 @@ def declined(desk: Desk, order_id: str, kind: DeclineKind, recent_charges: int) 
 def waits_for_customer(desk: Desk, order_id: str) -> None:
     """The provider holds the charge until the customer confirms it."""
     subscription = of(desk, desk.orders[order_id])
-    _past_due(desk, subscription, subscription.past_due_at or desk.now, None)
+    _past_due(desk, subscription, subscription.past_due_at or desk.now, None, DeclineKind.ACTION_REQUIRED)
 
 
 def came_to_nothing(desk: Desk, order_id: str) -> None:
@@ -152,7 +152,9 @@ def next_look(subscription: Subscription) -> datetime | None:
     return min(looks)
 
 
-def _past_due(desk: Desk, subscription: Subscription, since: datetime, retry_at: datetime | None) -> None:
+def _past_due(
+    desk: Desk, subscription: Subscription, since: datetime, retry_at: datetime | None, kind: DeclineKind
+) -> None:
     late = replace(
         subscription,
         status=SUBSCRIPTION.after(subscription.status, SubscriptionEvent.CHARGE_DECLINED),
@@ -162,6 +164,7 @@ def _past_due(desk: Desk, subscription: Subscription, since: datetime, retry_at:
     desk.put(replace(late, next_action_at=next_look(late)))
     told = facts.of_subscription(
         desk.subscriptions[subscription.id],
+        decline_kind=kind,
         next_retry_at=facts.instant(retry_at),
         access_until=facts.instant(dunning.access_until(POLICY, since)),
     )

@@ -37,12 +37,12 @@ def apply_refund(desk: Desk, observed: ObservedRefund) -> SettledRefund:
     if event in (RefundEvent.TIMED_OUT, RefundEvent.NOT_SENT) and observed.fence != refund.fence:
         return SettledRefund(refund=refund)
     if isinstance(observed.said, RefundSnapshot) and observed.said.amount != refund.amount:
-        log.error("refund_contradiction", refund_id=refund.id, said=str(observed.said.amount))
+        log.warning("refund_contradiction", refund_id=refund.id, said=str(observed.said.amount))
         return SettledRefund(refund=refund, alarm=True)
     try:
         status = REFUND.after(refund.status, event)
     except NoSuchEdge as error:
-        log.error("refund_contradiction", refund_id=refund.id, why=str(error))
+        log.warning("refund_contradiction", refund_id=refund.id, why=str(error))
         return SettledRefund(refund=refund, alarm=True)
     before = refund.status
     desk.put(_noted(desk, refund, status, observed.said))

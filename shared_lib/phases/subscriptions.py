@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from shared_lib.domain.errors import Code, Refusal
-from shared_lib.domain.payment import PaymentStatus
+from shared_lib.domain.payment import PaymentFlow, PaymentStatus
 from shared_lib.domain.subscription import LIVE, Subscription
 from shared_lib.phases import cycles, facts
 from shared_lib.phases.desk import Desk
@@ -57,10 +57,11 @@ def _change(desk: Desk, want: ChangeAutoRenew) -> ChangedAutoRenew | Refusal:
             return Refusal(Code.SUBSCRIPTION_ENDED, "This subscription is over; order a new one.")
         return ChangedAutoRenew(subscription=found, charge_in_flight=False)
     desk.put(replace(found, auto_renew=want.auto_renew))
-    told = facts.of_subscription(desk.subscriptions[found.id])
-    desk.tell_of_subscription("billing.subscription.auto_renew_changed", found.id, told)
     if not want.auto_renew and found.past_due_at and not in_flight:
         cycles.end(desk, found.id, "opted_out")  # nothing is paid any longer, so nothing is left to wait for
+    else:
+        told = facts.of_subscription(desk.subscriptions[found.id])
+        desk.tell_of_subscription("billing.subscription.auto_renew_changed", found.id, told)
     return ChangedAutoRenew(
         subscription=desk.subscriptions[found.id], charge_in_flight=in_flight and not want.auto_renew
     )
@@ -68,4 +69,7 @@ def _change(desk: Desk, want: ChangeAutoRenew) -> ChangedAutoRenew | Refusal:
 
 def _charge_in_flight(desk: Desk, subscription: Subscription) -> bool:
     payments = desk.payments_of(subscription.open_order_id or "")
-    return any(payment.status in _ON_ITS_WAY and not payment.surplus for payment in payments)
+    return any(
+        payment.status in _ON_ITS_WAY and payment.flow is PaymentFlow.CHARGE and not payment.surplus
+        for payment in payments
+    )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Any
@@ -20,7 +20,7 @@ class Transaction:
         self._connection = connection
         self._writes: list[tuple[str, Sequence[Any]]] = []
 
-    async def fetch(self, sql: str, parameters: Sequence[Any] = ()) -> list[Row]:
+    async def fetch(self, sql: str, parameters: Sequence[Any] | Mapping[str, Any] = ()) -> list[Row]:
         """Run a query now and return its rows. What was put off by `later` is not visible to it."""
         cursor = await self._connection.execute(sql, parameters, binary=True)
         return await cursor.fetchall()

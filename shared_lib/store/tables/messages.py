@@ -3,29 +3,14 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from enum import StrEnum
 from typing import Any
 
 from sqlalchemy import BigInteger, CheckConstraint, Identity, Index, Interval, SmallInteger
 from sqlalchemy import text as sql
 from sqlmodel import Field, SQLModel
 
+from shared_lib.domain.messages import InboxStatus, NotificationStatus
 from shared_lib.store.tables.columns import document, instant, number, octets, one_of, text
-
-
-class InboxStatus(StrEnum):
-    DONE = "done"
-    PARKED = "parked"  # about something we do not know yet; re-applied by reconcile
-    ORPHANED = "orphaned"  # still unknown after a day: a human looks
-
-
-class NotificationStatus(StrEnum):
-    SENDING = "sending"
-    SENT = "sent"
-    FAILED = "failed"  # surely not sent; sent again
-    REFUSED = "refused"  # will never be accepted
-    UNKNOWN = "unknown"  # may have been sent; never sent again by itself
-    SKIPPED = "skipped"  # no address
 
 
 class IdempotencyKeyRow(SQLModel, table=True):

@@ -1,0 +1,151 @@
+"""GET everything a customer may see: orders, subscriptions, entitlements, payment methods and the catalog.
+
+GET /v1/orders/{id}?wait=25 answers when the order changes, or after that many seconds.
+DELETE /v1/payment-methods/{id} forgets a saved method here and at its provider.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final
+
+import functions_framework.aio
+from starlette.requests import Request
+
+from shared_lib.auth import OPERATOR
+from shared_lib.domain.errors import Code
+from shared_lib.http import Reply, authenticated, endpoint, identified, note, path_of, refuse, whole_number
+from shared_lib.phases import reading
+from shared_lib.phases.forgetting import ForgetMethod, forget_methods
+from shared_lib.phases.reading import Ask
+from shared_lib.providers.base import ProviderError
+from shared_lib.runtime import Runtime, runtime
+from shared_lib.views import (
+    Catalog,
+    Entitlements,
+    Orders,
+    OrderView,
+    PaymentMethods,
+    Subscriptions,
+    entitlement_view,
+    method_view,
+    price_view,
+    shown_order,
+    subscription_view,
+)
+
+PAGE_MAX: Final = 100
+WAIT_MAX_S: Final = 25
+LOOK_EVERY_S: Final = 0.25
+
+
+@functions_framework.aio.http
+@endpoint
+async def account(request: Request) -> Reply:
+    match request.method, path_of(request):
+        case "GET", ["orders"]:
+            return await list_orders(request)
+        case "GET", ["orders", order_id]:
+            return await show_order(request, order_id)
+        case "GET", ["subscriptions"]:
+            return await list_subscriptions(request)
+        case "GET", ["subscriptions", subscription_id]:
+            return await show_subscription(request, subscription_id)
+        case "GET", ["entitlements"]:
+            return await list_entitlements(request)
+        case "GET", ["payment-methods"]:
+            return await list_methods(request)
+        case "DELETE", ["payment-methods", method_id]:
+            return await forget_method(request, method_id)
+        case "GET", ["catalog"]:
+            return Reply(
+                200,
+                Catalog(items=[price_view(price) for price in await runtime().read(reading.catalog, None)]),
+            )
+        case _, ["orders" | "subscriptions" | "entitlements" | "payment-methods" | "catalog", *_]:
+            raise refuse(Code.METHOD_NOT_ALLOWED, "This can be read only.")
+        case _:
+            raise refuse(Code.NOT_FOUND, "There is nothing here.")
+
+
+async def list_orders(request: Request) -> Reply:
+    ask = await asked(request)
+    limit = whole_number(request.query_params, "limit", default=50, at_most=PAGE_MAX)
+    ask = Ask(customer_id=ask.customer_id, after=request.query_params.get("after"), limit=limit)
+    found = await runtime().read(reading.orders, ask)
+    following = found[-1].order.id if limit and len(found) == limit else None
+    return Reply(200, Orders(items=[shown_order(one) for one in found], next=following))
+
+
+async def show_order(request: Request, order_id: str) -> Reply:
+    ask = await asked(request, order_id)
+    note(order=order_id)
+    wait_s = whole_number(request.query_params, "wait", default=0, at_most=WAIT_MAX_S)
+    if wait_s:
+        await until_changed(runtime(), ask, wait_s)
+    return Reply(200, await one_order(runtime(), ask))
+
+
+async def until_changed(rt: Runtime, ask: Ask, wait_s: int) -> None:
+    """Look until something happened to the order. Somebody else commits it, so looking is all there is."""
+    before = await rt.read(reading.order_version, ask)
+    deadline = asyncio.get_running_loop().time() + wait_s
+    while before is not None and asyncio.get_running_loop().time() < deadline:
+        await asyncio.sleep(LOOK_EVERY_S)
+        if await rt.read(reading.order_version, ask) != before:
+            return
+
+
+async def one_order(rt: Runtime, ask: Ask) -> OrderView:
+    found = await rt.read(reading.orders, ask)
+    if not found:
+        raise refuse(Code.NOT_FOUND, "There is no such order.")
+    return shown_order(found[0])
+
+
+async def list_subscriptions(request: Request) -> Reply:
+    found = await runtime().read(reading.subscriptions, await asked(request))
+    return Reply(200, Subscriptions(items=[subscription_view(one) for one in found]))
+
+
+async def show_subscription(request: Request, subscription_id: str) -> Reply:
+    found = await runtime().read(reading.subscriptions, await asked(request, subscription_id))
+    if not found:
+        raise refuse(Code.NOT_FOUND, "There is no such subscription.")
+    return Reply(200, subscription_view(found[0]))
+
+
+async def list_entitlements(request: Request) -> Reply:
+    found = await runtime().read(reading.entitlements, await own(request))
+    return Reply(200, Entitlements(items=[entitlement_view(one) for one in found]))
+
+
+async def list_methods(request: Request) -> Reply:
+    found = await runtime().read(reading.payment_methods, await own(request))
+    return Reply(200, PaymentMethods(items=[method_view(one) for one in found]))
+
+
+async def forget_method(request: Request, method_id: str) -> Reply:
+    """Forgotten here first: from then on nothing is charged, whether the provider answers or not."""
+    rt, ask = runtime(), await own(request, method_id)
+    assert ask.customer_id is not None
+    forgotten = await rt.run(forget_methods, ForgetMethod(customer_id=ask.customer_id, method_id=method_id))
+    if forgotten is None:
+        raise refuse(Code.NOT_FOUND, "There is no such payment method.")
+    try:
+        await rt.providers[forgotten.provider].forget_method(forgotten)
+    except ProviderError as error:
+        note(outcome=f"forgotten here, not by {error.provider}: {error.code}")
+    return Reply(204)
+
+
+async def asked(request: Request, id_: str | None = None) -> Ask:
+    """A customer asks for their own things; an operator may look at one thing of anybody."""
+    principal = await identified(request)
+    if id_ and OPERATOR in principal.scopes:
+        return Ask(customer_id=None, id=id_)
+    return await own(request, id_)
+
+
+async def own(request: Request, id_: str | None = None) -> Ask:
+    return Ask(customer_id=(await authenticated(request)).customer_id, id=id_)

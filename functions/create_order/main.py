@@ -1,0 +1,162 @@
+"""POST /v1/orders: turn a price into an order and start collecting the money.
+
+CloudEvent billing.job.start_payment: ask the provider again, or for the first time, for an order that already stands.
+POST /v1/orders/{id}/cancel: the customer changed their mind before paying.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Final
+
+import functions_framework.aio
+from pydantic import BaseModel
+from starlette.requests import Request
+
+from shared_lib.asking import ask_payment
+from shared_lib.auth import Principal
+from shared_lib.commands import CreateOrder
+from shared_lib.domain.errors import Code, Refusal
+from shared_lib.events import EVENTS_PATH, Incoming, InvalidEventError, data_of, incoming, take
+from shared_lib.http import (
+    RefusedError,
+    Reply,
+    authenticated,
+    body_of,
+    endpoint,
+    granted,
+    note,
+    parse,
+    path_of,
+    refuse,
+)
+from shared_lib.idempotency import Slot, once
+from shared_lib.phases.cancellations import CancelOrder, open_cancellations
+from shared_lib.phases.claims import Claim, claim_payments
+from shared_lib.phases.keys import SavedReply
+from shared_lib.phases.orders import Buyer, OpenOrder, open_orders
+from shared_lib.phases.payments import settle_payments
+from shared_lib.runtime import Runtime, runtime
+from shared_lib.views import order_reply, order_view
+
+ROUTE: Final = "POST /v1/orders"
+JOB: Final = "billing.job.start_payment"
+
+
+@functions_framework.aio.http
+@endpoint
+async def create_order(request: Request) -> Reply:
+    match request.method, path_of(request):
+        case "POST", ["orders"]:
+            return await order(request)
+        case "POST", ["orders", order_id, "cancel"]:
+            return await cancel(request, order_id)
+        case "POST", ["events"] if request.url.path == EVENTS_PATH:
+            await take(start_payment, incoming(request.headers, await body_of(request)))
+            return Reply(200)
+        case _, ["orders"] | ["orders", _, "cancel"]:
+            raise refuse(Code.METHOD_NOT_ALLOWED, "Use POST.")
+        case _:
+            raise refuse(Code.NOT_FOUND, "There is nothing here.")
+
+
+async def order(request: Request) -> Reply:
+    rt, principal = runtime(), await authenticated(request)
+    command = await parse(request, CreateOrder)
+    check(rt, command)
+
+    async with once(rt, request, principal, ROUTE, command) as slot:
+        if slot.reply:
+            return slot.reply
+
+        wanted = wish(rt, request, principal, command, slot)
+        # Commit what the customer wants,
+        opened = await rt.run(open_orders, wanted)
+        if isinstance(opened, SavedReply):
+            return await slot.repeat(opened)
+        opened = granted(opened)
+        note(order=opened.order.id, payment=opened.payment.id, provider=opened.payment.provider)
+        if opened.reply:
+            return await slot.keep(opened.reply)
+
+        assert opened.to_ask is not None  # neither answered nor ours to ask would be a bug of open_orders
+        # then ask for money outside any transaction,
+        said = await ask_payment(rt, opened.to_ask, timeout_s=rt.settings.provider_answer_s)
+        # then commit what the provider said.
+        settled = await rt.run(settle_payments, replace(said, answer=(slot.key, order_reply)))
+        assert settled is not None
+        assert settled.reply is not None
+        note(outcome=settled.settled.payment.status)
+        return await slot.keep(settled.reply)
+
+
+def check(rt: Runtime, command: CreateOrder) -> None:
+    """What can be refused without the database."""
+    if not rt.settings.may_return_to(command.return_url):
+        raise refuse(Code.RETURN_URL_FORBIDDEN, "return_url must have one of the cinema's origins.")
+    if command.provider and command.provider not in rt.providers:
+        raise refuse(Code.PROVIDER_UNKNOWN, f"Providers here: {', '.join(rt.providers)}.")
+    if command.promotion_code:
+        raise refuse(Code.PROMOTION_UNKNOWN, "There is no such promotion.")
+
+
+def wish(rt: Runtime, request: Request, principal: Principal, command: CreateOrder, slot: Slot) -> OpenOrder:
+    return OpenOrder(
+        key=slot.key,
+        buyer=Buyer(
+            customer_id=principal.customer_id,
+            email=principal.email,
+            locale=principal.locale or "en",
+            time_zone=principal.time_zone or "UTC",
+        ),
+        price_id=command.price_id,
+        return_url=command.return_url,
+        terms=rt.terms(command.provider),
+        render=order_reply,
+        payment_method_id=command.payment_method_id,
+        respond_async="respond-async" in request.headers.get("prefer", ""),
+        trace=request.headers.get("traceparent"),
+    )
+
+
+class StartPayment(BaseModel):
+    """Data of the job."""
+
+    payment_id: str
+
+
+async def start_payment(event: Incoming) -> None:
+    """Ask about one payment, whatever became of it. Nothing to do is done."""
+    rt, job = runtime(), read_job(event)
+    for claimed in await rt.run(claim_payments, Claim(ids=[job.payment_id])):
+        note(order=claimed.order.id, payment=claimed.payment.id, provider=claimed.payment.provider)
+        said = await ask_payment(rt, claimed)
+        await rt.run(settle_payments, replace(said, trace=event.traceparent))
+
+
+def read_job(event: Incoming) -> StartPayment:
+    if event.type != JOB:
+        raise InvalidEventError(f"{event.type} is not for create_order")
+    return data_of(event, StartPayment)
+
+
+async def cancel(request: Request, order_id: str) -> Reply:
+    """Close the checkout at the provider. Whatever was paid in the meantime stands, and is answered as it is."""
+    rt, principal = runtime(), await authenticated(request)
+    note(order=order_id)
+    opened = granted(
+        await rt.run(open_cancellations, CancelOrder(customer_id=principal.customer_id, order_id=order_id))
+    )
+    if opened.to_ask is None:
+        return Reply(200, order_view(opened.order, opened.payment))
+    said = await ask_payment(rt, opened.to_ask, timeout_s=rt.settings.provider_answer_s)
+    settled = await rt.run(settle_payments, said)
+    assert settled is not None
+    payment = settled.settled.payment
+    if payment.is_live:
+        unresolved = Refusal(
+            Code.PAYMENT_UNRESOLVED, "The provider does not answer; the order is being canceled.", 5
+        )
+        raise RefusedError(unresolved)
+    note(payment=payment.id, outcome=payment.status)
+    return Reply(200, order_view(settled.settled.order, payment))

@@ -1,0 +1,99 @@
+"""CloudEvents billing.*: tell the customer what happened, once.
+
+A mail that surely did not leave is sent again; one that may have left never is, by itself.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import functions_framework.aio
+import structlog
+
+from shared_lib.channels.base import Channel, ChannelError, Message
+from shared_lib.channels.email_ses import SesEmail, ses_client
+from shared_lib.domain.errors import Refusal, Transient
+from shared_lib.domain.messages import NotificationStatus
+from shared_lib.events import Incoming, consumer
+from shared_lib.mail import Rendered, UnrenderableError, render, template_of
+from shared_lib.phases.notifications import (
+    ClaimedNotification,
+    ClaimNotification,
+    MarkSent,
+    claim_notifications,
+    mark_sent,
+)
+from shared_lib.runtime import Runtime, runtime
+
+DETAIL_CHARS_MAX: Final = 200
+
+log = structlog.get_logger("boxoffice")
+
+
+@functions_framework.aio.cloud_event
+@consumer
+async def notify(event: Incoming) -> None:
+    if template_of(event.type, event.data) is None:
+        return  # nothing to write about
+    rt, customer_id = runtime(), str(event.data.get("customer_id", ""))
+    claim = ClaimNotification(event_id=event.id, event_type=event.type, customer_id=customer_id)
+    claimed = await rt.run(claim_notifications, claim)
+    if isinstance(claimed, Refusal):
+        raise Transient(claimed.detail)
+    if claimed is None:
+        return  # told already
+    mark = await tell(rt, event, claimed)
+    await rt.run(mark_sent, mark)
+    if mark.status is NotificationStatus.FAILED:
+        raise Transient(f"the mail did not leave: {mark.detail}")
+
+
+async def tell(rt: Runtime, event: Incoming, claimed: ClaimedNotification) -> MarkSent:
+    """Send one mail, and what became of it."""
+    if claimed.email is None:
+        return MarkSent(id=claimed.id, status=NotificationStatus.SKIPPED, detail="no address")
+    try:
+        await channel(rt).send(message(rendered(event, claimed.locale), claimed, claimed.email))
+    except ChannelError as error:
+        return MarkSent(id=claimed.id, status=status_after(error), detail=str(error)[:DETAIL_CHARS_MAX])
+    except UnrenderableError as error:
+        log.exception("unrenderable", event=event.id, type=event.type)
+        return MarkSent(
+            id=claimed.id, status=NotificationStatus.REFUSED, detail=str(error)[:DETAIL_CHARS_MAX]
+        )
+    return MarkSent(id=claimed.id, status=NotificationStatus.SENT)
+
+
+def rendered(event: Incoming, locale: str) -> Rendered:
+    mail = render(event.type, event.data, locale)
+    assert mail is not None  # template_of said that there is one
+    return mail
+
+
+def message(mail: Rendered, claimed: ClaimedNotification, email: str) -> Message:
+    return Message(
+        notification_id=claimed.id,
+        to=email,
+        subject=mail.subject,
+        text=mail.text,
+        html=mail.html,
+        locale=mail.language,
+    )
+
+
+def status_after(error: ChannelError) -> NotificationStatus:
+    if error.may_have_been_sent:
+        return NotificationStatus.UNKNOWN
+    return NotificationStatus.FAILED if error.may_be_sent_again else NotificationStatus.REFUSED
+
+
+def channel(rt: Runtime) -> Channel:
+    settings = rt.settings
+    return rt.keep(
+        "email",
+        lambda: SesEmail(
+            lambda: ses_client(settings.ses_region, endpoint_url=settings.ses_endpoint_url),
+            mail_from=settings.mail_from,
+            now=rt.now,
+        ),
+    )

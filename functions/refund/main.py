@@ -1,0 +1,130 @@
+"""POST /v1/refunds: give money back, once, and never more than was taken.
+
+CloudEvent billing.job.start_refund: ask the provider for a refund that already stands (a surplus, for example).
+GET /v1/refunds/{id}.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Final
+
+import functions_framework.aio
+from pydantic import BaseModel
+from starlette.requests import Request
+
+from shared_lib.asking import ask_refund
+from shared_lib.auth import CUSTOMER, Principal
+from shared_lib.commands import CreateRefund
+from shared_lib.domain.errors import Code
+from shared_lib.events import EVENTS_PATH, Incoming, InvalidEventError, data_of, incoming, take
+from shared_lib.http import (
+    RefusedError,
+    Reply,
+    body_of,
+    endpoint,
+    granted,
+    identified,
+    note,
+    parse,
+    path_of,
+    refuse,
+)
+from shared_lib.idempotency import once
+from shared_lib.phases.claims import Claim, claim_refunds
+from shared_lib.phases.keys import SavedReply
+from shared_lib.phases.reading import Ask, refunds
+from shared_lib.phases.refunds import OpenRefund, open_refunds, settle_refunds
+from shared_lib.runtime import runtime
+from shared_lib.views import refund_reply, refund_view
+
+ROUTE: Final = "POST /v1/refunds"
+JOB: Final = "billing.job.start_refund"
+
+
+@functions_framework.aio.http
+@endpoint
+async def refund(request: Request) -> Reply:
+    match request.method, path_of(request):
+        case "POST", ["refunds"]:
+            return await give_back(request)
+        case "GET", ["refunds", refund_id]:
+            return await show(request, refund_id)
+        case "POST", ["events"] if request.url.path == EVENTS_PATH:
+            await take(start_refund, incoming(request.headers, await body_of(request)))
+            return Reply(200)
+        case _, ["refunds"] | ["refunds", _]:
+            raise refuse(Code.METHOD_NOT_ALLOWED, "Use POST /v1/refunds or GET /v1/refunds/{id}.")
+        case _:
+            raise refuse(Code.NOT_FOUND, "There is nothing here.")
+
+
+async def give_back(request: Request) -> Reply:
+    rt, principal = runtime(), await customer_or_operator(request)
+    command = await parse(request, CreateRefund)
+
+    async with once(rt, request, principal, ROUTE, command) as slot:
+        if slot.reply:
+            return slot.reply
+
+        wanted = OpenRefund(
+            key=slot.key,
+            order_id=command.order_id,
+            requested_by=principal.customer_id,
+            by_operator=principal.is_operator,
+            reason=command.reason,
+            amount_minor=command.amount_minor,
+            access=command.access,
+            render=refund_reply,
+        )
+        # Reserve what is to go back,
+        opened = await rt.run(open_refunds, wanted)
+        if isinstance(opened, SavedReply):
+            return await slot.repeat(opened)
+        opened = granted(opened)
+        note(order=opened.refund.order_id, refund=opened.refund.id)
+        if opened.reply:
+            return await slot.keep(opened.reply)
+
+        assert opened.to_ask is not None  # neither answered nor ours to ask would be a bug of open_refunds
+        # then ask for it outside any transaction,
+        said = await ask_refund(rt, opened.to_ask, timeout_s=rt.settings.provider_answer_s)
+        # then commit what the provider said.
+        settled = await rt.run(settle_refunds, replace(said, answer=(slot.key, refund_reply)))
+        assert settled is not None
+        assert settled.reply is not None
+        note(outcome=settled.settled.refund.status)
+        return await slot.keep(settled.reply)
+
+
+async def show(request: Request, refund_id: str) -> Reply:
+    principal = await customer_or_operator(request)
+    whose = None if principal.is_operator else principal.customer_id
+    found = await runtime().read(refunds, Ask(customer_id=whose, id=refund_id))
+    if not found:
+        raise refuse(Code.NOT_FOUND, "There is no such refund.")
+    return Reply(200, refund_view(found[0]))
+
+
+async def customer_or_operator(request: Request) -> Principal:
+    principal = await identified(request)
+    lacking = principal.lacks(CUSTOMER)
+    if lacking and not principal.is_operator:
+        raise RefusedError(lacking)
+    return principal
+
+
+class StartRefund(BaseModel):
+    """Data of the job."""
+
+    refund_id: str
+
+
+async def start_refund(event: Incoming) -> None:
+    """Ask about one refund, whatever became of it. Nothing to do is done."""
+    if event.type != JOB:
+        raise InvalidEventError(f"{event.type} is not for refund")
+    rt, job = runtime(), data_of(event, StartRefund)
+    for claimed in await rt.run(claim_refunds, Claim(ids=[job.refund_id])):
+        note(refund=claimed.refund.id, order=claimed.refund.order_id)
+        await rt.run(settle_refunds, await ask_refund(rt, claimed))

@@ -1,0 +1,87 @@
+"""CloudEvent billing.tick.renewal: claim every subscription that is due, and fan the charges out in chunks.
+
+CloudEvent billing.job.charge_renewals: charge one chunk. Ticking twice, or after a day of silence, charges once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Sequence
+from typing import Final
+
+import functions_framework.aio
+import structlog
+from pydantic import BaseModel
+
+from shared_lib.asking import ask_payment
+from shared_lib.events import Incoming, InvalidEventError, consumer, data_of
+from shared_lib.phases.claims import Claim, Claimed, claim_payments
+from shared_lib.phases.observations import Observed
+from shared_lib.phases.payments import settle_payments
+from shared_lib.phases.renewals import OpenRenewals, open_renewals
+from shared_lib.runtime import Runtime, runtime
+
+CLAIM_LIMIT: Final = 1000
+TICK_MAX_S: Final = 20.0  # the next tick goes on where this one stopped
+SETTLE_MAX: Final = 200
+SETTLE_EVERY_S: Final = 0.1  # a crash loses at most this much of what providers said; reconcile asks again
+
+log = structlog.get_logger("boxoffice")
+
+
+class ChargeRenewals(BaseModel):
+    """Data of the job."""
+
+    payment_ids: list[str]
+
+
+@functions_framework.aio.cloud_event
+@consumer
+async def renew(event: Incoming) -> None:
+    match event.type:
+        case "billing.tick.renewal":
+            await claim_all_due(runtime())
+        case "billing.job.charge_renewals":
+            await charge(runtime(), data_of(event, ChargeRenewals).payment_ids)
+        case _:
+            raise InvalidEventError(f"{event.type} is not for renew")
+
+
+async def claim_all_due(rt: Runtime, *, limit: int = CLAIM_LIMIT) -> int:
+    """Open renewals until none is due or the time is up. Returns how many payments are to be charged."""
+    deadline, total = time.monotonic() + TICK_MAX_S, 0
+    while time.monotonic() < deadline:
+        opened = await rt.run(open_renewals, OpenRenewals(limit=limit))
+        total += len(opened.payment_ids)
+        if opened.looked_at < limit:
+            break
+    log.info("renewals_claimed", payments=total)
+    return total
+
+
+async def charge(rt: Runtime, payment_ids: Sequence[str]) -> None:
+    """Charge one chunk: at once, as wide as the provider bears, and settle what is said in batches."""
+    claimed = await rt.run(claim_payments, Claim(ids=payment_ids))
+    async for said in in_batches(rt, claimed):
+        await rt.run_all(settle_payments, said)
+
+
+async def in_batches(rt: Runtime, claimed: Sequence[Claimed]) -> AsyncIterator[list[Observed]]:
+    """What providers say, as it comes, in batches of some size or some age."""
+    asking = {asyncio.create_task(ask(rt, one)) for one in claimed}
+    while asking:
+        done, asking = await asyncio.wait(asking, timeout=SETTLE_EVERY_S, return_when=asyncio.ALL_COMPLETED)
+        said = [task.result() for task in done]
+        for start in range(0, len(said), SETTLE_MAX):
+            yield said[start : start + SETTLE_MAX]
+
+
+async def ask(rt: Runtime, claimed: Claimed) -> Observed:
+    """One provider bears so many calls of ours at once, whatever the number of chunks."""
+    provider = rt.providers[claimed.payment.provider]
+    limit = rt.keep(
+        f"limit:{provider.name}", lambda: asyncio.Semaphore(provider.capabilities.max_concurrency)
+    )
+    async with limit:
+        return await ask_payment(rt, claimed)

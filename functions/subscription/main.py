@@ -1,0 +1,36 @@
+"""PATCH /v1/subscriptions/{id}: opt out of renewals, or back in. At once, in every state, idempotently."""
+
+from __future__ import annotations
+
+import functions_framework.aio
+from starlette.requests import Request
+
+from shared_lib.commands import UpdateSubscription
+from shared_lib.domain.errors import Code
+from shared_lib.http import Reply, authenticated, endpoint, granted, note, parse, path_of, refuse
+from shared_lib.phases.subscriptions import ChangeAutoRenew, change_auto_renew
+from shared_lib.runtime import runtime
+from shared_lib.views import subscription_view
+
+
+@functions_framework.aio.http
+@endpoint
+async def subscription(request: Request) -> Reply:
+    match request.method, path_of(request):
+        case "PATCH", ["subscriptions", subscription_id]:
+            return await update(request, subscription_id)
+        case _, ["subscriptions", _]:
+            raise refuse(Code.METHOD_NOT_ALLOWED, "Use PATCH.")
+        case _:
+            raise refuse(Code.NOT_FOUND, "There is nothing here.")
+
+
+async def update(request: Request, subscription_id: str) -> Reply:
+    principal = await authenticated(request)
+    command = await parse(request, UpdateSubscription)
+    note(subscription=subscription_id)
+    wanted = ChangeAutoRenew(
+        customer_id=principal.customer_id, subscription_id=subscription_id, auto_renew=command.auto_renew
+    )
+    changed = granted(await runtime().run(change_auto_renew, wanted))
+    return Reply(200, subscription_view(changed.subscription, charge_in_flight=changed.charge_in_flight))

@@ -1,0 +1,67 @@
+"""POST /v1/webhooks/{provider}: believe what is signed, commit it, and answer 200 only then.
+
+400 for what is not authentic, 5xx to be called again. What we do not know yet is kept, not refused.
+"""
+
+from __future__ import annotations
+
+import functions_framework.aio
+import structlog
+from starlette.requests import Request
+
+from shared_lib.domain.errors import Code, Transient
+from shared_lib.http import Reply, body_of, endpoint, note, path_of, refuse
+from shared_lib.phases.webhooks import WebhookResult
+from shared_lib.providers.base import (
+    PaymentProvider,
+    ProviderError,
+    ProviderEvent,
+    RawWebhook,
+    WebhookRejected,
+)
+from shared_lib.refreshing import settle_event
+from shared_lib.runtime import Runtime, runtime
+
+log = structlog.get_logger("boxoffice")
+
+
+@functions_framework.aio.http
+@endpoint
+async def webhook(request: Request) -> Reply:
+    match request.method, path_of(request):
+        case "POST", ["webhooks", name] if name in runtime().providers:
+            return await receive(request, runtime().providers[name])
+        case _, ["webhooks", name] if name in runtime().providers:
+            raise refuse(Code.METHOD_NOT_ALLOWED, "Use POST.")
+        case _:
+            raise refuse(Code.NOT_FOUND, "There is nothing here.")
+
+
+async def receive(request: Request, provider: PaymentProvider) -> Reply:
+    rt = runtime()
+    raw = RawWebhook(
+        headers={name.lower(): value for name, value in request.headers.items()},
+        body=await body_of(request),
+        source_ip=request.client.host if request.client else None,
+        received_at=rt.now(),
+    )
+    note(provider=provider.name)
+    try:
+        events = await provider.parse_webhook(raw)
+    except WebhookRejected as error:
+        note(outcome=error.code)
+        raise refuse(Code.SIGNATURE_INVALID, "The webhook is not authentic.") from None
+    results = [await settle(rt, provider, event) for event in events]
+    note(outcome=",".join(results))
+    return Reply(200)
+
+
+async def settle(rt: Runtime, provider: PaymentProvider, event: ProviderEvent) -> WebhookResult:
+    """Commit one event. When the provider must be asked and does not answer, it is called again by its 5xx."""
+    try:
+        result = await settle_event(rt, provider, event)
+    except ProviderError as error:
+        raise Transient(f"{provider.name} does not answer: {error.code}") from error
+    if result is WebhookResult.CONTRADICTION:
+        log.error("webhook_contradiction", provider=provider.name, event=event.dedup_id)
+    return result

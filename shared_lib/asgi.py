@@ -1,0 +1,101 @@
+"""One door as an ASGI app: functions-framework's, with the lifespan and the probes it lacks.
+
+    FUNCTION=create_order uvicorn shared_lib.asgi:app --lifespan on --timeout-keep-alive 95
+
+/livez answers while the process lives; /readyz asks PostgreSQL alone, because a door without Redis or a provider
+still works.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import functions_framework.aio
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from shared_lib import log
+from shared_lib.domain.errors import Transient
+from shared_lib.http import verifier
+from shared_lib.phases.probing import refuse_test_clock, serves
+from shared_lib.runtime import Runtime, install
+from shared_lib.settings import Environment, settings
+
+FUNCTIONS: Final = Path(__file__).parents[1] / "functions"
+DOORS: Final = tuple(sorted(path.parent.name for path in FUNCTIONS.glob("*/main.py")))
+
+
+def door(name: str) -> ASGIApp:
+    """The functions-framework app of one function. It expects a runtime to be installed."""
+    if name not in DOORS:
+        raise SystemExit(f"FUNCTION={name!r} is not one of {', '.join(DOORS)}")
+    make: Any = functions_framework.aio.create_asgi_app  # untyped
+    app: ASGIApp = make(name, str(FUNCTIONS / name / "main.py"))
+    return app
+
+
+@asynccontextmanager
+async def warm(name: str) -> AsyncIterator[Runtime]:
+    """Open what a warm instance keeps, and close it when the server stops."""
+    log.configure(function=name)
+    rt = await Runtime.open(settings())
+    try:
+        if rt.settings.environment is Environment.PRODUCTION:
+            await rt.read(refuse_test_clock, None)
+        if rt.settings.auth_jwks_url:
+            await verifier(rt).warm_up()
+        install(rt)
+        yield rt
+    finally:
+        install(None)
+        await rt.aclose()
+
+
+class Door:
+    """Probes and lifespan around a function; everything else is the function's own."""
+
+    def __init__(self, name: str) -> None:
+        self._function = door(name)
+        self._rt: Runtime | None = None
+        self._frame = Starlette(
+            routes=[Route("/livez", _alive), Route("/readyz", self._ready)],
+            lifespan=lambda _: self._lifespan(name),
+        )
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        framed = scope["type"] == "lifespan" or scope.get("path") in ("/livez", "/readyz")
+        await (self._frame if framed else self._function)(scope, receive, send)
+
+    @asynccontextmanager
+    async def _lifespan(self, name: str) -> AsyncIterator[None]:
+        async with warm(name) as rt:
+            self._rt = rt
+            yield
+        self._rt = None
+
+    async def _ready(self, _: Request) -> Response:
+        try:
+            if self._rt is not None and await self._rt.read(serves, None):
+                return PlainTextResponse("ready")
+        except Transient:
+            pass
+        return PlainTextResponse("not ready", 503)
+
+
+async def _alive(_: Request) -> Response:
+    return PlainTextResponse("alive")
+
+
+def __getattr__(name: str) -> Any:
+    """`shared_lib.asgi:app` is made on first use, so that importing this module needs no environment."""
+    if name != "app":
+        raise AttributeError(name)
+    app = globals()["app"] = Door(os.environ["FUNCTION"])
+    return app

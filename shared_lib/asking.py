@@ -1,0 +1,187 @@
+"""Asking a provider, outside any transaction. Whatever happens becomes an observation that can be settled."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+
+import structlog
+
+from shared_lib.domain.payment import PaymentFlow, PaymentStatus
+from shared_lib.domain.refund import RefundStatus
+from shared_lib.phases.claims import Claimed, ClaimedRefund
+from shared_lib.phases.observations import Observed, ObservedRefund, Silence
+from shared_lib.providers.base import (
+    BadCredentials,
+    ChargeRequest,
+    CheckoutRequest,
+    InvalidRequest,
+    NotAllowed,
+    NotFound,
+    PaymentProvider,
+    PaymentRef,
+    PaymentSnapshot,
+    PaymentState,
+    ProviderError,
+    RateLimited,
+    RefundRejected,
+    RefundRequest,
+    RefundSnapshot,
+    Unavailable,
+)
+from shared_lib.runtime import Runtime
+
+# A search must not miss what was made while clocks disagreed.
+CLOCK_SKEW = timedelta(minutes=10)
+# The provider forgets keys; we stop trusting one this long before.
+KEY_MARGIN = timedelta(hours=1)
+# A request that is still on its way arrives within this, or never.
+IN_FLIGHT_MAX = timedelta(minutes=10)
+
+log = structlog.get_logger("boxoffice")
+
+
+async def ask_payment(rt: Runtime, claimed: Claimed, *, timeout_s: float | None = None) -> Observed:
+    """Move one payment on: send it, find what became of it, or close it when nobody wants it any longer.
+
+    `timeout_s` is how long somebody waits for the answer; past it the outcome is unknown, never failed.
+    """
+    payment = claimed.payment
+    try:
+        async with asyncio.timeout(timeout_s):
+            said = await _move_on(rt.providers[payment.provider], rt.settings.public_url, claimed)
+    except TimeoutError:
+        said = Silence.TIMED_OUT
+    except ProviderError as error:
+        said = _silence(error, first=claimed.status_before is PaymentStatus.CREATED, payment=payment.id)
+    return Observed(payment_id=payment.id, said=said, fence=payment.fence)
+
+
+async def _move_on(provider: PaymentProvider, public_url: str, claimed: Claimed) -> PaymentSnapshot | Silence:
+    found = await _look_up(provider, claimed)
+    if found is None:
+        return await _send_or_let_go(provider, public_url, claimed)
+    if not claimed.wanted and found.state in (PaymentState.PENDING, PaymentState.ACTION_REQUIRED):
+        return await provider.cancel_checkout(found.ref, f"{claimed.payment.id}-close")
+    if found.state is PaymentState.APPROVED and claimed.wanted:
+        return await provider.complete_checkout(found.ref, f"{claimed.payment.id}-complete")
+    return found
+
+
+async def _look_up(provider: PaymentProvider, claimed: Claimed) -> PaymentSnapshot | None:
+    """What the provider has of this payment. Nothing was sent for one that was only created."""
+    payment = claimed.payment
+    if claimed.status_before is PaymentStatus.CREATED:
+        return None
+    if payment.provider_ref:
+        ref = PaymentRef(
+            provider=payment.provider,
+            provider_payment_id=payment.provider_ref,
+            capture_id=payment.provider_capture_ref,
+        )
+        return await provider.fetch_payment(ref)
+    return await provider.find_payment(payment.id, payment.created_at - CLOCK_SKEW)
+
+
+async def _send_or_let_go(
+    provider: PaymentProvider, public_url: str, claimed: Claimed
+) -> PaymentSnapshot | Silence:
+    """The provider has none. While its key lives the same key is sent (again); after that it never happened."""
+    payment = claimed.payment
+    age = claimed.now - (payment.first_sent_at or claimed.now)
+    if not claimed.wanted:
+        sure = claimed.status_before is PaymentStatus.CREATED or age > IN_FLIGHT_MAX
+        return Silence.NEVER_HAPPENED if sure else Silence.TIMED_OUT
+    if age > provider.capabilities.idempotency_ttl - KEY_MARGIN:
+        return Silence.NEVER_HAPPENED
+    return await _send(provider, public_url, claimed)
+
+
+async def _send(provider: PaymentProvider, public_url: str, claimed: Claimed) -> PaymentSnapshot | Silence:
+    payment, order = claimed.payment, claimed.order
+    if payment.flow is PaymentFlow.CHECKOUT:
+        return_url = order.return_url or public_url
+        return await provider.create_checkout(
+            CheckoutRequest(
+                payment_id=payment.id,
+                order_id=order.id,
+                amount=payment.amount,
+                description=order.product_title,
+                return_url=return_url,
+                cancel_url=return_url,
+                idempotency_key=payment.id,
+                save_method=order.subscription_id is not None,
+                customer_ref=order.customer_id,
+                customer_email=claimed.email,
+                expires_in=max(order.expires_at - claimed.now, timedelta(minutes=30)),
+            )
+        )
+    if claimed.method is None:
+        return Silence.NO_METHOD
+    return await provider.charge(
+        ChargeRequest(
+            payment_id=payment.id,
+            order_id=order.id,
+            amount=payment.amount,
+            method=claimed.method,
+            description=order.product_title,
+            idempotency_key=payment.id,
+        )
+    )
+
+
+async def ask_refund(
+    rt: Runtime, claimed: ClaimedRefund, *, timeout_s: float | None = None
+) -> ObservedRefund:
+    """Move one refund on: send it, or find what became of it."""
+    refund = claimed.refund
+    try:
+        async with asyncio.timeout(timeout_s):
+            said = await _give_back(rt.providers[claimed.provider], claimed)
+    except TimeoutError:
+        said = Silence.TIMED_OUT
+    except RefundRejected as error:
+        log.warning("refund_rejected", refund=refund.id, code=error.code)
+        said = Silence.REFUSED
+    except ProviderError as error:
+        said = _silence(error, first=claimed.status_before is RefundStatus.REQUESTED, refund=refund.id)
+    return ObservedRefund(refund_id=refund.id, said=said, fence=refund.fence)
+
+
+async def _give_back(provider: PaymentProvider, claimed: ClaimedRefund) -> RefundSnapshot | Silence:
+    refund = claimed.refund
+    if claimed.status_before is not RefundStatus.REQUESTED:
+        found = await (
+            provider.fetch_refund(refund.provider_ref, claimed.payment)
+            if refund.provider_ref
+            else provider.find_refund(refund.id, claimed.payment)
+        )
+        if found:
+            return found
+        age = claimed.now - (refund.first_sent_at or claimed.now)
+        if age > provider.capabilities.idempotency_ttl - KEY_MARGIN:
+            return Silence.NEVER_HAPPENED
+    return await provider.refund(
+        RefundRequest(
+            payment=claimed.payment,
+            refund_id=refund.id,
+            amount=refund.amount,
+            idempotency_key=refund.id,
+        )
+    )
+
+
+def _silence(error: ProviderError, *, first: bool, **what: str) -> Silence:
+    """An error as an observation. Only the first send of a key can be known not to have been executed."""
+    log.warning(
+        "provider_error", provider=error.provider, error=type(error).__name__, code=error.code, **what
+    )
+    if error.may_have_executed or not first:
+        return Silence.TIMED_OUT
+    match error:
+        case Unavailable() | RateLimited() | BadCredentials():
+            return Silence.NOT_SENT  # credentials are ours to mend; the payment waits for it
+        case InvalidRequest() | NotAllowed() | NotFound():
+            return Silence.REFUSED
+        case _:
+            return Silence.TIMED_OUT

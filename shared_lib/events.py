@@ -1,0 +1,147 @@
+"""CloudEvents, in and out. The only module that knows their SDK."""
+
+from __future__ import annotations
+
+import functools
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, TypeVar
+
+import structlog
+from cloudevents.conversion import to_binary
+from cloudevents.exceptions import GenericException
+from cloudevents.http import CloudEvent, from_http
+from pydantic import BaseModel, ValidationError
+from starlette.exceptions import HTTPException
+
+from shared_lib.domain.errors import Code, Transient
+from shared_lib.problems import status_of
+
+SOURCE: Final = "/boxoffice"
+
+# Where a door that also speaks HTTP takes its events; the gateway does not lead here.
+EVENTS_PATH: Final = "/events"
+
+Model = TypeVar("Model", bound=BaseModel)
+
+log = structlog.get_logger("boxoffice")
+
+
+class InvalidEventError(Exception):
+    """It will never be readable: it belongs among the dead letters."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Incoming:
+    """A CloudEvent as a consumer sees it. (source, id) names it for ever."""
+
+    id: str
+    source: str
+    type: str
+    subject: str | None
+    data: Mapping[str, Any]
+    traceparent: str | None = None
+
+
+def data_of(event: Incoming, model: type[Model]) -> Model:
+    """The data as a model, or InvalidEventError. More fields than we know are fine: writers move first."""
+    try:
+        return model.model_validate(event.data)
+    except ValidationError as error:
+        places = ", ".join(".".join(map(str, one["loc"])) for one in error.errors())
+        raise InvalidEventError(f"data of {event.type} does not fit at: {places}") from None
+
+
+def incoming(headers: Mapping[str, str], body: bytes) -> Incoming:
+    """Read a request as a CloudEvent. Raises InvalidEventError."""
+    try:
+        event = from_http(dict(headers), body)
+    except (GenericException, ValueError, TypeError, KeyError) as error:
+        raise InvalidEventError(f"not a CloudEvent: {type(error).__name__}") from None
+    return incoming_of(event)
+
+
+def incoming_of(event: CloudEvent) -> Incoming:
+    """Malformed JSON reaches a function as bytes or text, not as an error: it is refused here."""
+    if not isinstance(event.data, Mapping):
+        raise InvalidEventError("data is not a JSON object")
+    return Incoming(
+        id=str(event["id"]),
+        source=str(event["source"]),
+        type=str(event["type"]),
+        subject=event.get("subject"),
+        data=event.data,
+        traceparent=event.get("traceparent"),
+    )
+
+
+def binary(
+    *,
+    event_id: str,
+    kind: str,
+    subject: str,
+    partition_key: str,
+    time_: str,
+    data: Mapping[str, Any],
+    sequence: int | None = None,
+    traceparent: str | None = None,
+) -> tuple[dict[str, str], bytes]:
+    """Headers and body of the HTTP request that delivers an event."""
+    attributes = {
+        "id": event_id,
+        "source": SOURCE,
+        "type": kind,
+        "subject": subject,
+        "time": time_,
+        "datacontenttype": "application/json",
+        "partitionkey": partition_key,
+    }
+    if sequence is not None:
+        attributes["sequence"] = str(sequence)
+    if traceparent:
+        attributes["traceparent"] = traceparent
+    headers, body = to_binary(CloudEvent(attributes, dict(data)))
+    return dict(headers), bytes(body)
+
+
+Consumer = Callable[[Incoming], Awaitable[None]]
+
+
+def consumer(function: Consumer) -> Callable[[CloudEvent], Awaitable[None]]:
+    """Wrap a function that takes CloudEvents: done is 200, never is 422 (a dead letter), not now is 503."""
+
+    @functools.wraps(function)
+    async def door(event: CloudEvent) -> None:
+        try:
+            taken = incoming_of(event)
+        except InvalidEventError as error:
+            raise never(error) from None
+        await take(function, taken)
+
+    return door
+
+
+async def take(function: Consumer, event: Incoming) -> None:
+    """Run a consumer with one canonical log line, and the answer its sender understands."""
+    began, outcome = time.perf_counter(), "done"
+    structlog.contextvars.bind_contextvars(trace=event.traceparent)
+    try:
+        await function(event)
+    except InvalidEventError as error:
+        outcome = f"invalid: {error}"
+        raise never(error) from None
+    except Transient as passing:
+        outcome = f"later: {passing}"
+        raise HTTPException(503, str(passing), {"Retry-After": "1"}) from None
+    except Exception:
+        outcome = "crashed"
+        raise
+    finally:
+        ms = round((time.perf_counter() - began) * 1000, 1)
+        log.info("event", type=event.type, id=event.id, subject=event.subject, outcome=outcome, ms=ms)
+        structlog.contextvars.unbind_contextvars("trace")
+
+
+def never(error: InvalidEventError) -> HTTPException:
+    return HTTPException(status_of(Code.EVENT_INVALID), str(error))

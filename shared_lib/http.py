@@ -1,0 +1,195 @@
+"""The edge of HTTP: who is asking, what for, and how the answer looks. Every refusal is problem+json."""
+
+from __future__ import annotations
+
+import functools
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import structlog
+from pydantic import BaseModel, ValidationError
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+
+from shared_lib.auth import CUSTOMER, Principal, TokenVerifier
+from shared_lib.domain.errors import Code, Refusal, Transient
+from shared_lib.problems import MEDIA_TYPE, problem_body, status_of
+from shared_lib.runtime import Runtime, runtime
+
+BODY_BYTES_MAX = 64 * 1024
+_JSON = "application/json"
+_RETRY_AFTER_S = 1
+
+log = structlog.get_logger("boxoffice")
+
+Model = TypeVar("Model", bound=BaseModel)
+Answer = TypeVar("Answer")
+
+
+@dataclass(slots=True)
+class Reply:
+    """A status, a body and headers; a `BaseModel` is written as JSON, bytes as they are."""
+
+    status: int
+    body: BaseModel | bytes = b""
+    headers: dict[str, str] = field(default_factory=dict)
+    media_type: str = _JSON
+
+    def response(self) -> Response:
+        content = self.body if isinstance(self.body, bytes) else self.body.model_dump_json().encode()
+        return Response(content, self.status, self.headers, self.media_type if content else None)
+
+
+class RefusedError(Exception):
+    """Leaves a door early with a refusal; `members` extend the problem document."""
+
+    def __init__(self, refusal: Refusal, **members: object) -> None:
+        super().__init__(refusal.code)
+        self.refusal, self.members = refusal, members
+
+
+def refuse(code: Code, detail: str, **members: object) -> RefusedError:
+    """`raise refuse(Code.NOT_FOUND, "There is no such order.")`."""
+    return RefusedError(Refusal(code, detail), **members)
+
+
+def granted(answer: Answer | Refusal) -> Answer:
+    """The answer of a phase, or leave the door with its refusal."""
+    if isinstance(answer, Refusal):
+        raise RefusedError(answer)
+    return answer
+
+
+def problem(refusal: Refusal, **members: object) -> Reply:
+    headers = {"Retry-After": str(refusal.retry_after_s)} if refusal.retry_after_s else {}
+    status = status_of(refusal.code)
+    if status == 401:
+        headers["WWW-Authenticate"] = "Bearer"
+    return Reply(status, problem_body(refusal, **members), headers, MEDIA_TYPE)
+
+
+Endpoint = Callable[[Request], Awaitable[Reply]]
+
+
+def endpoint(function: Endpoint) -> Callable[[Request], Awaitable[Response]]:
+    """Wrap a door: refusals become problems, what may pass becomes 503, bugs become 500 without a word of detail.
+
+    One canonical log line per invocation.
+    """
+
+    @functools.wraps(function)
+    async def door(request: Request) -> Response:
+        began = time.perf_counter()
+        structlog.contextvars.bind_contextvars(trace=request.headers.get("traceparent"))
+        try:
+            reply = await function(request)
+        except RefusedError as refused:
+            reply = problem(refused.refusal, **refused.members)
+            structlog.contextvars.bind_contextvars(code=refused.refusal.code)
+        except Transient as passing:
+            reply = problem(Refusal(Code.UNAVAILABLE, str(passing), retry_after_s=_RETRY_AFTER_S))
+        except ClientDisconnect:
+            reply = Reply(499)
+        except Exception:
+            log.exception("crashed", method=request.method, path=request.url.path)
+            reply = problem(Refusal(Code.INTERNAL, "The error is in our logs; trying again is safe."))
+        log.info(
+            "request",
+            method=request.method,
+            path=request.url.path,
+            status=reply.status,
+            ms=round((time.perf_counter() - began) * 1000, 1),
+        )
+        structlog.contextvars.unbind_contextvars(*_CANONICAL)
+        return reply.response()
+
+    return door
+
+
+_CANONICAL = (
+    "trace",
+    "code",
+    "order",
+    "payment",
+    "refund",
+    "subscription",
+    "provider",
+    "outcome",
+    "replayed",
+)
+
+
+def note(**facts: object) -> None:
+    """Add to the canonical log line of this invocation: order, payment, refund, subscription, provider, outcome."""
+    structlog.contextvars.bind_contextvars(**facts)
+
+
+def path_of(request: Request) -> list[str]:
+    """The segments after /v1: ["orders", "ord_..."]."""
+    segments = [segment for segment in request.url.path.split("/") if segment]
+    return segments[1:] if segments[:1] == ["v1"] else segments
+
+
+async def body_of(request: Request) -> bytes:
+    """The raw body, up to 64 KiB."""
+    announced = request.headers.get("content-length", "0")
+    if announced.isdigit() and int(announced) > BODY_BYTES_MAX:
+        raise refuse(Code.BODY_TOO_LARGE, f"At most {BODY_BYTES_MAX} bytes.")
+    chunks, size = [], 0
+    async for chunk in request.stream():
+        size += len(chunk)
+        if size > BODY_BYTES_MAX:
+            raise refuse(Code.BODY_TOO_LARGE, f"At most {BODY_BYTES_MAX} bytes.")
+        chunks.append(chunk)
+    return b"".join(chunks)
+
+
+async def parse(request: Request, model: type[Model]) -> Model:
+    """The body as a command. What is not asked for is refused, with the place of every error."""
+    raw = await body_of(request)
+    try:
+        return model.model_validate_json(raw)
+    except ValidationError as error:
+        found = error.errors(include_url=False, include_context=False, include_input=False)
+        if any(one["type"] == "json_invalid" for one in found):
+            raise refuse(Code.BODY_NOT_JSON, "The body cannot be read as JSON.") from None
+        errors = [{"at": ".".join(map(str, one["loc"])), "message": one["msg"]} for one in found]
+        raise refuse(Code.BODY_INVALID, "The body does not fit, see errors.", errors=errors) from None
+
+
+def whole_number(query: Mapping[str, Any], name: str, *, default: int, at_most: int) -> int:
+    """A query parameter from 0 to `at_most`."""
+    value = query.get(name, str(default))
+    if not value.isascii() or not value.isdigit() or int(value) > at_most:
+        raise refuse(Code.QUERY_INVALID, f"{name} is a whole number from 0 to {at_most}.")
+    return int(value)
+
+
+async def authenticated(request: Request, scope: str = CUSTOMER) -> Principal:
+    """Who is asking, with that scope."""
+    principal = await identified(request)
+    if lacking := principal.lacks(scope):
+        raise RefusedError(lacking)
+    return principal
+
+
+async def identified(request: Request) -> Principal:
+    """Who is asking, whatever they may do."""
+    return granted(await verifier(runtime()).verify(request.headers.get("authorization")))
+
+
+def verifier(rt: Runtime) -> TokenVerifier:
+    """The token verifier this instance keeps, with its keys and verdicts."""
+    settings = rt.settings
+    return rt.keep(
+        "verifier",
+        lambda: TokenVerifier(
+            rt.http,
+            jwks_url=settings.auth_jwks_url,
+            issuer=settings.auth_issuer,
+            audience=settings.auth_audience,
+            now=rt.now,
+        ),
+    )

@@ -1,0 +1,128 @@
+"""One key, one effect (draft-ietf-httpapi-idempotency-key-header). PostgreSQL keeps the promise; Redis saves time.
+
+Missing key: 400. Same key, other request: 422. Same key while the first is worked on: 409. Otherwise the first
+answer again, byte by byte, with `Idempotent-Replayed: true`.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from pydantic import BaseModel
+from starlette.requests import Request
+
+from shared_lib.auth import Principal
+from shared_lib.domain.errors import Code, Refusal
+from shared_lib.http import RefusedError, Reply, note, refuse
+from shared_lib.phases.keys import KEEP, LEASE, Key, SavedReply
+from shared_lib.problems import MEDIA_TYPE
+from shared_lib.runtime import Runtime
+
+_QUOTED = re.compile(r'"((?:[\x20\x21\x23-\x5b\x5d-\x7e]|\\["\\])*)"')
+_BARE = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]+")
+_KEY_CHARS_MAX = 255
+
+
+class Slot:
+    """The place of one request's answer. `reply` is set when another request with the key was answered already."""
+
+    def __init__(self, rt: Runtime, key: Key) -> None:
+        self.key = key
+        self.reply: Reply | None = None
+        self._rt = rt
+        self._address = "boxoffice:reply:" + hashlib.sha256("\0".join(key.address).encode()).hexdigest()
+        self.marked = False
+
+    async def look(self) -> None:
+        """Ask Redis: it may know the answer, or that somebody is working on it."""
+        known = await self._rt.replays.claim(self._address, self._mark(), int(LEASE.total_seconds()))
+        if known is None:
+            self.marked = True
+            return
+        saved = json.loads(known)
+        if saved["fingerprint"] != self.key.fingerprint.hex():
+            raise refuse(Code.KEY_REUSED, "This Idempotency-Key was used for a different request.")
+        if "status" not in saved:
+            busy = "A request with this Idempotency-Key is being worked on."
+            raise RefusedError(Refusal(Code.KEY_IN_FLIGHT, busy, retry_after_s=1))
+        body = base64.b64decode(saved["body"])
+        self.reply = replayed(SavedReply(saved["status"], body, saved["location"]))
+
+    async def keep(self, saved: SavedReply) -> Reply:
+        """Answer with what PostgreSQL has just kept, and let Redis repeat it."""
+        value = json.dumps(
+            {
+                "fingerprint": self.key.fingerprint.hex(),
+                "status": saved.status,
+                "body": base64.b64encode(saved.body).decode(),
+                "location": saved.location,
+            }
+        ).encode()
+        await self._rt.replays.keep(self._address, value, int(KEEP.total_seconds()))
+        self.marked = False
+        return reply_of(saved)
+
+    async def repeat(self, saved: SavedReply) -> Reply:
+        """Answer with what PostgreSQL had kept for an earlier request."""
+        await self.keep(saved)
+        return replayed(saved)
+
+    async def leave(self) -> None:
+        """Nothing was decided, or it was refused: the next request with the key may try."""
+        if self.marked:
+            await self._rt.replays.drop(self._address)
+
+    def _mark(self) -> bytes:
+        return json.dumps({"fingerprint": self.key.fingerprint.hex()}).encode()
+
+
+@asynccontextmanager
+async def once(
+    rt: Runtime, request: Request, principal: Principal, route: str, command: BaseModel
+) -> AsyncIterator[Slot]:
+    """Around everything a keyed request does."""
+    slot = Slot(rt, key_of(request, principal, route, command))
+    await slot.look()
+    try:
+        yield slot
+    except BaseException:
+        await slot.leave()
+        raise
+
+
+def key_of(request: Request, principal: Principal, route: str, command: BaseModel) -> Key:
+    """The key in its space, with the fingerprint of the validated request."""
+    fingerprint = hashlib.sha256(f"{route}\n{command.model_dump_json()}".encode()).digest()
+    return Key(principal.customer_id, route, _header(request.headers.get("idempotency-key")), fingerprint)
+
+
+def _header(value: str | None) -> str:
+    """The key: a quoted string, as the draft wants it, or bare, as many clients send it."""
+    if value is None or not value.strip():
+        raise refuse(
+            Code.KEY_MISSING, "Send a unique Idempotency-Key, a UUID for example, and keep it for retries."
+        )
+    value = value.strip()
+    quoted = _QUOTED.fullmatch(value)
+    key = re.sub(r'\\(["\\])', r"\1", quoted.group(1)) if quoted else value
+    if not key or len(key) > _KEY_CHARS_MAX or not (quoted or _BARE.fullmatch(value)):
+        raise refuse(Code.KEY_MALFORMED, f"A key has 1 to {_KEY_CHARS_MAX} visible ASCII characters.")
+    return key
+
+
+def reply_of(saved: SavedReply) -> Reply:
+    headers = {"Location": saved.location} if saved.location else {}
+    media_type = MEDIA_TYPE if saved.status >= 400 else "application/json"
+    return Reply(saved.status, saved.body, headers, media_type)
+
+
+def replayed(saved: SavedReply) -> Reply:
+    note(replayed=True)
+    reply = reply_of(saved)
+    reply.headers["Idempotent-Replayed"] = "true"
+    return reply

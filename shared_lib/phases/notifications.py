@@ -1,0 +1,131 @@
+"""Notifications: claimed once per event and customer, so that nobody is told the same thing twice on purpose."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+
+from shared_lib.domain.errors import Code, Refusal
+from shared_lib.domain.messages import NotificationStatus
+from shared_lib.ids import new_id
+from shared_lib.store.transaction import Transaction
+
+LEASE = timedelta(minutes=2)
+
+_BUSY = Refusal(Code.UNAVAILABLE, "Somebody else is sending this notification.", retry_after_s=5)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClaimNotification:
+    """One event a customer should hear of."""
+
+    event_id: str
+    event_type: str
+    customer_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClaimedNotification:
+    """Ours to send. `email` is None when the customer left no address."""
+
+    id: str
+    customer_id: str
+    email: str | None
+    locale: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MarkSent:
+    """What became of a notification we had claimed."""
+
+    id: str
+    status: NotificationStatus
+    detail: str | None = None
+
+
+async def claim_notifications(
+    tx: Transaction, wanted: Sequence[ClaimNotification]
+) -> list[ClaimedNotification | Refusal | None]:
+    """Claim each event's notification. None: it was sent already, or may have been, and is not sent again.
+
+    A claim whose owner died is `sending` with a lease that is over: the mail may have left, so it becomes `unknown`
+    and waits for a human instead of being sent twice.
+    """
+    ids = {(want.event_id, want.customer_id): new_id("ntf") for want in wanted}
+    by_address = {(want.event_id, want.customer_id): want for want in wanted}
+    ordered = [by_address[address] for address in sorted(ids)]
+    rows = await tx.fetch(
+        """
+        INSERT INTO notifications (id, event_id, event_type, customer_id, status, attempts, locked_until, created_at)
+        SELECT id, event_id, event_type, customer_id, 'sending', 1, %s, %s
+        FROM unnest(%s::text[], %s::text[], %s::text[], %s::text[]) AS new (id, event_id, event_type, customer_id)
+        ON CONFLICT (event_id, customer_id) DO UPDATE SET
+            status = CASE WHEN notifications.status = 'failed' THEN 'sending' ELSE 'unknown' END,
+            attempts = notifications.attempts + 1, locked_until = EXCLUDED.locked_until
+        WHERE notifications.status = 'failed'
+           OR (notifications.status = 'sending' AND notifications.locked_until <= %s)
+        RETURNING event_id, customer_id, id, status
+        """,
+        [
+            tx.now + LEASE,
+            tx.now,
+            [ids[want.event_id, want.customer_id] for want in ordered],
+            [want.event_id for want in ordered],
+            [want.event_type for want in ordered],
+            [want.customer_id for want in ordered],
+            tx.now,
+        ],
+    )
+    claimed = {(row[0], row[1]): row[2] for row in rows if row[3] == "sending"}
+    lost = {(row[0], row[1]) for row in rows if row[3] == "unknown"}
+    busy = await _busy(tx, [w for w in ordered if (w.event_id, w.customer_id) not in claimed.keys() | lost])
+    customers = await _addresses(tx, [customer_id for _, customer_id in claimed])
+    answers: list[ClaimedNotification | Refusal | None] = []
+    for want in wanted:
+        address = want.event_id, want.customer_id
+        if address in claimed:
+            email, locale = customers.get(want.customer_id, (None, "en"))
+            found = claimed.pop(address)  # the same event twice in one batch is claimed once
+            answers.append(
+                ClaimedNotification(id=found, customer_id=want.customer_id, email=email, locale=locale)
+            )
+        else:
+            answers.append(_BUSY if address in busy else None)
+    return answers
+
+
+async def _busy(tx: Transaction, wanted: Sequence[ClaimNotification]) -> set[tuple[str, str]]:
+    if not wanted:
+        return set()
+    rows = await tx.fetch(
+        """
+        SELECT event_id, customer_id FROM notifications
+        WHERE (event_id, customer_id) IN (SELECT * FROM unnest(%s::text[], %s::text[])) AND status = 'sending'
+        """,
+        [[want.event_id for want in wanted], [want.customer_id for want in wanted]],
+    )
+    return {(row[0], row[1]) for row in rows}
+
+
+async def _addresses(tx: Transaction, customer_ids: Sequence[str]) -> dict[str, tuple[str | None, str]]:
+    rows = await tx.fetch("SELECT id, email, locale FROM customers WHERE id = ANY(%s)", [list(customer_ids)])
+    return {row[0]: (row[1], row[2]) for row in rows}
+
+
+async def mark_sent(tx: Transaction, marks: Sequence[MarkSent]) -> list[None]:
+    """Note what became of claimed notifications."""
+    tx.later(
+        """
+        UPDATE notifications n SET status = new.status, detail = new.detail,
+            sent_at = CASE WHEN new.status = 'sent' THEN %s ELSE n.sent_at END
+        FROM unnest(%s::text[], %s::text[], %s::text[]) AS new (id, status, detail) WHERE n.id = new.id
+        """,
+        [
+            tx.now,
+            [mark.id for mark in marks],
+            [mark.status for mark in marks],
+            [mark.detail for mark in marks],
+        ],
+    )
+    return [None] * len(marks)

@@ -1,0 +1,158 @@
+"""What a customer may see. Queries, not phases: one consistent state of the database each, and no locks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import timedelta
+
+from shared_lib.domain import dunning
+from shared_lib.domain.catalog import Price
+from shared_lib.domain.entitlement import Entitlement
+from shared_lib.domain.order import Order
+from shared_lib.domain.payment import Payment
+from shared_lib.domain.refund import Refund
+from shared_lib.domain.subscription import Subscription
+from shared_lib.phases import cycles
+from shared_lib.store.rows.catalog import sellable_prices
+from shared_lib.store.rows.orders import ORDERS, order_of
+from shared_lib.store.rows.payments import PAYMENTS, payment_of
+from shared_lib.store.rows.refunds import REFUNDS, refund_of
+from shared_lib.store.rows.subscriptions import ENTITLEMENTS, SUBSCRIPTIONS, entitlement_of, subscription_of
+from shared_lib.store.transaction import Row, Transaction
+
+# A renewal is charged when the period ends; access does not blink while that takes its time.
+RENEWAL_SLACK = timedelta(hours=24)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ask:
+    """Which of a customer's things. `id` None: all of them. `customer_id` None: an operator looks."""
+
+    customer_id: str | None
+    id: str | None = None
+    after: str | None = None
+    limit: int = 50
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShownOrder:
+    """An order with the payment that matters now: the one that paid it, else the latest."""
+
+    order: Order
+    payment: Payment | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShownMethod:
+    id: str
+    provider: str
+    brand: str | None
+    last4: str | None
+    expires: str | None
+
+
+async def orders(tx: Transaction, ask: Ask) -> list[ShownOrder]:
+    """Newest first; `after` is the last id of the page before."""
+    rows = await tx.fetch(
+        f"""
+        SELECT {ORDERS.select}, {PAYMENTS.select} FROM orders
+        LEFT JOIN LATERAL (
+            SELECT * FROM payments WHERE order_id = orders.id
+            ORDER BY (id = orders.paid_payment_id) DESC NULLS LAST, attempt DESC LIMIT 1
+        ) AS payments ON true
+        WHERE {_whose("orders")} AND (%s::text IS NULL OR orders.id < %s)
+        ORDER BY orders.id DESC LIMIT %s
+        """,
+        [*_who(ask), ask.after, ask.after, ask.limit],
+    )
+    width = len(ORDERS.columns)
+    return [ShownOrder(order=order_of(row[:width]), payment=_payment(row[width:])) for row in rows]
+
+
+def _payment(row: Row) -> Payment | None:
+    return payment_of(row) if row[0] else None
+
+
+async def order_version(tx: Transaction, ask: Ask) -> tuple[str, int] | None:
+    """The cheapest question of a long poll: has anything happened to this order?"""
+    rows = await tx.fetch(f"SELECT status, version FROM orders WHERE {_whose('orders')}", [*_who(ask)])
+    return (rows[0][0], rows[0][1]) if rows else None
+
+
+async def subscriptions(tx: Transaction, ask: Ask) -> list[Subscription]:
+    rows = await tx.fetch(
+        f"""
+        SELECT {SUBSCRIPTIONS.select} FROM subscriptions
+        WHERE {_whose("subscriptions")} AND status NOT IN ('incomplete', 'incomplete_expired')
+        ORDER BY id DESC LIMIT %s
+        """,
+        [*_who(ask), ask.limit],
+    )
+    return [subscription_of(row) for row in rows]
+
+
+async def refunds(tx: Transaction, ask: Ask) -> list[Refund]:
+    rows = await tx.fetch(
+        f"""
+        SELECT {REFUNDS.select} FROM refunds JOIN orders ON orders.id = refunds.order_id
+        WHERE refunds.id = %s AND (%s::text IS NULL OR orders.customer_id = %s)
+        """,
+        [ask.id, ask.customer_id, ask.customer_id],
+    )
+    return [refund_of(row) for row in rows]
+
+
+async def entitlements(tx: Transaction, ask: Ask) -> list[Entitlement]:
+    """What may be watched now. A subscription that is being renewed, or in its grace, is still watched."""
+    rows = await tx.fetch(
+        f"""
+        SELECT {ENTITLEMENTS.select}, s.status, s.auto_renew, s.past_due_at, s.period_n, o.period_n
+        FROM entitlements JOIN orders o ON o.id = entitlements.order_id
+        LEFT JOIN subscriptions s ON s.id = entitlements.subscription_id
+        WHERE entitlements.customer_id = %s AND entitlements.status = 'active' AND entitlements.starts_at <= %s
+          AND (entitlements.ends_at IS NULL OR entitlements.ends_at > %s)
+        ORDER BY entitlements.id DESC
+        """,
+        [ask.customer_id, tx.now, tx.now - timedelta(days=cycles.POLICY.grace_days + 1)],
+    )
+    width = len(ENTITLEMENTS.columns)
+    found = [_extended(entitlement_of(row[:width]), row[width:]) for row in rows]
+    return [entitlement for entitlement in found if entitlement.watchable_at(tx.now)]
+
+
+def _extended(entitlement: Entitlement, row: Row) -> Entitlement:
+    status, auto_renew, past_due_at, current_n, own_n = row
+    if entitlement.ends_at is None or not auto_renew or current_n != own_n:
+        return entitlement
+    if status == "past_due" and past_due_at:
+        return replace(entitlement, ends_at=dunning.access_until(cycles.POLICY, past_due_at))
+    if status in ("active", "trialing"):
+        return replace(entitlement, ends_at=entitlement.ends_at + RENEWAL_SLACK)
+    return entitlement
+
+
+async def payment_methods(tx: Transaction, ask: Ask) -> list[ShownMethod]:
+    rows = await tx.fetch(
+        """
+        SELECT id, provider, brand, last4, expires FROM payment_methods
+        WHERE customer_id = %s AND deleted_at IS NULL AND (%s::text IS NULL OR id = %s) ORDER BY id DESC
+        """,
+        [ask.customer_id, ask.id, ask.id],
+    )
+    return [
+        ShownMethod(id=row[0], provider=row[1], brand=row[2], last4=row[3], expires=row[4]) for row in rows
+    ]
+
+
+async def catalog(tx: Transaction, _: None) -> list[Price]:
+    return await sellable_prices(tx)
+
+
+def _whose(table: str) -> str:
+    """Every read is bound to the customer; only an operator's is not."""
+    return f"(%s::text IS NULL OR {table}.customer_id = %s) AND (%s::text IS NULL OR {table}.id = %s)"
+
+
+def _who(ask: Ask) -> Sequence[str | None]:
+    return ask.customer_id, ask.customer_id, ask.id, ask.id

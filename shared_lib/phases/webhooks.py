@@ -1,0 +1,215 @@
+"""Webhooks: taken once, believed because they are signed, kept when we do not know yet what they are about."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from pydantic import TypeAdapter
+
+from shared_lib.phases.collecting import Collecting
+from shared_lib.phases.desk import Desk
+from shared_lib.phases.known import Known
+from shared_lib.phases.observations import Observed, ObservedRefund
+from shared_lib.phases.returning import apply_refund
+from shared_lib.providers.base import EventKind, ProviderEvent
+from shared_lib.store import inbox
+from shared_lib.store.transaction import Transaction
+
+TRY_AGAIN = tuple(timedelta(seconds=s) for s in (1, 2, 5, 15, 60, 300))
+# After this a human looks: somebody took money in our name that no order of ours asked for.
+ORPHANED_AFTER = timedelta(days=1)
+
+_EVENT = TypeAdapter(ProviderEvent)
+
+
+class WebhookResult(StrEnum):
+    SETTLED = "settled"
+    DUPLICATE = "duplicate"
+    PARKED = "parked"  # about something we do not know (yet): kept, and applied again by reconcile
+    CONTRADICTION = "contradiction"  # ask the provider before believing
+    IGNORED = "ignored"  # authentic, and nothing to us
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Received:
+    """One verified event. `again`: it is parked in the inbox already and is tried once more."""
+
+    provider: str
+    event: ProviderEvent
+    again: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parked:
+    """What the inbox keeps, due to be tried again."""
+
+    provider: str
+    event: ProviderEvent
+    received_at: datetime
+
+
+async def settle_from_webhooks(tx: Transaction, received: Sequence[Received]) -> list[WebhookResult]:
+    """Record what providers told us. The event id and its effect are committed together, so both happen once."""
+    taken = await _take(tx, received)
+    payments = await _payments(tx, received)
+    refunds = await _refunds(tx, received)
+    desk = Desk(tx)
+    order_ids = [order_id for _, order_id in (*payments.values(), *refunds.values())]
+    await desk.lock(order_ids, refund_ids=[refund_id for refund_id, _ in refunds.values()])
+    await desk.read_entitlements()
+    news = {
+        key: Observed(payment_id=payments[key][0], said=item.event.payment)
+        for item in received
+        if item.event.payment and (key := _address(item)) in payments
+    }
+    collecting = Collecting(desk, await Known.read(desk, list(news.values())))
+    results: list[WebhookResult] = []
+    for item in received:
+        key = _address(item)
+        if key not in taken:
+            results.append(WebhookResult.DUPLICATE)
+            continue
+        taken.discard(key)  # the same event twice in one batch
+        results.append(_apply(tx, collecting, item, news.get(key), refunds.get(key)))
+    desk.write()
+    _note(tx, received, results)
+    return results
+
+
+async def parked(tx: Transaction, limit: int) -> list[Parked]:
+    """A query: events whose time to be tried again has come."""
+    rows = await tx.fetch(
+        """
+        SELECT source, payload, received_at FROM inbox
+        WHERE status = 'parked' AND next_try_at <= %s ORDER BY next_try_at LIMIT %s
+        """,
+        [tx.now, limit],
+    )
+    return [
+        Parked(provider=row[0], event=_EVENT.validate_python(row[1], strict=False), received_at=row[2])
+        for row in rows
+    ]
+
+
+def _address(item: Received) -> tuple[str, str]:
+    return item.provider, item.event.dedup_id
+
+
+async def _take(tx: Transaction, received: Sequence[Received]) -> set[tuple[str, str]]:
+    taken = await inbox.take(tx, [_address(item) for item in received if not item.again])
+    again = [_address(item) for item in received if item.again]
+    if again:
+        rows = await tx.fetch(
+            """
+            SELECT source, event_id FROM inbox
+            WHERE (source, event_id) IN (SELECT * FROM unnest(%s::text[], %s::text[])) AND status = 'parked'
+            ORDER BY source, event_id FOR UPDATE
+            """,
+            [[source for source, _ in again], [event_id for _, event_id in again]],
+        )
+        taken |= {(row[0], row[1]) for row in rows}
+    return taken
+
+
+async def _payments(tx: Transaction, received: Sequence[Received]) -> dict[tuple[str, str], tuple[str, str]]:
+    """Our payment (and its order) of each event: by the id in its metadata, else by the provider's own."""
+    about = [item for item in received if item.event.payment]
+    if not about:
+        return {}
+    rows = await tx.fetch(
+        """
+        SELECT asked.source, asked.event_id, p.id, p.order_id
+        FROM unnest(%s::text[], %s::text[], %s::text[], %s::text[]) AS asked (source, event_id, ours, theirs)
+        JOIN payments p ON p.id = asked.ours OR (p.provider = asked.source AND p.provider_ref = asked.theirs)
+        """,
+        [
+            [item.provider for item in about],
+            [item.event.dedup_id for item in about],
+            [item.event.payment.payment_id for item in about if item.event.payment],
+            [item.event.payment.ref.provider_payment_id for item in about if item.event.payment],
+        ],
+    )
+    return {(row[0], row[1]): (row[2], row[3]) for row in rows}
+
+
+async def _refunds(tx: Transaction, received: Sequence[Received]) -> dict[tuple[str, str], tuple[str, str]]:
+    about = [item for item in received if item.event.refund]
+    if not about:
+        return {}
+    rows = await tx.fetch(
+        """
+        SELECT asked.source, asked.event_id, r.id, r.order_id
+        FROM unnest(%s::text[], %s::text[], %s::text[], %s::text[]) AS asked (source, event_id, ours, theirs)
+        JOIN refunds r ON r.id = asked.ours OR r.provider_ref = asked.theirs
+        """,
+        [
+            [item.provider for item in about],
+            [item.event.dedup_id for item in about],
+            [item.event.refund.our_refund_id for item in about if item.event.refund],
+            [item.event.refund.provider_refund_id for item in about if item.event.refund],
+        ],
+    )
+    return {(row[0], row[1]): (row[2], row[3]) for row in rows}
+
+
+def _apply(
+    tx: Transaction,
+    collecting: Collecting,
+    item: Received,
+    news: Observed | None,
+    refund: tuple[str, str] | None,
+) -> WebhookResult:
+    event = item.event
+    if event.payment:
+        if news is None:
+            return WebhookResult.PARKED
+        alarm = collecting.apply(news).alarm
+        return WebhookResult.CONTRADICTION if alarm else WebhookResult.SETTLED
+    if event.refund:
+        if refund is None:
+            return WebhookResult.PARKED
+        alarm = apply_refund(collecting.desk, ObservedRefund(refund_id=refund[0], said=event.refund)).alarm
+        return WebhookResult.CONTRADICTION if alarm else WebhookResult.SETTLED
+    if event.kind is EventKind.METHOD:
+        tx.later(
+            "UPDATE payment_methods SET usable = false, deleted_at = coalesce(deleted_at, %s)"
+            " WHERE provider = %s AND provider_ref = %s",
+            [tx.now, item.provider, event.object_id],
+        )
+        return WebhookResult.SETTLED
+    return WebhookResult.IGNORED
+
+
+def _note(tx: Transaction, received: Sequence[Received], results: Sequence[WebhookResult]) -> None:
+    """Parked and contradicting events keep their content; what was parked and is settled now is done."""
+    for item, result in zip(received, results, strict=True):
+        match result:
+            case WebhookResult.PARKED | WebhookResult.CONTRADICTION:
+                tx.later(
+                    """
+                    UPDATE inbox SET payload = %s, attempts = attempts + 1,
+                        status = CASE WHEN received_at < %s THEN 'orphaned' ELSE 'parked' END,
+                        next_try_at = %s + (%s::interval[])[least(attempts + 1, %s)]
+                    WHERE source = %s AND event_id = %s
+                    """,
+                    [
+                        json.dumps(_EVENT.dump_python(item.event, mode="json")),
+                        tx.now - ORPHANED_AFTER,
+                        tx.now,
+                        list(TRY_AGAIN),
+                        len(TRY_AGAIN),
+                        *_address(item),
+                    ],
+                )
+            case WebhookResult.SETTLED | WebhookResult.IGNORED if item.again:
+                tx.later(
+                    "UPDATE inbox SET status = 'done', payload = NULL, next_try_at = NULL"
+                    " WHERE source = %s AND event_id = %s",
+                    list(_address(item)),
+                )
+            case _:
+                pass

@@ -1,0 +1,40 @@
+"""Asking the provider again about an event that cannot be believed as it came: a hint, or a contradiction."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from shared_lib.phases.webhooks import Received, WebhookResult, settle_from_webhooks
+from shared_lib.providers.base import EventKind, PaymentProvider, PaymentRef, ProviderEvent, Trust
+from shared_lib.runtime import Runtime
+
+
+async def settle_event(
+    rt: Runtime, provider: PaymentProvider, event: ProviderEvent, *, again: bool = False
+) -> WebhookResult:
+    """Settle one event. A hint is fetched first; a contradiction is fetched after, and what is true now is settled."""
+    if event.trust is Trust.HINT:
+        event = await refreshed(provider, event)
+    received = Received(provider=provider.name, event=event, again=again)
+    result = await rt.run(settle_from_webhooks, received)
+    if result is not WebhookResult.CONTRADICTION:
+        return result
+    true_now = await refreshed(provider, event)
+    return await rt.run(settle_from_webhooks, replace(received, event=true_now, again=True))
+
+
+async def refreshed(provider: PaymentProvider, event: ProviderEvent) -> ProviderEvent:
+    """The event with the provider's object as it is now."""
+    match event.kind:
+        case EventKind.PAYMENT:
+            ref = event.payment.ref if event.payment else _ref(provider, event)
+            return replace(event, payment=await provider.fetch_payment(ref))
+        case EventKind.REFUND if event.refund:
+            found = await provider.fetch_refund(event.refund.provider_refund_id, event.refund.payment)
+            return replace(event, refund=found)
+        case _:
+            return event
+
+
+def _ref(provider: PaymentProvider, event: ProviderEvent) -> PaymentRef:
+    return PaymentRef(provider=provider.name, provider_payment_id=event.object_id)

@@ -1,0 +1,115 @@
+"""What a warm instance keeps between requests: pool, coalescer, Redis, provider clients, and the only clock."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import UTC, datetime
+from typing import Any, TypeVar
+
+import httpx
+from psycopg_pool import AsyncConnectionPool
+
+from shared_lib.domain.catalog import ProviderTerms
+from shared_lib.providers.base import PaymentProvider
+from shared_lib.providers.registry import make_providers
+from shared_lib.settings import Settings
+from shared_lib.store.batch import Batcher, connection_pool
+from shared_lib.store.replay import ReplayCache
+from shared_lib.store.transaction import Transaction
+
+Item = TypeVar("Item")
+Answer = TypeVar("Answer")
+Kept = TypeVar("Kept")
+
+
+class Runtime:
+    """One per process, opened by the lifespan and never at import."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        http: httpx.AsyncClient,
+        pool: AsyncConnectionPool[Any],
+        providers: dict[str, PaymentProvider],
+    ) -> None:
+        self.settings = settings
+        self.http = http
+        self.providers = providers
+        self.replays = ReplayCache(settings.redis_url)
+        self._pool = pool
+        self._batcher = Batcher(pool, writers=settings.writers)
+        self._kept: dict[str, Any] = {}
+
+    @classmethod
+    async def open(cls, settings: Settings) -> Runtime:
+        """Connect lazily: a door starts although PostgreSQL is still starting, and is ready when it is."""
+        http = httpx.AsyncClient(timeout=httpx.Timeout(10.0, connect=2.0))
+        pool = connection_pool(settings.database_url, connections_max=settings.writers + settings.readers)
+        await pool.open(wait=False)
+        return cls(settings, http=http, pool=pool, providers=make_providers(settings))
+
+    async def aclose(self) -> None:
+        await self.replays.aclose()
+        for provider in self.providers.values():
+            await provider.aclose()
+        await self.http.aclose()
+        await self._pool.close()
+
+    async def run(
+        self, phase: Callable[[Transaction, Sequence[Item]], Awaitable[Sequence[Answer]]], item: Item
+    ) -> Answer:
+        """Commit one item of a phase, together with whatever else waits."""
+        return await self._batcher.run(phase, item)
+
+    async def run_all(
+        self,
+        phase: Callable[[Transaction, Sequence[Item]], Awaitable[Sequence[Answer]]],
+        items: Sequence[Item],
+    ) -> list[Answer]:
+        """Commit many items of a phase as one batch."""
+        return await self._batcher.run_all(phase, items)
+
+    async def read(self, query: Callable[[Transaction, Item], Awaitable[Answer]], item: Item) -> Answer:
+        """Answer a question without locks."""
+        return await self._batcher.read(query, item)
+
+    def now(self) -> datetime:
+        """The only clock outside the database: for tokens, signatures and logs, never for due dates."""
+        return datetime.now(UTC)
+
+    def terms(self, asked_for: str | None = None) -> list[ProviderTerms]:
+        """What the providers take, the default one first; or only the one that was asked for."""
+        first = asked_for or self.settings.default_provider
+        names = [first] if asked_for else [first, *(name for name in self.providers if name != first)]
+        return [
+            ProviderTerms(
+                name=name,
+                currencies=self.providers[name].capabilities.currencies,
+                minimum_minor=self.providers[name].capabilities.minimum_minor,
+            )
+            for name in names
+        ]
+
+    def keep(self, name: str, make: Callable[[], Kept]) -> Kept:
+        """Something costly, made on first use and kept as long as the instance is warm."""
+        if name not in self._kept:
+            self._kept[name] = make()
+        kept: Kept = self._kept[name]
+        return kept
+
+
+_current: Runtime | None = None
+
+
+def runtime() -> Runtime:
+    """The runtime of this process."""
+    if _current is None:
+        raise RuntimeError("no runtime: the lifespan of shared_lib.asgi opens one")
+    return _current
+
+
+def install(rt: Runtime | None) -> None:
+    """Make this the runtime of the process, or take it away."""
+    global _current
+    _current = rt

@@ -1,0 +1,87 @@
+"""Settings of every process, from the environment (BOXOFFICE_*). .env.example explains each."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from functools import lru_cache
+from typing import Annotated, Self
+from urllib.parse import urlsplit
+
+from pydantic import BeforeValidator, Field, SecretStr, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+
+class Environment(StrEnum):
+    LOCAL = "local"
+    TEST = "test"
+    PRODUCTION = "production"
+
+
+def _words(value: object) -> object:
+    return [word.strip() for word in value.split(",") if word.strip()] if isinstance(value, str) else value
+
+
+Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_words)]
+Secrets = Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(_words)]
+
+
+class Settings(BaseSettings):
+    """Wrong or missing settings stop a process at its start, never at a customer's request."""
+
+    model_config = SettingsConfigDict(env_prefix="BOXOFFICE_", extra="ignore", frozen=True)
+
+    environment: Environment = Environment.LOCAL
+    database_url: str
+    redis_url: str | None = None
+    writers: int = Field(default=3, ge=1, le=32)
+    readers: int = Field(default=4, ge=1, le=64)
+
+    auth_jwks_url: str = ""
+    auth_issuer: str = ""
+    auth_audience: str = "boxoffice"
+
+    providers: Words = ("sandbox",)
+    default_provider: str = "sandbox"
+    provider_answer_s: float = Field(default=3.0, gt=0)  # how long a customer waits for a link
+    sandbox_url: str = ""
+    sandbox_api_key: SecretStr = SecretStr("")
+    sandbox_webhook_secrets: Secrets = ()
+
+    public_url: str = "http://127.0.0.1:8100"
+    return_url_origins: Words = ()
+
+    ses_endpoint_url: str | None = None
+    ses_region: str = "eu-central-1"
+    mail_from: str = "Boxoffice <tickets@cinema.example>"
+
+    @model_validator(mode="after")
+    def _must_fit_together(self) -> Self:
+        if self.default_provider not in self.providers:
+            raise ValueError(f"default_provider {self.default_provider!r} is not among providers")
+        if "sandbox" in self.providers and not (self.sandbox_url and self.sandbox_webhook_secrets):
+            raise ValueError("the sandbox needs sandbox_url and sandbox_webhook_secrets")
+        if self.environment is Environment.PRODUCTION:
+            if "sandbox" in self.providers:
+                raise ValueError("the sandbox provider gives titles away: it cannot be used in production")
+            if not self.auth_jwks_url.startswith("https://"):
+                raise ValueError("in production the keys of the Auth service are fetched over https")
+        return self
+
+    def may_return_to(self, url: str) -> bool:
+        """Exact origins only; nothing a browser and we could read differently."""
+        if any(character in url for character in "\\\t\r\n ") or not url.isascii():
+            return False
+        try:
+            parts = urlsplit(url)
+            port = f":{parts.port}" if parts.port else ""
+        except ValueError:
+            return False
+        if parts.username is not None or parts.password is not None or not parts.hostname:
+            return False
+        return f"{parts.scheme}://{parts.hostname}{port}" in self.return_url_origins
+
+
+@lru_cache(maxsize=1)
+def settings() -> Settings:
+    """The settings of this process."""
+    return Settings()
