@@ -12,7 +12,7 @@ from psycopg_pool import AsyncConnectionPool
 from shared_lib.domain.catalog import ProviderTerms
 from shared_lib.providers.base import PaymentProvider
 from shared_lib.providers.registry import make_providers
-from shared_lib.settings import Settings
+from shared_lib.settings import Environment, Settings
 from shared_lib.store.batch import Batcher, connection_pool
 from shared_lib.store.replay import ReplayCache
 from shared_lib.store.transaction import Transaction
@@ -78,6 +78,12 @@ class Runtime:
         """The only clock outside the database: for tokens, signatures and logs, never for due dates."""
         return datetime.now(UTC)
 
+    async def clock(self) -> datetime:
+        """`now`, moved with the test clock where one may exist."""
+        if self.settings.environment is Environment.PRODUCTION:
+            return self.now()
+        return await self.read(_database_now, None)
+
     def terms(self, asked_for: str | None = None) -> list[ProviderTerms]:
         """What the providers take, the default one first; or only the one that was asked for."""
         first = asked_for or self.settings.default_provider
@@ -97,6 +103,10 @@ class Runtime:
             self._kept[name] = make()
         kept: Kept = self._kept[name]
         return kept
+
+
+async def _database_now(tx: Transaction, _: None) -> datetime:
+    return tx.now
 
 
 _current: Runtime | None = None

@@ -50,6 +50,11 @@ class Settings(BaseSettings):
     public_url: str = "http://127.0.0.1:8100"
     return_url_origins: Words = ()
 
+    # Event type or its prefix -> address of the door that takes it; the longest prefix wins.
+    event_routes: dict[str, str] = Field(default_factory=dict)
+    renewal_tick_s: float = Field(default=60.0, gt=0)
+    reconcile_tick_s: float = Field(default=10.0, gt=0)
+
     ses_endpoint_url: str | None = None
     ses_region: str = "eu-central-1"
     mail_from: str = "Boxoffice <tickets@cinema.example>"

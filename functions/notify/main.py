@@ -57,7 +57,7 @@ async def tell(rt: Runtime, event: Incoming, claimed: ClaimedNotification) -> Ma
     except ChannelError as error:
         return MarkSent(id=claimed.id, status=status_after(error), detail=str(error)[:DETAIL_CHARS_MAX])
     except UnrenderableError as error:
-        log.exception("unrenderable", event=event.id, type=event.type)
+        log.exception("unrenderable", event_id=event.id, type=event.type)
         return MarkSent(
             id=claimed.id, status=NotificationStatus.REFUSED, detail=str(error)[:DETAIL_CHARS_MAX]
         )

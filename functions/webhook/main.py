@@ -43,7 +43,7 @@ async def receive(request: Request, provider: PaymentProvider) -> Reply:
         headers={name.lower(): value for name, value in request.headers.items()},
         body=await body_of(request),
         source_ip=request.client.host if request.client else None,
-        received_at=rt.now(),
+        received_at=await rt.clock(),
     )
     note(provider=provider.name)
     try:
@@ -63,5 +63,5 @@ async def settle(rt: Runtime, provider: PaymentProvider, event: ProviderEvent) -
     except ProviderError as error:
         raise Transient(f"{provider.name} does not answer: {error.code}") from error
     if result is WebhookResult.CONTRADICTION:
-        log.error("webhook_contradiction", provider=provider.name, event=event.dedup_id)
+        log.error("webhook_contradiction", provider=provider.name, event_id=event.dedup_id)
     return result

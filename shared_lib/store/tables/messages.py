@@ -36,6 +36,8 @@ class OutboxRow(SQLModel, table=True):
     __tablename__ = "outbox"
     __table_args__ = (
         Index("outbox_ready", "shard", "available_at", "id"),
+        # Later events of a customer wait for one that is being retried.
+        Index("outbox_retrying", "topic", "partition_key", postgresql_where=sql("attempts > 0")),
         {"postgresql_with": {"autovacuum_vacuum_scale_factor": "0.02", "autovacuum_vacuum_cost_delay": "0"}},
     )
     id: int = Field(

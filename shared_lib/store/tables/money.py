@@ -37,7 +37,6 @@ class OrderRow(SQLModel, table=True):
         Index("orders_by_customer", "customer_id", "id"),
         Index("orders_one_per_period", "subscription_id", "period_n", unique=True,
               postgresql_where=sql("period_n IS NOT NULL")),
-        Index("orders_to_expire", "expires_at", postgresql_where=sql("status = 'pending'")),
     )  # fmt: skip
     # Beside these: orders_periods_do_not_overlap, an exclusion constraint, see the first migration.
     id: str = text(key=True)
@@ -83,6 +82,8 @@ class PaymentRow(SQLModel, table=True):
         Index("payments_by_order", "order_id", "attempt"),
         Index("payments_one_per_provider_ref", "provider", "provider_ref", unique=True,
               postgresql_where=sql("provider_ref IS NOT NULL")),
+        # The card networks count tries per method and month; so do we.
+        Index("payments_by_method", "payment_method_id", "created_at", postgresql_where=sql("flow = 'charge'")),
         Index("payments_to_check", "next_check_at", postgresql_where=sql(among(LIVE))),
     )  # fmt: skip
     id: str = text(key=True)

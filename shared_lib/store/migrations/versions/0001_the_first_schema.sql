@@ -118,6 +118,7 @@ CREATE TABLE outbox (
  WITH (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_cost_delay = 0);
 
 CREATE INDEX outbox_ready ON outbox (shard, available_at, id);
+CREATE INDEX outbox_retrying ON outbox (topic, partition_key) WHERE attempts > 0;
 
 -- A provider's token with what may be shown of it. Never card data.
 CREATE TABLE payment_methods (
@@ -257,7 +258,6 @@ CREATE TABLE orders (
 
 CREATE INDEX orders_by_customer ON orders (customer_id, id);
 CREATE UNIQUE INDEX orders_one_per_period ON orders (subscription_id, period_n) WHERE period_n IS NOT NULL;
-CREATE INDEX orders_to_expire ON orders (expires_at) WHERE status = 'pending';
 
 -- Access to a product for a window, with the order that paid for it: exactly one per order.
 CREATE TABLE entitlements (
@@ -317,6 +317,7 @@ CREATE TABLE payments (
     FOREIGN KEY(payment_method_id) REFERENCES payment_methods (id) ON DELETE RESTRICT
 );
 
+CREATE INDEX payments_by_method ON payments (payment_method_id, created_at) WHERE flow = 'charge';
 CREATE INDEX payments_by_order ON payments (order_id, attempt);
 CREATE UNIQUE INDEX payments_one_live_per_order ON payments (order_id) WHERE NOT surplus AND status IN ('action_required', 'created', 'pending', 'sending', 'succeeded', 'unknown');
 CREATE UNIQUE INDEX payments_one_per_provider_ref ON payments (provider, provider_ref) WHERE provider_ref IS NOT NULL;

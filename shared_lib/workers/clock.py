@@ -1,0 +1,75 @@
+"""The clock: ticks for the renewal and reconcile doors. A lost tick costs nothing: the next one sees all that is due.
+
+python -m shared_lib.workers.clock
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from typing import Final
+
+import httpx
+import structlog
+
+from shared_lib import log as logs
+from shared_lib.events import EVENTS_PATH, binary
+from shared_lib.ids import new_id
+from shared_lib.phases.facts import instant
+from shared_lib.runtime import Runtime
+from shared_lib.settings import Settings, settings
+from shared_lib.workers.signals import until_stopped
+
+TICKS: Final = ("billing.tick.renewal", "billing.tick.reconcile")
+TICK_TIMEOUT: Final = httpx.Timeout(90.0, connect=2.0)
+
+log = structlog.get_logger("boxoffice")
+
+
+async def tick(rt: Runtime, kind: str) -> bool:
+    """Send one tick to its door. False when the door did not take it."""
+    now = rt.now()
+    headers, body = binary(
+        event_id=new_id("evt"),
+        kind=kind,
+        subject="clock",
+        partition_key=kind,
+        time_=instant(now) or "",
+        data={},
+    )
+    try:
+        url = rt.settings.event_routes[kind] + EVENTS_PATH
+        answer = await rt.http.post(url, content=body, headers=headers, timeout=TICK_TIMEOUT)
+    except httpx.HTTPError as error:
+        log.warning("tick_lost", tick=kind, error=type(error).__name__)
+        return False
+    return answer.is_success
+
+
+async def run(rt: Runtime, stop: asyncio.Event) -> None:
+    """Tick until told to stop. A slow door delays its own ticks only, and they never pile up."""
+    await asyncio.gather(*(_every(rt, kind, period_s(rt.settings, kind), stop) for kind in TICKS))
+
+
+def period_s(own: Settings, kind: str) -> float:
+    return own.renewal_tick_s if kind == TICKS[0] else own.reconcile_tick_s
+
+
+async def _every(rt: Runtime, kind: str, seconds: float, stop: asyncio.Event) -> None:
+    while not stop.is_set():
+        await tick(rt, kind)
+        with suppress(TimeoutError):
+            await asyncio.wait_for(stop.wait(), seconds)
+
+
+async def main() -> None:
+    logs.configure(function="clock")
+    rt = await Runtime.open(settings())
+    try:
+        await run(rt, until_stopped())
+    finally:
+        await rt.aclose()
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

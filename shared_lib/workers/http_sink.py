@@ -1,0 +1,52 @@
+"""Events straight to the doors over HTTP, with the answers KafkaSource understands: 2xx taken, some 4xx never."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+import httpx
+
+from shared_lib.events import EVENTS_PATH, binary
+from shared_lib.phases.facts import instant
+from shared_lib.phases.outgoing import Outgoing
+from shared_lib.workers.relay import NeverError, NotNowError
+
+# A charge of a whole chunk takes its time; the door's own deadlines are shorter.
+TIMEOUT: Final = httpx.Timeout(120.0, connect=2.0)
+_AGAIN: Final = frozenset({404, 408, 409, 425, 429})
+
+
+class HttpSink:
+    """`routes`: event type or its prefix -> address of a door. The longest prefix wins."""
+
+    def __init__(self, http: httpx.AsyncClient, routes: Mapping[str, str]) -> None:
+        self._http = http
+        self._routes = sorted(routes.items(), key=lambda route: -len(route[0]))
+
+    async def deliver(self, event: Outgoing) -> None:
+        url = next((url for prefix, url in self._routes if event.type.startswith(prefix)), None)
+        if url is None:
+            raise NeverError(f"no door takes {event.type}")
+        headers, body = binary(
+            event_id=event.event_id,
+            kind=event.type,
+            subject=event.subject,
+            partition_key=event.partition_key,
+            time_=instant(event.created_at) or "",
+            data=event.data,
+            sequence=event.sequence,
+            traceparent=event.traceparent,
+        )
+        try:
+            answer = await self._http.post(url + EVENTS_PATH, content=body, headers=headers, timeout=TIMEOUT)
+        except (httpx.ConnectError, httpx.ConnectTimeout) as error:
+            raise NotNowError(f"nobody at {url}: {type(error).__name__}", counts=False) from None
+        except httpx.HTTPError as error:
+            raise NotNowError(f"{url}: {type(error).__name__}") from None
+        if answer.is_success:
+            return
+        reason = f"{url} answered {answer.status_code}: {answer.text[:200]}"
+        if answer.status_code >= 500 or answer.status_code in _AGAIN:
+            raise NotNowError(reason)
+        raise NeverError(reason)

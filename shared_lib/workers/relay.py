@@ -1,0 +1,187 @@
+"""The relay: what stands in the outbox is delivered, at least once, each customer's events in order.
+
+    python -m shared_lib.workers.relay
+
+It takes its sink as an argument. Several relays share the work by shards; when one dies, its database session ends and
+another takes its shards over.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Sequence
+from contextlib import suppress
+from datetime import timedelta
+from functools import partial
+from typing import Any, Final, Protocol
+
+import psycopg
+import structlog
+
+from shared_lib import log as logs
+from shared_lib.domain.errors import Transient
+from shared_lib.phases.outgoing import (
+    Dead,
+    Delivered,
+    Outgoing,
+    PutOff,
+    Ready,
+    ready_events,
+    settle_deliveries,
+)
+from shared_lib.runtime import Runtime
+from shared_lib.settings import settings
+from shared_lib.store.outbox import SHARDS
+from shared_lib.workers.signals import until_stopped
+
+LANES_MAX: Final = 64
+IDLE_S: Final = 0.1
+ATTEMPTS_MAX: Final = 12  # about twenty minutes, then it is a dead letter
+BACKOFF_S: Final = 0.5
+BACKOFF_MAX_S: Final = 300.0
+NOBODY_THERE_S: Final = 1.0
+# First half of the advisory locks' names; the second is the shard.
+LOCK_CLASS: Final = 7_263_002
+
+log = structlog.get_logger("boxoffice")
+
+
+class NotNowError(Exception):
+    """The sink did not take it: try again later. `counts` False: nobody was there."""
+
+    def __init__(self, reason: str, *, counts: bool = True) -> None:
+        super().__init__(reason)
+        self.counts = counts
+
+
+class NeverError(Exception):
+    """The sink will not take this event as it is."""
+
+
+class Sink(Protocol):
+    async def deliver(self, event: Outgoing) -> None:
+        """Hand one event on. Returning means it was acknowledged; else NotNowError or NeverError."""
+        ...
+
+
+class Relay:
+    """Delivers what is ready, as many lanes at once as `lanes_max`."""
+
+    def __init__(self, rt: Runtime, sink: Sink, *, lanes_max: int = LANES_MAX) -> None:
+        self._rt = rt
+        self._sink = sink
+        self._lanes_max = lanes_max
+        self._busy: dict[tuple[str, str], asyncio.Task[None]] = {}
+
+    async def run_once(self, shards: Sequence[int] = tuple(range(SHARDS))) -> int:
+        """Start delivering what is ready and not being delivered yet. Returns how many events were found."""
+        free = self._lanes_max - len(self._busy)
+        if free <= 0:
+            await asyncio.wait(self._busy.values(), return_when=asyncio.FIRST_COMPLETED)
+            return 0
+        found = await self._rt.read(ready_events, Ready(shards=shards, busy=list(self._busy)))
+        lanes: dict[tuple[str, str], list[Outgoing]] = {}
+        for event in found:
+            if event.lane in lanes or len(lanes) < free:
+                lanes.setdefault(event.lane, []).append(event)
+        for lane, events in lanes.items():
+            task = asyncio.create_task(self._deliver(events))
+            self._busy[lane] = task
+            task.add_done_callback(partial(self._free, lane))
+        return len(found)
+
+    def _free(self, lane: tuple[str, str], _: asyncio.Task[None]) -> None:
+        self._busy.pop(lane, None)
+
+    async def settle(self) -> None:
+        """Wait for what is being delivered."""
+        while self._busy:
+            await asyncio.wait(list(self._busy.values()))
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Deliver until told to stop. The shards are ours as long as our database session lives."""
+        while not stop.is_set():
+            try:
+                async with await _session(self._rt.settings.database_url) as session:
+                    await self._run_with(session, stop)
+            except (psycopg.OperationalError, Transient) as error:
+                log.warning("relay_disconnected", error=type(error).__name__)
+                await self.settle()  # before anybody else may own the shards, as far as we can help it
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(stop.wait(), 1.0)
+        await self.settle()
+
+    async def _run_with(self, session: psycopg.AsyncConnection[Any], stop: asyncio.Event) -> None:
+        shards: list[int] = []
+        while not stop.is_set():
+            shards = await _take_shards(session, shards)
+            found = await self.run_once(shards) if shards else 0
+            if not found:
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(stop.wait(), IDLE_S)
+            else:
+                await asyncio.sleep(0.005)
+
+    async def _deliver(self, events: Sequence[Outgoing]) -> None:
+        """One lane, in order: the first event that must wait makes the ones behind it wait."""
+        for event in events:
+            outcome = await self._hand_on(event)
+            try:
+                await self._rt.run(settle_deliveries, outcome)
+            except Transient:
+                log.warning("delivery_not_noted", event_id=event.event_id)  # it will be delivered again
+                return
+            if isinstance(outcome, PutOff):
+                return
+
+    async def _hand_on(self, event: Outgoing) -> Delivered | PutOff | Dead:
+        try:
+            await self._sink.deliver(event)
+        except NeverError as error:
+            log.warning("dead_letter", event_id=event.event_id, type=event.type, reason=str(error))
+            return Dead(event=event, reason=str(error))
+        except NotNowError as error:
+            if error.counts and event.attempts + 1 >= ATTEMPTS_MAX:
+                log.warning("dead_letter", event_id=event.event_id, type=event.type, reason=str(error))
+                return Dead(event=event, reason=f"after {ATTEMPTS_MAX} attempts: {error}")
+            return PutOff(event=event, wait=_wait(event.attempts, error), counts=error.counts)
+        return Delivered(event=event)
+
+
+def _wait(attempts: int, error: NotNowError) -> timedelta:
+    base_s = min(BACKOFF_S * 2**attempts, BACKOFF_MAX_S) if error.counts else NOBODY_THERE_S
+    return timedelta(seconds=base_s * random.uniform(0.5, 1.5))
+
+
+async def _session(url: str) -> psycopg.AsyncConnection[Any]:
+    return await psycopg.AsyncConnection.connect(
+        url, autocommit=True, connect_timeout=3, application_name="boxoffice-relay"
+    )
+
+
+async def _take_shards(session: psycopg.AsyncConnection[Any], mine: list[int]) -> list[int]:
+    """Keep ours, and take those nobody holds. Every query also proves that the session lives."""
+    missing = [shard for shard in range(SHARDS) if shard not in mine]
+    rows = await (
+        await session.execute(
+            "SELECT shard FROM unnest(%s::int[]) AS shard WHERE pg_try_advisory_lock(%s, shard)",
+            [missing, LOCK_CLASS],
+        )
+    ).fetchall()
+    return sorted([*mine, *(row[0] for row in rows)])
+
+
+async def main() -> None:
+    from shared_lib.workers.http_sink import HttpSink  # noqa: PLC0415  # Kafka's sink needs none of it
+
+    logs.configure(function="relay")
+    rt = await Runtime.open(settings())
+    try:
+        await Relay(rt, HttpSink(rt.http, rt.settings.event_routes)).run(until_stopped())
+    finally:
+        await rt.aclose()
+
+
+if __name__ == "__main__":
+    asyncio.run(main())
