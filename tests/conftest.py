@@ -24,6 +24,8 @@ from infra.local.postgres import EmbeddedPostgres
 from infra.local.redis import EmbeddedRedis
 from tests.servers import ExternalPostgres, ExternalRedis, PostgresServer, RedisServer
 
+pytest_plugins = ["tests.cinema_fixtures"]
+
 ServerFolders = Callable[[], Path]
 
 MEMORY_DISK = Path("/dev/shm")  # noqa: S108 - folders in it are made by mkdtemp
