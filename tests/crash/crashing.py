@@ -1,0 +1,46 @@
+"""A Boxoffice that ends by SIGKILL when it reaches the boundary that CRASH_AT names. For tests only.
+
+    CRASH_AT=open_orders:after_commit uvicorn tests.crash.crashing:app
+
+CRASH_ROLE=relay runs a relay beside the doors.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from starlette.applications import Starlette
+from starlette.routing import Mount
+
+from shared_lib.asgi import warm
+from shared_lib.workers.http_sink import HttpSink
+from shared_lib.workers.relay import Relay
+from tests.cinema import _Gateway
+from tests.crash.boundaries import WatchedSink, watch
+
+CRASH_AT = os.environ.get("CRASH_AT", "")
+
+
+async def die(boundary: str) -> None:
+    if boundary == CRASH_AT:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+@asynccontextmanager
+async def lifespan(_: Starlette) -> AsyncIterator[None]:
+    async with warm("crashing") as rt:
+        watch(rt, die)
+        stop = asyncio.Event()
+        relay = Relay(rt, WatchedSink(HttpSink(rt.http, rt.settings.event_routes), die))
+        working = asyncio.create_task(relay.run(stop)) if os.environ.get("CRASH_ROLE") == "relay" else None
+        yield
+        stop.set()
+        if working:
+            await working
+
+
+app = Starlette(lifespan=lifespan, routes=[Mount("/", _Gateway(Starlette()))])

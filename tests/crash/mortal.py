@@ -1,0 +1,108 @@
+"""A second instance of Boxoffice, in a process of its own, that is killed at a boundary; the first one survives it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryFile
+from typing import IO, Any
+
+import httpx
+
+from infra.local.ports import free_port
+from shared_lib.settings import Settings
+from tests.cinema import Cinema
+
+ROOT = Path(__file__).parents[2]
+START_S = 30.0
+END_S = 20.0
+
+
+@dataclass(frozen=True)
+class Mortal:
+    """`cinema` calls the instance that will be killed."""
+
+    cinema: Cinema
+    process: asyncio.subprocess.Process
+    output: IO[bytes]
+
+    async def died(self) -> None:
+        """It reached its boundary: SIGKILL, and nothing else, ended it."""
+        async with asyncio.timeout(END_S):
+            code = await self.process.wait()
+        assert code == -signal.SIGKILL, self.said()
+
+    async def dies_during(self, *calls: Any) -> None:
+        """The callers lose their connections, and the instance its life."""
+        answers = await asyncio.gather(*calls, return_exceptions=True)
+        assert all(isinstance(answer, httpx.TransportError) for answer in answers), (answers, self.said())
+        await self.died()
+
+    def said(self) -> str:
+        self.output.seek(0)
+        return self.output.read()[-4000:].decode(errors="replace")
+
+
+@asynccontextmanager
+async def mortal(cinema: Cinema, crash_at: str = "", *, relay: bool = False) -> AsyncIterator[Mortal]:
+    """An instance on the same database, Redis and provider, which dies where `crash_at` says."""
+    port = free_port()
+    more = {"CRASH_AT": crash_at, "CRASH_ROLE": "relay" if relay else "", "PYTHONPATH": str(ROOT)}
+    argv = ["-m", "uvicorn", "tests.crash.crashing:app", "--port", str(port), "--log-level", "critical"]
+    with TemporaryFile() as output:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            *argv,
+            cwd=ROOT,
+            env=os.environ | environment(cinema.rt.settings) | more,
+            stdout=output,
+            stderr=output,
+        )
+        one = Mortal(replace(cinema, url=f"http://127.0.0.1:{port}"), process, output)
+        try:
+            if not relay:
+                await _listens(one)
+            yield one
+        finally:
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
+
+
+def environment(settings: Settings) -> dict[str, str]:
+    """The settings as a process of its own reads them."""
+    told = settings.model_dump(mode="json", exclude_none=True)
+    told |= {
+        "sandbox_api_key": settings.sandbox_api_key.get_secret_value(),
+        "sandbox_webhook_secrets": [one.get_secret_value() for one in settings.sandbox_webhook_secrets],
+    }
+    return {f"BOXOFFICE_{name.upper()}": _text(value) for name, value in told.items()}
+
+
+def _text(value: Any) -> str:
+    match value:
+        case dict():
+            return json.dumps(value)
+        case list() | tuple():
+            return ",".join(map(str, value))
+        case _:
+            return str(value)
+
+
+async def _listens(one: Mortal) -> None:
+    async with asyncio.timeout(START_S):
+        while one.process.returncode is None:
+            try:
+                await one.cinema.http.get(one.cinema.url + "/nothing")
+            except httpx.TransportError:
+                await asyncio.sleep(0.05)
+            else:
+                return
+    raise AssertionError(one.said())

@@ -1,0 +1,94 @@
+"""W2: COMMIT was sent and the connection broke. Nobody knows whether it counts, and nobody guesses."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from infra.local.mail import EmbeddedMoto
+from infra.sandbox.launch import SandboxHandle
+from tests.cinema import RETURN_URL, Cinema
+from tests.cinema import cinema as open_cinema
+from tests.crash.proxy import Proxy, wire_to
+from tests.crash.rest import assert_charged_once, come_to_rest, leases_end, provider_payments, single
+
+FILM = {"price_id": "prc_metropolis_buy", "return_url": RETURN_URL}
+KEY = "the-one-key"
+T1, T2 = b"INSERT INTO idempotency_keys", b"SET reply_status"
+
+
+@pytest.fixture
+async def wired(
+    *,
+    database_url: str,
+    redis_url: str,
+    sandbox: SandboxHandle,
+    gateway_port: int,
+    keys_dir: Path,
+    aws: EmbeddedMoto,
+    webhook_secret: str,
+) -> AsyncIterator[tuple[Cinema, Proxy]]:
+    """A cinema whose doors reach PostgreSQL through a wire that can be cut; the test itself goes around it."""
+    with wire_to(database_url) as proxy:
+        async with open_cinema(
+            database_url=proxy.url,
+            redis_url=redis_url,
+            sandbox=sandbox,
+            secret=webhook_secret,
+            port=gateway_port,
+            keys_dir=keys_dir,
+            ses_endpoint_url=aws.url,
+        ) as opened:
+            opened.database_url = database_url
+            yield opened, proxy
+
+
+async def settle_all(cinema: Cinema, order_id: str) -> None:
+    await come_to_rest(cinema)
+    order = await cinema.get(f"/v1/orders/{order_id}")
+    await cinema.pay(order["checkout_url"])
+    await cinema.until(f"/v1/orders/{order_id}", status="paid")
+    await come_to_rest(cinema)
+    assert len(await provider_payments(cinema, order_id)) == 1
+    await assert_charged_once(cinema, order_id)
+
+
+async def test_w2_the_first_commit_counted_and_its_answer_was_lost(wired: tuple[Cinema, Proxy]) -> None:
+    cinema, proxy = wired
+    cut = proxy.cut(after=T1)
+    first = await cinema.call("POST", "/v1/orders", FILM, key=KEY)
+    assert cut.is_set()
+    assert first.status_code in (201, 202, 409), first.text
+    order_id = single(cinema, "SELECT id FROM orders")
+    await leases_end(cinema)
+    again = await cinema.call("POST", "/v1/orders", FILM, key=KEY)
+    assert again.status_code in (201, 202), again.text
+    assert again.json()["id"] == order_id
+    await settle_all(cinema, order_id)
+
+
+async def test_w2_the_first_commit_never_arrived_and_is_made_again(wired: tuple[Cinema, Proxy]) -> None:
+    cinema, proxy = wired
+    cut = proxy.cut(after=T1, forward=False)
+    first = await cinema.call("POST", "/v1/orders", FILM, key=KEY)
+    assert cut.is_set()
+    assert first.status_code == 201, first.text
+    assert first.json()["id"] == single(cinema, "SELECT id FROM orders")
+    await settle_all(cinema, first.json()["id"])
+
+
+@pytest.mark.parametrize("forward", [True, False])
+async def test_w2_the_commit_of_the_outcome_is_lost_or_not_and_the_answer_is_the_same(
+    wired: tuple[Cinema, Proxy], forward: bool
+) -> None:
+    cinema, proxy = wired
+    cut = proxy.cut(after=T2, forward=forward)
+    first = await cinema.call("POST", "/v1/orders", FILM, key=KEY)
+    assert cut.is_set()
+    assert first.status_code == 201, first.text
+    await leases_end(cinema)
+    again = await cinema.call("POST", "/v1/orders", FILM, key=KEY)
+    assert (again.content, again.headers["idempotent-replayed"]) == (first.content, "true")
+    await settle_all(cinema, first.json()["id"])

@@ -1,0 +1,106 @@
+"""W1-W6 around an order: the process ends before, between and after its two commits, and around the relay."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.cinema import RETURN_URL, Cinema
+from tests.crash.mortal import mortal
+from tests.crash.rest import assert_charged_once, come_to_rest, leases_end, provider_payments, single
+
+FILM = {"price_id": "prc_metropolis_buy", "return_url": RETURN_URL}
+KEY = "the-one-key"
+
+pytestmark = pytest.mark.crash
+
+
+async def pay_and_rest(cinema: Cinema, order_id: str) -> None:
+    """The customer pays behind the link their order shows."""
+    order = await cinema.until(f"/v1/orders/{order_id}", status="pending")
+    page = await cinema.pay(order["checkout_url"])
+    assert page.status_code == 303
+    await cinema.until(f"/v1/orders/{order_id}", status="paid")
+    await come_to_rest(cinema)
+
+
+async def test_w1_killed_before_the_intent_is_committed_nothing_exists_and_the_retry_makes_one_order(
+    cinema: Cinema,
+) -> None:
+    async with mortal(cinema, "open_orders:before_commit") as doomed:
+        await doomed.dies_during(doomed.cinema.call("POST", "/v1/orders", FILM, key=KEY))
+    assert cinema.value("SELECT count(*) FROM orders") == 0
+    await leases_end(cinema)
+    answer = await cinema.call("POST", "/v1/orders", FILM, key=KEY)
+    assert answer.status_code == 201, answer.text
+    await pay_and_rest(cinema, answer.json()["id"])
+    await assert_charged_once(cinema, single(cinema, "SELECT id FROM orders"))
+
+
+@pytest.mark.parametrize(
+    ("window", "asked_before"),
+    [
+        ("open_orders:after_commit", 0),  # W3
+        ("create_checkout:before", 0),  # W3
+        ("create_checkout:after", 1),  # W4
+        ("settle_payments:before_commit", 1),  # W4
+    ],
+)
+async def test_w3_w4_killed_around_the_provider_call_the_order_is_taken_over_under_the_same_payment(
+    cinema: Cinema, window: str, asked_before: int
+) -> None:
+    async with mortal(cinema, window) as doomed:
+        await doomed.dies_during(doomed.cinema.call("POST", "/v1/orders", FILM, key=KEY))
+    order_id = single(cinema, "SELECT id FROM orders")
+    assert len(await provider_payments(cinema, order_id)) == asked_before
+    await leases_end(cinema)
+    answer = await cinema.call("POST", "/v1/orders", FILM, key=KEY)
+    assert answer.status_code == 202, answer.text
+    assert answer.json()["id"] == order_id
+    await come_to_rest(cinema)
+    await pay_and_rest(cinema, order_id)
+    assert len(await provider_payments(cinema, order_id)) == 1
+    await assert_charged_once(cinema, order_id)
+
+
+async def test_w4_the_answer_of_an_executed_call_is_lost_and_found_again(cinema: Cinema) -> None:
+    await cinema.control("/control/faults", {"kind": "drop_after", "operation": "checkout.create"})
+    answer = await cinema.call("POST", "/v1/orders", FILM, key=KEY)
+    assert answer.status_code == 202
+    order_id = answer.json()["id"]
+    assert single(cinema, "SELECT status FROM payments") == "unknown"
+    await come_to_rest(cinema)
+    await pay_and_rest(cinema, order_id)
+    assert len(await provider_payments(cinema, order_id)) == 1
+    await assert_charged_once(cinema, order_id)
+    again = await cinema.call("POST", "/v1/orders", FILM, key=KEY)
+    assert (again.content, again.headers["idempotent-replayed"]) == (answer.content, "true")
+
+
+async def test_w5_killed_after_the_outcome_is_committed_the_next_relay_tells_it(cinema: Cinema) -> None:
+    async with mortal(cinema, "settle_payments:after_commit") as doomed:
+        await doomed.dies_during(doomed.cinema.call("POST", "/v1/orders", FILM, key=KEY))
+    order_id = single(cinema, "SELECT id FROM orders")
+    assert single(cinema, "SELECT type FROM outbox") == "billing.order.created"
+    await leases_end(cinema)
+    answer = await cinema.call("POST", "/v1/orders", FILM, key=KEY)
+    assert (answer.status_code, answer.headers["idempotent-replayed"]) == (201, "true")
+    assert answer.json()["id"] == order_id
+    await pay_and_rest(cinema, order_id)
+    await assert_charged_once(cinema, order_id)
+    sent = "SELECT count(*) FROM notifications WHERE event_type = 'billing.order.paid' AND status = 'sent'"
+    assert cinema.value(sent) == 1
+
+
+async def test_w6_a_relay_killed_between_delivery_and_delete_tells_again_and_the_customer_hears_once(
+    cinema: Cinema,
+) -> None:
+    order = await cinema.bought("prc_metropolis_buy")
+    waiting = cinema.rows("SELECT event_id FROM outbox WHERE type = 'billing.order.paid'")
+    assert len(waiting) == 1
+    async with mortal(cinema, "deliver:after", relay=True) as doomed:
+        await doomed.died()
+    assert cinema.rows("SELECT event_id FROM outbox WHERE type = 'billing.order.paid'") == waiting
+    await come_to_rest(cinema)
+    await assert_charged_once(cinema, order["id"])
+    told = cinema.rows("SELECT event_id, attempts, status FROM notifications")
+    assert told == [(waiting[0][0], 1, "sent")]
