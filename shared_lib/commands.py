@@ -10,6 +10,9 @@ from shared_lib.domain.refund import RefundAccess
 
 Identifier = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_-]+$")]
 
+# PostgreSQL keeps every character but this one.
+_STORABLE = r"^[^\x00]*$"
+
 
 class Command(BaseModel):
     """Frozen, strict and closed."""
@@ -31,7 +34,7 @@ class CreateRefund(Command):
     """Give money back. Amount and access may be chosen by operators alone."""
 
     order_id: Identifier
-    reason: Annotated[str, Field(min_length=1, max_length=500)]
+    reason: Annotated[str, Field(min_length=1, max_length=500, pattern=_STORABLE)]
     amount_minor: Annotated[int, Field(gt=0, le=10**12)] | None = None
     access: Annotated[RefundAccess, Field(strict=False)] | None = None
 

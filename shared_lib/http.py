@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
@@ -10,6 +11,7 @@ from typing import Any, TypeVar
 
 import structlog
 from pydantic import BaseModel, ValidationError
+from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
@@ -21,6 +23,8 @@ from shared_lib.runtime import Runtime, runtime
 BODY_BYTES_MAX = 64 * 1024
 _JSON = "application/json"
 _RETRY_AFTER_S = 1
+
+_TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 
 log = structlog.get_logger("boxoffice")
 
@@ -45,14 +49,22 @@ class Reply:
 class RefusedError(Exception):
     """Leaves a door early with a refusal; `members` extend the problem document."""
 
-    def __init__(self, refusal: Refusal, **members: object) -> None:
+    def __init__(
+        self, refusal: Refusal, *, headers: Mapping[str, str] | None = None, **members: object
+    ) -> None:
         super().__init__(refusal.code)
-        self.refusal, self.members = refusal, members
+        self.refusal, self.headers, self.members = refusal, headers or {}, members
 
 
-def refuse(code: Code, detail: str, **members: object) -> RefusedError:
+def refuse(code: Code, detail: str, **members: Any) -> RefusedError:
     """`raise refuse(Code.NOT_FOUND, "There is no such order.")`."""
     return RefusedError(Refusal(code, detail), **members)
+
+
+def not_allowed(*methods: str) -> RefusedError:
+    """The path is right and the method is not: these are the ones it has."""
+    allow = ", ".join(methods)
+    return RefusedError(Refusal(Code.METHOD_NOT_ALLOWED, f"Here one can {allow}."), headers={"Allow": allow})
 
 
 def granted(answer: Answer | Refusal) -> Answer:
@@ -82,14 +94,20 @@ def endpoint(function: Endpoint) -> Callable[[Request], Awaitable[Response]]:
     @functools.wraps(function)
     async def door(request: Request) -> Response:
         began = time.perf_counter()
-        structlog.contextvars.bind_contextvars(trace=request.headers.get("traceparent"))
+        structlog.contextvars.bind_contextvars(trace=trace_of(request))
         try:
             reply = await function(request)
         except RefusedError as refused:
             reply = problem(refused.refusal, **refused.members)
+            reply.headers |= refused.headers
             structlog.contextvars.bind_contextvars(code=refused.refusal.code)
         except Transient as passing:
             reply = problem(Refusal(Code.UNAVAILABLE, str(passing), retry_after_s=_RETRY_AFTER_S))
+        except HTTPException as refused_event:
+            code = Code.UNAVAILABLE if refused_event.status_code == 503 else Code.EVENT_INVALID
+            reply = problem(
+                Refusal(code, refused_event.detail, _RETRY_AFTER_S if code is Code.UNAVAILABLE else None)
+            )
         except ClientDisconnect:
             reply = Reply(499)
         except Exception:
@@ -127,7 +145,9 @@ def note(**facts: object) -> None:
 
 
 def path_of(request: Request) -> list[str]:
-    """The segments after /v1: ["orders", "ord_..."]."""
+    """The segments after /v1: ["orders", "ord_..."]. A path with a control character leads nowhere."""
+    if not request.url.path.isprintable():
+        raise refuse(Code.NOT_FOUND, "There is nothing here.")
     segments = [segment for segment in request.url.path.split("/") if segment]
     return segments[1:] if segments[:1] == ["v1"] else segments
 
@@ -162,9 +182,16 @@ async def parse(request: Request, model: type[Model]) -> Model:
 def whole_number(query: Mapping[str, Any], name: str, *, default: int, at_most: int) -> int:
     """A query parameter from 0 to `at_most`."""
     value = query.get(name, str(default))
-    if not value.isascii() or not value.isdigit() or int(value) > at_most:
+    digits = len(str(at_most))  # a number of thousands of digits is not even read
+    if not (value.isascii() and value.isdigit() and len(value) <= digits and int(value) <= at_most):
         raise refuse(Code.QUERY_INVALID, f"{name} is a whole number from 0 to {at_most}.")
     return int(value)
+
+
+def trace_of(request: Request) -> str | None:
+    """The caller's trace (W3C Trace Context). What is not one is not carried on: it becomes a header of our events."""
+    value = request.headers.get("traceparent", "")
+    return value if _TRACEPARENT.fullmatch(value) else None
 
 
 async def authenticated(request: Request, scope: str = CUSTOMER) -> Principal:

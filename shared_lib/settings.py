@@ -74,11 +74,11 @@ class Settings(BaseSettings):
 
     def may_return_to(self, url: str) -> bool:
         """Exact origins only; nothing a browser and we could read differently."""
-        if any(character in url for character in "\\\t\r\n ") or not url.isascii():
+        if any(character in url for character in "\\ ") or not (url.isascii() and url.isprintable()):
             return False
         try:
             parts = urlsplit(url)
-            port = f":{parts.port}" if parts.port else ""
+            port = "" if parts.port is None else f":{parts.port}"
         except ValueError:
             return False
         if parts.username is not None or parts.password is not None or not parts.hostname:

@@ -14,7 +14,18 @@ from starlette.requests import Request
 
 from shared_lib.auth import OPERATOR
 from shared_lib.domain.errors import Code
-from shared_lib.http import Reply, authenticated, endpoint, identified, note, path_of, refuse, whole_number
+from shared_lib.http import (
+    RefusedError,
+    Reply,
+    authenticated,
+    endpoint,
+    identified,
+    not_allowed,
+    note,
+    path_of,
+    refuse,
+    whole_number,
+)
 from shared_lib.phases import reading
 from shared_lib.phases.forgetting import ForgetMethod, forget_methods
 from shared_lib.phases.reading import Ask
@@ -62,16 +73,34 @@ async def account(request: Request) -> Reply:
                 200,
                 Catalog(items=[price_view(price) for price in await runtime().read(reading.catalog, None)]),
             )
-        case _, ["orders" | "subscriptions" | "entitlements" | "payment-methods" | "catalog", *_]:
-            raise refuse(Code.METHOD_NOT_ALLOWED, "This can be read only.")
+        case _, path:
+            raise elsewhere(path)
+
+
+def elsewhere(path: list[str]) -> RefusedError:
+    """Why a call is not for this door: nothing is at its path, or not by its method."""
+    match path:
+        case ["orders"]:
+            return not_allowed("GET", "POST")
+        case ["orders", _] | ["subscriptions"] | ["entitlements"] | ["payment-methods"] | ["catalog"]:
+            return not_allowed("GET")
+        case ["orders", _, "cancel"]:
+            return not_allowed("POST")
+        case ["subscriptions", _]:
+            return not_allowed("GET", "PATCH")
+        case ["payment-methods", _]:
+            return not_allowed("DELETE")
         case _:
-            raise refuse(Code.NOT_FOUND, "There is nothing here.")
+            return refuse(Code.NOT_FOUND, "There is nothing here.")
 
 
 async def list_orders(request: Request) -> Reply:
     ask = await asked(request)
     limit = whole_number(request.query_params, "limit", default=50, at_most=PAGE_MAX)
-    ask = Ask(customer_id=ask.customer_id, after=request.query_params.get("after"), limit=limit)
+    after = request.query_params.get("after")
+    if after is not None and not after.isprintable():
+        raise refuse(Code.QUERY_INVALID, "after is the `next` of the page before.")
+    ask = Ask(customer_id=ask.customer_id, after=after, limit=limit)
     found = await runtime().read(reading.orders, ask)
     following = found[-1].order.id if limit and len(found) == limit else None
     return Reply(200, Orders(items=[shown_order(one) for one in found], next=following))

@@ -25,10 +25,12 @@ from shared_lib.http import (
     body_of,
     endpoint,
     granted,
+    not_allowed,
     note,
     parse,
     path_of,
     refuse,
+    trace_of,
 )
 from shared_lib.idempotency import Slot, once
 from shared_lib.phases.cancellations import CancelOrder, open_cancellations
@@ -54,8 +56,12 @@ async def create_order(request: Request) -> Reply:
         case "POST", ["events"] if request.url.path == EVENTS_PATH:
             await take(start_payment, incoming(request.headers, await body_of(request)))
             return Reply(200)
-        case _, ["orders"] | ["orders", _, "cancel"]:
-            raise refuse(Code.METHOD_NOT_ALLOWED, "Use POST.")
+        case _, ["orders"]:
+            raise not_allowed("GET", "POST")
+        case _, ["orders", _]:
+            raise not_allowed("GET")
+        case _, ["orders", _, "cancel"]:
+            raise not_allowed("POST")
         case _:
             raise refuse(Code.NOT_FOUND, "There is nothing here.")
 
@@ -115,7 +121,7 @@ def wish(rt: Runtime, request: Request, principal: Principal, command: CreateOrd
         render=order_reply,
         payment_method_id=command.payment_method_id,
         respond_async="respond-async" in request.headers.get("prefer", ""),
-        trace=request.headers.get("traceparent"),
+        trace=trace_of(request),
     )
 
 

@@ -25,6 +25,7 @@ from shared_lib.http import (
     endpoint,
     granted,
     identified,
+    not_allowed,
     note,
     parse,
     path_of,
@@ -53,8 +54,10 @@ async def refund(request: Request) -> Reply:
         case "POST", ["events"] if request.url.path == EVENTS_PATH:
             await take(start_refund, incoming(request.headers, await body_of(request)))
             return Reply(200)
-        case _, ["refunds"] | ["refunds", _]:
-            raise refuse(Code.METHOD_NOT_ALLOWED, "Use POST /v1/refunds or GET /v1/refunds/{id}.")
+        case _, ["refunds"]:
+            raise not_allowed("POST")
+        case _, ["refunds", _]:
+            raise not_allowed("GET")
         case _:
             raise refuse(Code.NOT_FOUND, "There is nothing here.")
 

@@ -7,7 +7,7 @@ from starlette.requests import Request
 
 from shared_lib.commands import UpdateSubscription
 from shared_lib.domain.errors import Code
-from shared_lib.http import Reply, authenticated, endpoint, granted, note, parse, path_of, refuse
+from shared_lib.http import Reply, authenticated, endpoint, granted, not_allowed, note, parse, path_of, refuse
 from shared_lib.phases.subscriptions import ChangeAutoRenew, change_auto_renew
 from shared_lib.runtime import runtime
 from shared_lib.views import subscription_view
@@ -19,8 +19,10 @@ async def subscription(request: Request) -> Reply:
     match request.method, path_of(request):
         case "PATCH", ["subscriptions", subscription_id]:
             return await update(request, subscription_id)
+        case _, ["subscriptions"]:
+            raise not_allowed("GET")
         case _, ["subscriptions", _]:
-            raise refuse(Code.METHOD_NOT_ALLOWED, "Use PATCH.")
+            raise not_allowed("GET", "PATCH")
         case _:
             raise refuse(Code.NOT_FOUND, "There is nothing here.")
 

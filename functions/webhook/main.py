@@ -10,7 +10,7 @@ import structlog
 from starlette.requests import Request
 
 from shared_lib.domain.errors import Code, Transient
-from shared_lib.http import Reply, body_of, endpoint, note, path_of, refuse
+from shared_lib.http import Reply, body_of, endpoint, not_allowed, note, path_of, refuse
 from shared_lib.phases.webhooks import WebhookResult
 from shared_lib.providers.base import (
     PaymentProvider,
@@ -32,7 +32,7 @@ async def webhook(request: Request) -> Reply:
         case "POST", ["webhooks", name] if name in runtime().providers:
             return await receive(request, runtime().providers[name])
         case _, ["webhooks", name] if name in runtime().providers:
-            raise refuse(Code.METHOD_NOT_ALLOWED, "Use POST.")
+            raise not_allowed("POST")
         case _:
             raise refuse(Code.NOT_FOUND, "There is nothing here.")
 

@@ -90,7 +90,7 @@ async def open_orders(
         _answer(desk, shelf, want, order_id, state)
         for want, order_id, state in zip(wanted, ids, states, strict=True)
     ]
-    _keep_buyers(tx, [want.buyer for want in fresh])
+    _keep_buyers(tx, [w.buyer for w, a in zip(wanted, answers, strict=True) if isinstance(a, OpenedOrder)])
     desk.write()
     _keep_promises(tx, wanted, states, answers)
     return answers

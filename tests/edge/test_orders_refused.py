@@ -1,0 +1,86 @@
+"""POST /v1/orders: what cannot be sold is refused before anything is written."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.cinema import Cinema
+from tests.edge.answers import assert_problem, nothing_changes, order_body
+
+
+def put_price(cinema: Cinema, price_id: str, amount_minor: int = 1000, currency: str = "EUR") -> None:
+    with cinema.db() as db:
+        db.execute(
+            "INSERT INTO prices (id, product_id, kind, amount_minor, currency, sellable_from)"
+            " VALUES (%s, 'prd_stalker', 'purchase', %s, %s, '2020-01-01')",
+            [price_id, amount_minor, currency],
+        )
+
+
+async def test_what_the_catalog_does_not_sell_is_refused(cinema: Cinema) -> None:
+    put_price(cinema, "prc_retired")
+    put_price(cinema, "prc_soon")
+    put_price(cinema, "prc_tiny", amount_minor=49)
+    put_price(cinema, "prc_zloty_free", currency="BRL")
+    with cinema.db() as db:
+        db.execute("UPDATE prices SET sellable_until = boxoffice_now() WHERE id = 'prc_retired'")
+        db.execute("INSERT INTO prices SELECT 'prc_later', product_id, kind, amount_minor, currency, interval_unit,"
+                   " interval_count, trial_days, boxoffice_now() + interval '1 hour', NULL FROM prices"
+                   " WHERE id = 'prc_soon'")  # fmt: skip
+    refusals = {
+        "prc_nobody_knows": "price_unknown",
+        "ord_of_another_kind": "price_unknown",
+        "prc_retired": "price_retired",
+        "prc_later": "price_retired",
+        "prc_tiny": "amount_too_small",
+        "prc_zloty_free": "currency_unsupported",
+    }
+    with nothing_changes(cinema):
+        for price_id, code in refusals.items():
+            assert_problem(await cinema.call("POST", "/v1/orders", order_body(price_id)), code)
+
+
+@pytest.mark.parametrize(
+    ("more", "code"),
+    [
+        ({"promotion_code": "FREE"}, "promotion_unknown"),
+        ({"provider": "stripe"}, "provider_unknown"),
+        ({"provider": "__class__"}, "provider_unknown"),
+        ({"payment_method_id": "pm_nobody_has"}, "payment_method_unknown"),
+    ],
+)
+async def test_what_we_do_not_know_is_refused_by_name(
+    cinema: Cinema, more: dict[str, str], code: str
+) -> None:
+    with nothing_changes(cinema):
+        assert_problem(await cinema.call("POST", "/v1/orders", order_body(**more)), code)
+
+
+async def test_what_is_owned_is_not_sold_twice(cinema: Cinema) -> None:
+    await cinema.bought("prc_metropolis_buy")
+    await cinema.bought("prc_basic_month")
+    await cinema.drain()
+    with nothing_changes(cinema):
+        assert_problem(await cinema.call("POST", "/v1/orders", order_body()), "already_owned")
+        again = await cinema.call("POST", "/v1/orders", order_body("prc_basic_month"))
+        assert_problem(again, "already_subscribed")
+
+
+async def test_a_refused_order_frees_its_key_so_that_the_mended_request_may_use_it(cinema: Cinema) -> None:
+    refused = await cinema.call("POST", "/v1/orders", order_body("prc_wrong"), key="k1")
+    assert_problem(refused, "price_unknown")
+    mended = await cinema.call("POST", "/v1/orders", order_body(), key="k1")
+    assert mended.status_code == 201, mended.text
+
+
+async def test_the_provider_is_never_asked_about_a_refused_order(cinema: Cinema) -> None:
+    for body in (
+        order_body("prc_wrong"),
+        order_body(return_url="https://evil.test/"),
+        order_body(promotion_code="X"),
+    ):
+        await cinema.call("POST", "/v1/orders", body)
+    found = await cinema.http.get(
+        cinema.sandbox.url + "/v1/payments", headers={"authorization": f"Bearer {cinema.sandbox.api_key}"}
+    )
+    assert found.json()["data"] == []
