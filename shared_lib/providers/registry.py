@@ -1,6 +1,11 @@
-"""Which provider clients the settings ask for. Adding one is a file beside this and a line here."""
+"""Which provider clients the settings ask for. Adding one is a file beside this and a line here.
+
+One that lives elsewhere is named by its class, "module:Class", which is also the `name` it must give itself.
+"""
 
 from __future__ import annotations
+
+import pkgutil
 
 import httpx
 
@@ -24,5 +29,8 @@ def _make(name: str, settings: Settings) -> PaymentProvider:
                 webhook_secrets=[secret.get_secret_value() for secret in settings.sandbox_webhook_secrets],
                 http=httpx.AsyncClient(timeout=TIMEOUT),
             )
+        case _ if ":" in name:
+            provider: PaymentProvider = pkgutil.resolve_name(name)()
+            return provider
         case _:
             raise ValueError(f"unknown provider {name!r}")
