@@ -177,7 +177,9 @@ def _open(desk: Desk, want: OpenRefund, refund_id: str) -> OpenedRefund | Refusa
 
 
 def _not_paid(desk: Desk, order: Order) -> Refusal:
-    if any(payment.status is PaymentStatus.UNKNOWN for payment in desk.payments_of(order.id)):
+    # Whoever was sending it may have died after the provider took the money.
+    undecided = (PaymentStatus.SENDING, PaymentStatus.UNKNOWN)
+    if any(payment.status in undecided for payment in desk.payments_of(order.id)):
         return Refusal(
             Code.PAYMENT_UNRESOLVED,
             "The payment provider has not told yet whether it was paid.",
