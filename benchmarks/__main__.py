@@ -1,0 +1,77 @@
+"""Measure Boxoffice beside the usual ways: `make bench`, or `make bench ARGS="orders --rounds 3"`."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+from benchmarks import cold, orders, renewals
+from benchmarks.figures import Report, machine, save, table
+from benchmarks.stage import open_stage
+
+ALL = ("orders", "renewals", "cold")
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    options = arguments().parse_args(argv)
+    only = tuple(options.only.split(",")) if options.only else ()
+    about = machine() | {"began_at": datetime.now(UTC).isoformat(timespec="seconds")}
+    reports: list[Report] = []
+    for name in options.benchmarks or ALL:
+        with open_stage() as stage:
+            if name == "orders":
+                generator = orders.find_generator(options.generator)
+                chosen = orders.Options(
+                    rounds=options.rounds,
+                    seconds=options.seconds,
+                    warmup_s=min(2.0, options.seconds),
+                    connections=options.connections,
+                    customers=options.customers,
+                    history=options.history,
+                    generator=generator,
+                    only=only,
+                )
+                reports.append(orders.measure(stage, chosen, say))
+            elif name == "renewals":
+                wanted = renewals.Options(
+                    rounds=options.rounds,
+                    renewals=options.renewals,
+                    orm_sample=options.orm_sample,
+                    sql_sample=options.sql_sample,
+                    only=only,
+                )
+                reports.append(renewals.measure(stage, wanted, say))
+            else:
+                reports.append(cold.measure(stage, options.rounds, say))
+        print(f"\n{table(reports[-1])}\n", flush=True)
+    about["load_after"] = os.getloadavg()[0]
+    save({"machine": about, "reports": reports})
+
+
+def arguments() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("benchmarks", nargs="*", choices=[*ALL, []], metavar="|".join(ALL))
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--only", default="", help="contenders by name, comma between: ours,a")
+    many = parser.add_argument_group("orders")
+    many.add_argument("--seconds", type=float, default=8.0, help="of each contender in each round")
+    many.add_argument("--connections", type=int, default=64)
+    many.add_argument("--customers", type=int, default=12_000)
+    many.add_argument("--history", type=int, default=100_000, help="orders that are there already")
+    many.add_argument("--generator", choices=["auto", "wrk", "python"], default="auto")
+    due = parser.add_argument_group("renewals")
+    due.add_argument("--renewals", type=int, default=1_000_000, help="ours, over all rounds")
+    due.add_argument("--orm-sample", type=int, default=1_000, help="of the ORM loop in each round")
+    due.add_argument("--sql-sample", type=int, default=50_000, help="of the one-statement SQL in each round")
+    return parser
+
+
+def say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,141 @@
+"""Figures of alternating rounds: medians, spread, ratios of the same round, and the table that shows them."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import statistics
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+RESULTS = Path(__file__).parent / "results" / "latest.json"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Leg:
+    """One contender in one round."""
+
+    per_s: float
+    p50_ms: float | None = None
+    p99_ms: float | None = None
+    count: int = 0
+    failed: int = 0
+
+
+@dataclass(slots=True)
+class Contender:
+    """One way of doing the work, with what its rounds brought and the most memory its process ever held."""
+
+    name: str
+    title: str
+    legs: list[Leg] = field(default_factory=list)
+    peak_mib: float | None = None
+
+
+@dataclass(slots=True)
+class Report:
+    """What one benchmark found. `notes` are lines under its table; `facts` go to the JSON file only."""
+
+    title: str
+    unit: str
+    contenders: list[Contender]
+    baseline: str | None = None
+    notes: list[str] = field(default_factory=list)
+    facts: dict[str, Any] = field(default_factory=dict)
+
+
+def rotated(items: Sequence[Any], by: int) -> list[Any]:
+    """Another one begins each round, so that none always runs on a warm or a tired machine."""
+    by %= len(items)
+    return [*items[by:], *items[:by]]
+
+
+def percentile(ordered: Sequence[float], percent: float) -> float:
+    """Nearest rank; 0 of nothing."""
+    return ordered[min(len(ordered) - 1, int(len(ordered) * percent / 100))] if ordered else 0.0
+
+
+def ratios(of: Contender, to: Contender, value: Callable[[Leg], float | None]) -> list[float]:
+    """Round by round: both sides of a ratio were measured within the same minute."""
+    pairs = [(value(ours), value(theirs)) for ours, theirs in zip(of.legs, to.legs, strict=True)]
+    return [ours / theirs for ours, theirs in pairs if ours is not None and theirs]
+
+
+def spread(values: Sequence[float]) -> str:
+    """`median (least-most)`."""
+    if not values:
+        return "-"
+    return f"{number(statistics.median(values))} ({number(min(values))}-{number(max(values))})"
+
+
+def number(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"
+
+
+def table(report: Report) -> str:
+    """Markdown, so that a run can be pasted into docs/benchmarks.md."""
+    base = next((one for one in report.contenders if one.name == report.baseline), None)
+    head = ["", report.unit, "p50 ms", "p99 ms", "peak MiB"]
+    head += [f"times ({base.name})" if base else "", "p99 of its p99"] if base else []
+    rows = [head, ["---"] * len(head)]
+    for one in report.contenders:
+        row = [f"{one.name}: {one.title}", spread([leg.per_s for leg in one.legs])]
+        row += [spread(_known(one, lambda leg: leg.p50_ms)), spread(_known(one, lambda leg: leg.p99_ms))]
+        row += [number(one.peak_mib) if one.peak_mib else "-"]
+        if base:
+            row += [spread(ratios(one, base, lambda leg: leg.per_s))]
+            row += [spread(ratios(one, base, lambda leg: leg.p99_ms))]
+        rows.append(row)
+    lines = ["| " + " | ".join(row) + " |" for row in rows]
+    return "\n".join([f"### {report.title}", "", *lines, "", *(f"- {note}" for note in report.notes)])
+
+
+def _known(one: Contender, value: Callable[[Leg], float | None]) -> list[float]:
+    return [found for leg in one.legs if (found := value(leg)) is not None]
+
+
+def machine() -> dict[str, Any]:
+    """What the figures were measured on, and how busy it was with other things."""
+    model = next(
+        (line.split(":", 1)[1].strip() for line in _lines("/proc/cpuinfo") if line.startswith("model name")),
+        platform.processor(),
+    )
+    memory = next((line.split()[1] for line in _lines("/proc/meminfo") if line.startswith("MemTotal")), "0")
+    return {
+        "cpus": os.cpu_count(),
+        "cpu": model,
+        "memory_gib": round(int(memory) / 2**20, 1),
+        "system": f"{platform.system()} {platform.release()}",
+        "python": platform.python_version(),
+        "load_before": os.getloadavg()[0],
+    }
+
+
+def peak_mib(pid: int) -> float:
+    """The most memory a process ever held (Linux)."""
+    return _status_mib(pid, "VmHWM")
+
+
+def resident_mib(pid: int) -> float:
+    """The memory a process holds now (Linux)."""
+    return _status_mib(pid, "VmRSS")
+
+
+def _status_mib(pid: int, name: str) -> float:
+    found = next((line.split()[1] for line in _lines(f"/proc/{pid}/status") if line.startswith(name)), "0")
+    return int(found) / 1024
+
+
+def _lines(path: str) -> list[str]:
+    try:
+        return Path(path).read_text().splitlines()
+    except OSError:
+        return []
+
+
+def save(results: Mapping[str, Any]) -> None:
+    RESULTS.parent.mkdir(exist_ok=True)
+    RESULTS.write_text(json.dumps(results, indent=2, default=lambda thing: thing.__dict__) + "\n")
