@@ -146,11 +146,9 @@ class EmbeddedPostgres:
     def _start_once(self, deadline: float) -> bool:
         end_orphan(self.data_dir)
         self.port = self._fixed_port or free_port()
-        settings = self._settings | {
-            "listen_addresses": LOOPBACK,
-            "port": str(self.port),
-            "unix_socket_directories": str(self.socket_dir),
-        }
+        settings = self._settings | {"listen_addresses": LOOPBACK, "port": str(self.port)}
+        if "unix_socket_directories" not in settings:
+            settings["unix_socket_directories"] = str(self.socket_dir)
         options = [word for key, value in settings.items() for word in ("-c", f"{key}={value}")]
         with self.log_file.open("ab") as log:
             self._process = spawn(

@@ -1,0 +1,138 @@
+"""The stack's own folder: who holds it, which ports and secrets it remembers, and where the running stack is found."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import secrets
+import socket
+import time
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import IO, Any, Final
+
+from infra.local.ports import LOOPBACK, free_port
+from infra.sandbox.launch import new_webhook_secret
+
+GATEWAY_PORT: Final = 8100
+# Servers of a stack that was killed a moment ago let go of their ports.
+PORT_PATIENCE_S: Final = 3.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Secrets:
+    """Made on the first run, readable by their owner alone."""
+
+    sandbox_api_key: str
+    sandbox_webhook_secret: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Running:
+    """Where the parts of a running stack answer."""
+
+    pid: int
+    gateway: str
+    auth: str
+    sandbox: str
+    mail: str
+    database_url: str
+    doors: dict[str, str]
+
+
+class Home:
+    """A data folder. Everything the local stack writes is in it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder.absolute()
+        self._lock: IO[str] | None = None
+
+    @property
+    def logs(self) -> Path:
+        return self.folder / "logs"
+
+    def hold(self) -> bool:
+        """Make the folder and take it; False when a stack that lives has it. Ends with this process, however it ends."""
+        self.logs.mkdir(parents=True, exist_ok=True)
+        lock = (self.folder / "lock").open("a")
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock.close()
+            return False
+        self._lock = lock
+        self.forget_running()
+        return True
+
+    def secrets(self) -> Secrets:
+        path = self.folder / "secrets.json"
+        if not path.exists():
+            fresh = Secrets(
+                sandbox_api_key="sk_sandbox_" + secrets.token_hex(16),
+                sandbox_webhook_secret=new_webhook_secret(),
+            )
+            self._write(path, asdict(fresh))
+        return Secrets(**json.loads(path.read_text()))
+
+    def ports(self, names: Iterable[str]) -> dict[str, int]:
+        """The ports of earlier runs, so that checkout links outlive a restart; others where somebody has taken them."""
+        path = self.folder / "ports.json"
+        remembered: dict[str, int] = json.loads(path.read_text()) if path.exists() else {}
+        chosen: dict[str, int] = {}
+        for name in names:
+            wanted = remembered.get(name) or (GATEWAY_PORT if name == "gateway" else 0)
+            patience_s = PORT_PATIENCE_S if name in remembered else 0.0
+            taken = wanted in chosen.values() or not (wanted and _becomes_free(wanted, patience_s))
+            chosen[name] = free_port() if taken else wanted
+        self._write(path, remembered | chosen)
+        return chosen
+
+    def announce(self, running: Running) -> None:
+        self._write(self.folder / "running.json", asdict(running))
+
+    def forget_running(self) -> None:
+        (self.folder / "running.json").unlink(missing_ok=True)
+
+    def running(self) -> Running | None:
+        """The stack that was announced; it may have been killed since, if nobody holds the folder."""
+        try:
+            return Running(**json.loads((self.folder / "running.json").read_text()))
+        except FileNotFoundError:
+            return None
+
+    def keep_token(self, name: str, token: str) -> Path:
+        """A file for `$(cat ...)`: tokens are too long to be typed."""
+        path = self.folder / f"{name}.token"
+        self._write_text(path, token)
+        return path
+
+    def _write(self, path: Path, content: dict[str, Any]) -> None:
+        self._write_text(path, json.dumps(content, indent=2) + "\n")
+
+    def _write_text(self, path: Path, text: str) -> None:
+        """Whole or not at all, whenever we are killed."""
+        draft = path.with_suffix(f".{os.getpid()}.draft")
+        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+            file.write(text)
+        draft.replace(path)
+
+
+def _becomes_free(port: int, patience_s: float) -> bool:
+    deadline = time.monotonic() + patience_s
+    while not _is_free(port):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.05)
+    return True
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((LOOPBACK, port))
+        except OSError:
+            return False
+        return True

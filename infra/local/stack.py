@@ -1,0 +1,207 @@
+"""What runs on one machine: every door, what drives them, and stand-ins for the neighbours. All of it on loopback."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Final
+
+from infra.local.catalog import seed
+from infra.local.console import Console
+from infra.local.home import Home, Running
+from infra.local.ports import LOOPBACK
+from infra.local.postgres import EmbeddedPostgres
+from infra.local.processes import ROOT, Program, Supervisor
+from infra.local.redis import EmbeddedRedis
+from infra.local.routes import EVENTS
+
+DOORS: Final = tuple(sorted(path.parent.name for path in (ROOT / "functions").glob("*/main.py")))
+NEIGHBOURS: Final = ("auth", "sandbox", "mail", "gateway")
+SERVERS: Final = ("postgres", "redis")
+DBNAME: Final = "boxoffice"
+MAIL_DOMAIN: Final = "cinema.example"
+ISSUER: Final = "https://auth.cinema.example"
+AUDIENCE: Final = "boxoffice"
+# Production ticks every minute; nobody wants to watch that.
+RENEWAL_TICK_S: Final = 1.0
+RECONCILE_TICK_S: Final = 2.0
+WEBHOOK_SPEED: Final = 20.0  # the sandbox waits so many times less between attempts
+PROCESSING_S: Final = 1.0  # "slow" cards
+
+
+class Stack:
+    """The parts, their addresses and their environment."""
+
+    def __init__(self, home: Home, console: Console) -> None:
+        self._home = home
+        self._console = console
+        self._secrets = home.secrets()
+        self._ports = home.ports([*SERVERS, *NEIGHBOURS, *DOORS])
+        self._supervisor = Supervisor(console)
+        self._postgres = EmbeddedPostgres(
+            home.folder / "postgres",
+            port=self._ports["postgres"],
+            settings={"unix_socket_directories": ""},  # one less thing outside the data folder
+        )
+        self.database_url = os.environ.get("DATABASE_URL") or self._postgres.url(DBNAME)
+        self._redis_url = os.environ.get("REDIS_URL") or f"redis://{LOOPBACK}:{self._ports['redis']}/0"
+
+    def address(self, name: str) -> str:
+        return f"http://{LOOPBACK}:{self._ports[name]}"
+
+    async def start(self) -> Running:
+        """Everything that can start without the database starts while the database does. StackError names a culprit."""
+        up = self._supervisor
+        if "REDIS_URL" not in os.environ:
+            log = self._console.log_file("redis")
+            up.serve("redis", EmbeddedRedis(port=self._ports["redis"], log_file=log))
+        neighbours = up.launch(self._neighbours())
+        if "DATABASE_URL" not in os.environ:
+            up.serve("postgres", self._postgres)
+            self._postgres.create_database(DBNAME)
+        doors = up.launch([self._door(name) for name in DOORS])
+        migrate = self._python("migrate", "shared_lib.store.migrate")
+        await up.run_to_end(migrate)
+        await asyncio.to_thread(seed, self.database_url)
+        up.launch([self._python(name, f"shared_lib.workers.{name}") for name in ("relay", "clock")])
+        front = up.launch([self._gateway()])
+        await asyncio.gather(*(up.ready(child) for child in [*neighbours, *doors, *front]))
+        up.watch()
+        running = self._running()
+        self._home.announce(running)
+        return running
+
+    async def stop(self) -> None:
+        self._home.forget_running()
+        await self._supervisor.stop()
+
+    def _running(self) -> Running:
+        return Running(
+            pid=os.getpid(),
+            gateway=self.address("gateway"),
+            auth=self.address("auth"),
+            sandbox=self.address("sandbox"),
+            mail=self.address("mail"),
+            database_url=self.database_url,
+            doors={name: self.address(name) for name in DOORS},
+        )
+
+    def _door(self, name: str) -> Program:
+        """The production command line, on loopback."""
+        argv = ["shared_lib.asgi:app", "--lifespan", "on", "--timeout-keep-alive", "95"]
+        argv += ["--host", LOOPBACK, "--port", str(self._ports[name])]
+        argv += ["--no-access-log", "--log-level", "warning", "--timeout-graceful-shutdown", "3"]
+        env = {"FUNCTION": name}
+        return self._python(name, "uvicorn", argv, env=env, ready_url=self.address(name) + "/readyz")
+
+    def _neighbours(self) -> list[Program]:
+        port = {name: str(self._ports[name]) for name in NEIGHBOURS}
+        folder, webhooks = self._home.folder, self.address("gateway") + "/v1/webhooks/sandbox"
+        keys = ["--port", port["auth"], "--data", str(folder / "auth"), "--issuer", ISSUER]
+        books = ["--port", port["sandbox"], "--data", str(folder / "sandbox"), "--webhook-url", webhooks]
+        books += ["--speed", str(WEBHOOK_SPEED), "--processing-s", str(PROCESSING_S)]
+        secrets = {
+            "SANDBOX_API_KEY": self._secrets.sandbox_api_key,
+            "SANDBOX_WEBHOOK_SECRET": self._secrets.sandbox_webhook_secret,
+        }
+        return [
+            self._python("auth", "infra.local.auth_service", keys, ready_url=self.address("auth") + "/livez"),
+            self._python(
+                "sandbox", "infra.sandbox", books, env=secrets, ready_url=self.address("sandbox") + "/livez"
+            ),
+            Program(
+                name="mail",
+                argv=[sys.executable, "-m", "moto.server", "-H", LOOPBACK, "-p", port["mail"]],
+                env=self._environment(),
+                ready_url=self.address("mail") + "/moto-api/",
+                prepare=self._verify_sender,
+            ),
+        ]
+
+    def _gateway(self) -> Program:
+        doors = json.dumps({name: self.address(name) for name in DOORS})
+        argv = ["--port", str(self._ports["gateway"]), "--doors", doors]
+        return self._python(
+            "gateway", "infra.local.gateway", argv, ready_url=self.address("gateway") + "/livez"
+        )
+
+    def _python(
+        self,
+        name: str,
+        module: str,
+        arguments: Sequence[str] = (),
+        *,
+        env: dict[str, str] | None = None,
+        ready_url: str | None = None,
+    ) -> Program:
+        argv: list[str | Path] = [sys.executable, "-m", module, *arguments]
+        return Program(name=name, argv=argv, env=self._environment() | (env or {}), ready_url=ready_url)
+
+    def _environment(self) -> dict[str, str]:
+        """Ours, without what could lead a part elsewhere: settings of another stack, proxies, real AWS keys."""
+        strange = ("BOXOFFICE_", "AWS_", "SANDBOX_", "PYTHON")
+        inherited = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith(strange) and not name.lower().endswith("_proxy")
+        }
+        return (
+            inherited
+            | self._settings()
+            | {
+                "AWS_ACCESS_KEY_ID": "local",
+                "AWS_SECRET_ACCESS_KEY": "local",
+                "AWS_EC2_METADATA_DISABLED": "true",
+                "PYTHONUNBUFFERED": "1",
+            }
+        )
+
+    def _settings(self) -> dict[str, str]:
+        settings = {
+            "DATABASE_URL": self.database_url,
+            "REDIS_URL": self._redis_url,
+            "ENVIRONMENT": "local",
+            "AUTH_JWKS_URL": self.address("auth") + "/.well-known/jwks.json",
+            "AUTH_ISSUER": ISSUER,
+            "AUTH_AUDIENCE": AUDIENCE,
+            "PROVIDERS": "sandbox",
+            "DEFAULT_PROVIDER": "sandbox",
+            "SANDBOX_URL": self.address("sandbox"),
+            "SANDBOX_API_KEY": self._secrets.sandbox_api_key,
+            "SANDBOX_WEBHOOK_SECRETS": self._secrets.sandbox_webhook_secret,
+            "PUBLIC_URL": self.address("gateway"),
+            "RETURN_URL_ORIGINS": self.address("gateway"),
+            "EVENT_ROUTES": json.dumps({prefix: self.address(name) for prefix, name in EVENTS.items()}),
+            "RENEWAL_TICK_S": str(RENEWAL_TICK_S),
+            "RECONCILE_TICK_S": str(RECONCILE_TICK_S),
+            "SES_ENDPOINT_URL": self.address("mail"),
+            "MAIL_FROM": f"Boxoffice <tickets@{MAIL_DOMAIN}>",
+        }
+        return {f"BOXOFFICE_{name}": value for name, value in settings.items()}
+
+    async def _verify_sender(self) -> None:
+        """SES refuses senders nobody has verified, and moto forgets with its process."""
+        await asyncio.to_thread(_verify, self._ports["mail"])
+
+
+def _verify(port: int) -> None:
+    from infra.local.mail import EmbeddedMoto  # noqa: PLC0415  # boto3 takes its time, and others can use it
+
+    EmbeddedMoto(port=port).verify_domain(MAIL_DOMAIN)
+
+
+@asynccontextmanager
+async def running_stack(home: Home, console: Console) -> AsyncIterator[tuple[Running, float]]:
+    """A stack of our own and the seconds it took to start; everything is stopped at the end. `home` must be held."""
+    began = time.monotonic()
+    stack = Stack(home, console)
+    try:
+        yield await stack.start(), time.monotonic() - began
+    finally:
+        await stack.stop()

@@ -1,0 +1,79 @@
+"""make up: start everything, say where it is and what to type first, then show what happens until Ctrl-C."""
+
+from __future__ import annotations
+
+import asyncio
+import shlex
+from pathlib import Path
+
+import httpx
+
+from infra.local.console import Console
+from infra.local.home import Home, Running
+from infra.local.processes import StackError
+from infra.local.stack import running_stack
+
+TOKEN_TTL_S = 12 * 3600
+CUSTOMER, OPERATOR = "ann", "olga"
+
+
+async def up(home: Home, console: Console) -> int:
+    """Runs until it is canceled."""
+    if not home.hold():
+        there = home.running()
+        raise StackError(f"A stack already runs on {home.folder}" + (f": {there.gateway}" if there else "."))
+    console.say("Starting ...")
+    async with running_stack(home, console) as (running, took_s):
+        await _welcome(home, console, running, took_s)
+        await asyncio.Event().wait()
+    return 0
+
+
+async def token(running: Running, customer: str, *scopes: str) -> str:
+    """A token of the stand-in Auth service."""
+    wanted = {
+        "sub": customer,
+        "scopes": list(scopes),
+        "email": f"{customer}@example.com",
+        "ttl_s": TOKEN_TTL_S,
+    }
+    async with httpx.AsyncClient(trust_env=False) as http:
+        answer = await http.post(f"{running.auth}/token", json=wanted)
+    return str(answer.raise_for_status().json()["access_token"])
+
+
+def _typed(path: Path) -> str:
+    """As somebody in this folder would type it."""
+    here = Path.cwd()
+    return shlex.quote(str(path.relative_to(here) if path.is_relative_to(here) else path))
+
+
+async def _welcome(home: Home, console: Console, running: Running, took_s: float) -> None:
+    customer = await token(running, CUSTOMER, "billing:customer")
+    operator = await token(running, OPERATOR, "billing:operator")
+    path = home.keep_token("customer", customer)
+    home.keep_token("operator", operator)
+    shown = _typed(path)
+    body = '{"price_id": "prc_metropolis_buy", "return_url": "' + running.gateway + '/thanks"}'
+    rows = {
+        "Gateway": running.gateway,
+        "Provider": f"{running.sandbox}   (checkout pages; test cards: python -m infra.sandbox.cards)",
+        "Mail": f"{running.mail}/moto-api/   (what was sent: /moto-api/data.json)",
+        "Auth": f"{running.auth}/token",
+        "Database": running.database_url,
+        "Logs": str(home.logs),
+    }
+    say = console.say
+    say(console.bold(f"Boxoffice is up after {took_s:.1f} s."))
+    for name, value in rows.items():
+        say(f"  {name:<9} {value}")
+    say(f"\nToken of customer {CUSTOMER} (12 hours, also in {shown}):\n{customer}")
+    say(f"\nToken of operator {OPERATOR}:\n{operator}")
+    say("\nA first order; open its checkout_url in a browser and pay with 4242 4242 4242 4242:")
+    say(
+        f"""curl -s {running.gateway}/v1/orders -H "Authorization: Bearer $(cat {shown})" \\
+  -H "Idempotency-Key: $(date +%s%N)" -H 'Content-Type: application/json' \\
+  -d '{body}'"""
+    )
+    say(f"""curl -s {running.gateway}/v1/orders -H "Authorization: Bearer $(cat {shown})"\n""")
+    say(console.dim("What happens from now on; Ctrl-C stops everything."))

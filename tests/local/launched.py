@@ -1,0 +1,100 @@
+"""`python -m infra.local` as a process of its own, and every process that hangs on it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+MARK = "STACK_OF_TEST"  # inherited by all processes of a stack but PostgreSQL, which names its folder
+PATIENCE_S = 120.0
+
+
+@dataclass
+class Launched:
+    """What was started, what it printed so far, and who belongs to it."""
+
+    process: subprocess.Popen[str]
+    data: Path
+    mark: str
+    lines: list[str] = field(default_factory=list)
+
+    @property
+    def output(self) -> str:
+        return "\n".join(self.lines)
+
+    def until(self, text: str, times: int = 1) -> None:
+        """Wait until `text` stands in so many lines."""
+        deadline = time.monotonic() + PATIENCE_S
+        while sum(text in line for line in list(self.lines)) < times:
+            assert self.process.poll() is None, f"ended before {text!r}:\n{self.output}"
+            assert time.monotonic() < deadline, f"no {text!r}:\n{self.output}"
+            time.sleep(0.02)
+
+    def family(self) -> list[str]:
+        """Command lines of everything that runs because of it."""
+        return [line for line in map(self._member, Path("/proc").glob("[0-9]*")) if line]
+
+    def _member(self, folder: Path) -> str | None:
+        try:
+            words = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+            ours = f"{MARK}={self.mark}".encode() in (folder / "environ").read_bytes().split(b"\0")
+        except OSError:
+            return None
+        return words if words and (ours or str(self.data) in words) else None
+
+    def assert_nobody_left(self, within_s: float) -> None:
+        deadline = time.monotonic() + within_s
+        while left := self.family():
+            assert time.monotonic() < deadline, "\n".join(left)
+            time.sleep(0.05)
+
+    def end(self, how: signal.Signals) -> int:
+        """Signal the whole process group, as a terminal or an angry operator does."""
+        os.killpg(self.process.pid, how)
+        return self.process.wait(timeout=30)
+
+
+@contextmanager
+def launched(what: str, data: Path) -> Iterator[Launched]:
+    """Run `up` or `demo` on a folder. Whatever is left at the end is killed."""
+    mark = uuid.uuid4().hex
+    argv = [sys.executable, "-m", "infra.local", what, "--data", str(data)]
+    environment = {
+        name: value for name, value in os.environ.items() if name not in ("DATABASE_URL", "REDIS_URL")
+    }
+    process = subprocess.Popen(
+        argv,
+        cwd=ROOT,
+        env=environment | {MARK: mark},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    started = Launched(process, data, mark)
+    assert process.stdout is not None
+    output = process.stdout
+
+    def read() -> None:
+        for line in output:
+            started.lines.append(line.rstrip("\n"))
+
+    reader = threading.Thread(target=read, daemon=True)
+    reader.start()
+    try:
+        yield started
+    finally:
+        if process.poll() is None:
+            started.end(signal.SIGKILL)
+        reader.join(10)
+        output.close()
