@@ -30,8 +30,9 @@ class Table:
     @cached_property
     def insert_sql(self) -> str:
         names = ", ".join(self.columns)
-        arrays = ", ".join(f"%s::{kind}[]" for kind in self.columns.values())
-        return f"INSERT INTO {self.name} ({names}) SELECT * FROM unnest({arrays})"
+        values = ", ".join(_cast(column, kind) for column, kind in self.columns.items())
+        arrays = ", ".join(_array(kind) for kind in self.columns.values())
+        return f"INSERT INTO {self.name} ({names}) SELECT {values} FROM unnest({arrays}) AS new ({names})"
 
     @cached_property
     def changing(self) -> list[str]:
@@ -41,7 +42,7 @@ class Table:
     def update_sql(self) -> str:
         used = [*self.key, *self.changing]
         assignments = ", ".join(f"{column} = new.{column}" for column in self.changing)
-        arrays = ", ".join(f"%s::{self.columns[column]}[]" for column in used)
+        arrays = ", ".join(_array(self.columns[column]) for column in used)
         match = " AND ".join(f"{self.name}.{column} = new.{column}" for column in self.key)
         return (
             f"UPDATE {self.name} SET {assignments} "
@@ -60,6 +61,21 @@ class Table:
         places = {column: i for i, column in enumerate(self.columns)}
         arrays = _columns(rows)
         tx.later(self.update_sql, [arrays[places[column]] for column in (*self.key, *self.changing)])
+
+
+def _array(kind: str) -> str:
+    """The parameter of one column. Text travels in binary: in a text array every value would have to be escaped."""
+    match kind:
+        case "text" | "timestamptz":
+            return f"%b::{kind}[]"
+        case "jsonb":
+            return "%b::text[]"
+        case _:
+            return f"%s::{kind}[]"
+
+
+def _cast(column: str, kind: str) -> str:
+    return f"new.{column}::jsonb" if kind == "jsonb" else f"new.{column}"
 
 
 def _columns(rows: Sequence[Row]) -> list[list[Any]]:

@@ -30,19 +30,19 @@ class Transaction:
         self._writes.append((sql, parameters))
 
     async def flush(self) -> None:
-        """Send what was put off, pipelined. The transaction runner calls it before the commit."""
+        """Send what was put off. The transaction runner calls it before the commit."""
         writes, self._writes = self._writes, []
-        if not writes:
-            return
-        async with self._connection.pipeline():
-            for sql, parameters in writes:
-                await self._connection.execute(sql, parameters)
+        for sql, parameters in writes:
+            await self._connection.execute(sql, parameters)
 
 
 @asynccontextmanager
 async def transaction(connection: AsyncConnection[Row]) -> AsyncIterator[Transaction]:
-    """BEGIN ... COMMIT around a phase; rolled back when it raises."""
-    async with connection.transaction():
+    """BEGIN ... COMMIT around a phase; rolled back when it raises.
+
+    In a pipeline nothing waits but a fetch: BEGIN travels with the first question, the writes with the COMMIT.
+    """
+    async with connection.pipeline(), connection.transaction():
         cursor = await connection.execute("SELECT boxoffice_now()", binary=True)
         row = await cursor.fetchone()
         assert row is not None  # a SELECT without FROM has one row
