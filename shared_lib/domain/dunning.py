@@ -24,11 +24,18 @@ DEFAULT = DunningPolicy()
 
 
 def next_retry_at(
-    policy: DunningPolicy, kind: DeclineKind, past_due_at: datetime, now: datetime, recent_attempts: int
+    policy: DunningPolicy,
+    kind: DeclineKind,
+    past_due_at: datetime,
+    now: datetime,
+    recent_attempts: int,
+    *,
+    wait: timedelta | None = None,
 ) -> datetime | None:
     """When to charge the same method again, or None when only the customer can help.
 
-    The first scheduled day still ahead of `now`: an outage of ours skips days, it never bunches them up.
+    The first scheduled day still ahead of `now`, and not before the bank's own `wait` is over: an outage of ours skips
+    days, it never bunches them up.
     """
     match kind:
         case DeclineKind.HARD | DeclineKind.ACTION_REQUIRED:
@@ -37,7 +44,8 @@ def next_retry_at(
             if recent_attempts >= policy.attempts_max:
                 return None
             days = (past_due_at + timedelta(days=day) for day in policy.retry_days)
-            return next((day for day in days if day > now), None)
+            earliest = now + (wait or timedelta())
+            return next((day for day in days if day > now and day >= earliest), None)
         case _ as unreachable:
             assert_never(unreachable)
 

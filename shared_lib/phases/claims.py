@@ -127,7 +127,8 @@ async def _context(tx: Transaction, desk: Desk, payments: Sequence[Payment]) -> 
         """
         SELECT p.id, m.provider, m.provider_ref, m.provider_customer_ref, m.brand, m.last4, m.expires, c.email
         FROM unnest(%s::text[], %s::text[], %s::text[]) AS p (id, method_id, customer_id)
-        LEFT JOIN payment_methods m ON m.id = p.method_id LEFT JOIN customers c ON c.id = p.customer_id
+        LEFT JOIN payment_methods m ON m.id = p.method_id AND m.usable AND m.deleted_at IS NULL
+        LEFT JOIN customers c ON c.id = p.customer_id
         """,
         [
             [payment.id for payment in payments],

@@ -10,17 +10,19 @@ from shared_lib.domain import ledger
 from shared_lib.domain.catalog import PriceKind
 from shared_lib.domain.entitlement import Entitlement, EntitlementStatus, access_end
 from shared_lib.domain.money import Money
-from shared_lib.domain.order import ORDER, BillingReason, Order, OrderEvent, OrderStatus
+from shared_lib.domain.order import ORDER, BillingReason, Order, OrderEvent
 from shared_lib.domain.payment import PAYMENT, DeclineKind, Payment, PaymentEvent, PaymentFlow, PaymentStatus
-from shared_lib.domain.refund import Refund, RefundAccess, RefundStatus
 from shared_lib.domain.schedule import ask_unknown_at, look_at_pending_at, send_again_at
 from shared_lib.domain.state_machine import NoSuchEdge
-from shared_lib.domain.subscription import RENEWABLE, SUBSCRIPTION, SubscriptionEvent, SubscriptionStatus
+from shared_lib.domain.subscription import RENEWABLE
 from shared_lib.ids import new_id
 from shared_lib.phases import cycles, facts
+from shared_lib.phases.closing import close_unpaid
 from shared_lib.phases.desk import Desk
 from shared_lib.phases.known import Known
+from shared_lib.phases.methods import never_again
 from shared_lib.phases.observations import Observed, Silence, payment_event
+from shared_lib.phases.surplus import send_back
 from shared_lib.providers.base import PaymentSnapshot
 
 log = structlog.get_logger(__name__)
@@ -46,7 +48,7 @@ class Collecting:
         """Walk one edge. Old news changes nothing but facts that only grow."""
         desk, event = self.desk, payment_event(observed.said)
         payment = desk.payments[observed.payment_id]
-        if event in (PaymentEvent.TIMED_OUT, PaymentEvent.NOT_SENT) and observed.fence != payment.fence:
+        if isinstance(observed.said, Silence) and observed.fence not in (None, payment.fence):
             return self._settled(payment.id)  # somebody else holds the lease now
         said = observed.said if isinstance(observed.said, PaymentSnapshot) else None
         if said and said.amount != payment.amount:
@@ -97,7 +99,7 @@ class Collecting:
             case PaymentStatus.SUCCEEDED:
                 self._collected(payment_id, observed)
             case PaymentStatus.DECLINED:
-                self._declined(payment_id, observed.trace)
+                self._declined(payment_id, observed)
             case PaymentStatus.CANCELED | PaymentStatus.EXPIRED:
                 self._came_to_nothing(payment_id, event)
             case PaymentStatus.PENDING | PaymentStatus.ACTION_REQUIRED:
@@ -108,14 +110,16 @@ class Collecting:
             case PaymentStatus.SENDING:
                 raise AssertionError("only a claim makes a payment sending")
 
+    def _decided(self, payment_id: str) -> Payment:
+        """Nothing is left to ask about: no lease, no next look."""
+        payment = replace(self.desk.payments[payment_id], next_check_at=None, lease_until=None)
+        self.desk.put(payment)
+        return payment
+
     # ---- money came in --------------------------------------------------------------------------------------
 
     def _collected(self, payment_id: str, observed: Observed) -> None:
-        desk, payment = (
-            self.desk,
-            replace(self.desk.payments[payment_id], next_check_at=None, lease_until=None),
-        )
-        desk.put(payment)
+        desk, payment = self.desk, self._decided(payment_id)
         order = desk.orders[payment.order_id]
         captured = Money(payment.captured_minor, payment.amount.currency)
         said = observed.said
@@ -127,7 +131,7 @@ class Collecting:
         if wanted:
             self._deliver(order, payment, method_id or payment.payment_method_id, observed.trace)
         else:
-            self._send_back(order, payment, captured, observed.trace)
+            send_back(desk, order, payment, captured, observed.trace)
 
     def _deliverable(self, order: Order, payment: Payment) -> bool:
         """Whether the thing can still be given for this money. Late money is welcome while it can."""
@@ -192,49 +196,22 @@ class Collecting:
         granted = facts.of_entitlement(entitlement)
         self.desk.tell_of_order("billing.entitlement.granted", order.id, granted, trace)
 
-    def _send_back(self, order: Order, payment: Payment, captured: Money, trace: str | None) -> None:
-        """Money nobody owed us: recorded, reserved and returned by itself."""
-        desk = self.desk
-        desk.put(replace(payment, surplus=True, refund_reserved_minor=payment.captured_minor))
-        desk.tell_of_order("billing.payment.surplus", order.id, facts.of_payment(payment, order), trace)
-        if order.subscription_id and order.billing_reason is BillingReason.SUBSCRIPTION_CYCLE:
-            cycles.unwanted(desk, order.id)
-        if not captured:
-            return
-        refund = Refund(
-            id=new_id("ref"),
-            order_id=order.id,
-            payment_id=payment.id,
-            status=RefundStatus.REQUESTED,
-            amount=captured,
-            reason="surplus",
-            access=RefundAccess.KEEP,
-            surplus=True,
-            requested_by="boxoffice",
-            created_at=desk.now,
-            next_check_at=send_again_at(desk.now, 2),
-        )
-        desk.put(refund)
-        desk.tell_of_order("billing.refund.requested", order.id, facts.of_refund(refund, order), trace)
-        desk.ask_for(facts.start_refund_job(refund, order.customer_id))
-
     # ---- no money -------------------------------------------------------------------------------------------
 
-    def _declined(self, payment_id: str, trace: str | None) -> None:
-        desk, payment = (
-            self.desk,
-            replace(self.desk.payments[payment_id], next_check_at=None, lease_until=None),
-        )
-        desk.put(payment)
+    def _declined(self, payment_id: str, observed: Observed) -> None:
+        desk, payment = self.desk, self._decided(payment_id)
         order = desk.orders[payment.order_id]
         kind = payment.decline_kind or DeclineKind.SOFT
+        if kind is DeclineKind.HARD and payment.payment_method_id:
+            never_again(desk, payment.payment_method_id)
+        retry_at = None
         if order.billing_reason is BillingReason.SUBSCRIPTION_CYCLE:
-            retry_at = cycles.declined(
-                desk, order.id, kind, self.known.recent_charges.get(payment.payment_method_id or "", 0)
-            )
+            decline = observed.said.decline if isinstance(observed.said, PaymentSnapshot) else None
+            recent_charges = self.known.recent_charges.get(payment.payment_method_id or "", 0)
+            wait = decline.retry_after if decline else None
+            retry_at = cycles.declined(desk, order.id, kind, recent_charges, wait)
         else:
-            retry_at = None
-            self._close(order.id, OrderEvent.CANCELED)
+            close_unpaid(desk, order.id, OrderEvent.CANCELED)
         desk.tell_of_order(
             "billing.payment.declined",
             order.id,
@@ -245,38 +222,19 @@ class Collecting:
                 decline_reason=payment.decline_reason,
                 next_retry_at=facts.instant(retry_at),
             ),
-            trace,
+            observed.trace,
         )
 
     def _came_to_nothing(self, payment_id: str, event: PaymentEvent) -> None:
-        desk, payment = (
-            self.desk,
-            replace(self.desk.payments[payment_id], next_check_at=None, lease_until=None),
-        )
-        desk.put(payment)
+        desk, payment = self.desk, self._decided(payment_id)
         order = desk.orders[payment.order_id]
         if payment.surplus:
             return  # the order is paid by another one
         if order.billing_reason is BillingReason.SUBSCRIPTION_CYCLE:
-            cycles.came_to_nothing(desk, order.id)
+            cycles.came_to_nothing(desk, payment)
         else:
             expired = event is PaymentEvent.EXPIRED or order.expires_at <= desk.now
-            self._close(order.id, OrderEvent.EXPIRED if expired else OrderEvent.CANCELED)
-
-    def _close(self, order_id: str, event: OrderEvent) -> None:
-        """The order ends unpaid, and with it a subscription that never began."""
-        desk, order = self.desk, self.desk.orders[order_id]
-        if not ORDER.allows(order.status, event) or ORDER.is_old_news(order.status, event):
-            return
-        closed = replace(order, status=ORDER.after(order.status, event))
-        desk.put(closed)
-        name = "expired" if closed.status is OrderStatus.EXPIRED else "canceled"
-        desk.tell_of_order(f"billing.order.{name}", order_id, facts.of_order(closed))
-        if order.subscription_id:
-            subscription = desk.subscriptions[order.subscription_id]
-            if subscription.status is SubscriptionStatus.INCOMPLETE:
-                gone = SUBSCRIPTION.after(subscription.status, SubscriptionEvent.CHECKOUT_ABANDONED)
-                desk.put(replace(subscription, status=gone))
+            close_unpaid(desk, order.id, OrderEvent.EXPIRED if expired else OrderEvent.CANCELED)
 
     # ---- not decided yet ------------------------------------------------------------------------------------
 

@@ -9,7 +9,14 @@ from shared_lib.domain import dunning
 from shared_lib.domain.order import ORDER, BillingReason, Order, OrderEvent, OrderStatus
 from shared_lib.domain.payment import DeclineKind, Payment, PaymentFlow, PaymentStatus
 from shared_lib.domain.schedule import send_again_at
-from shared_lib.domain.subscription import RENEWABLE, SUBSCRIPTION, Subscription, SubscriptionEvent, start
+from shared_lib.domain.subscription import (
+    LIVE,
+    RENEWABLE,
+    SUBSCRIPTION,
+    Subscription,
+    SubscriptionEvent,
+    start,
+)
 from shared_lib.ids import new_id
 from shared_lib.phases import facts
 from shared_lib.phases.desk import Desk
@@ -71,15 +78,20 @@ def tell_paid(desk: Desk, order: Order) -> None:
     _tell(desk, order, "activated" if first else "renewed")
 
 
-def declined(desk: Desk, order_id: str, kind: DeclineKind, recent_charges: int) -> datetime | None:
-    """A renewal was declined: schedule the next try, or hand it to the customer. Returns when we try again."""
+def declined(
+    desk: Desk, order_id: str, kind: DeclineKind, recent_charges: int, wait: timedelta | None
+) -> datetime | None:
+    """A renewal was declined: schedule the next try, or hand it to the customer. Returns when we try again.
+
+    `wait`: the bank asked not to be asked again before.
+    """
     order = desk.orders[order_id]
     subscription = of(desk, order)
     if subscription.status not in RENEWABLE or not subscription.auto_renew:
         end(desk, order.subscription_id or "", "opted_out")
         return None
     past_due_at = subscription.past_due_at or desk.now
-    retry_at = dunning.next_retry_at(POLICY, kind, past_due_at, desk.now, recent_charges)
+    retry_at = dunning.next_retry_at(POLICY, kind, past_due_at, desk.now, recent_charges, wait=wait)
     _past_due(desk, subscription, past_due_at, retry_at, kind)
     if kind is DeclineKind.ACTION_REQUIRED:
         _offer_checkout(desk, order)
@@ -92,16 +104,20 @@ def waits_for_customer(desk: Desk, order_id: str) -> None:
     _past_due(desk, subscription, subscription.past_due_at or desk.now, None, DeclineKind.ACTION_REQUIRED)
 
 
-def came_to_nothing(desk: Desk, order_id: str) -> None:
-    """A try ended without an answer from the bank: nothing is counted, the next tick tries again if it may."""
-    order = desk.orders[order_id]
-    subscription = of(desk, order)
-    if subscription.status not in RENEWABLE or subscription.open_order_id != order_id:
+def came_to_nothing(desk: Desk, payment: Payment) -> None:
+    """A try ended without an answer from the bank: nothing is counted, and a charge is tried again, later each time.
+
+    A link that was not used leaves the subscription as it is: past due, until its customer or the calendar decides.
+    """
+    subscription = of(desk, desk.orders[payment.order_id])
+    if subscription.status not in RENEWABLE or subscription.open_order_id != payment.order_id:
         return
     if not subscription.auto_renew:
         end(desk, subscription.id, "opted_out")
-    elif subscription.past_due_at is None:
-        desk.put(replace(subscription, next_retry_at=desk.now, next_action_at=send_again_at(desk.now, 1)))
+    elif payment.flow is PaymentFlow.CHARGE:
+        again_at = send_again_at(desk.now, payment.attempt)
+        waiting = replace(subscription, next_retry_at=again_at, next_action_at=again_at)
+        desk.put(replace(waiting, next_action_at=next_look(waiting)) if waiting.past_due_at else waiting)
 
 
 def unwanted(desk: Desk, order_id: str) -> None:
@@ -114,9 +130,9 @@ def unwanted(desk: Desk, order_id: str) -> None:
 def end(
     desk: Desk, subscription_id: str, reason: str, event: SubscriptionEvent = SubscriptionEvent.ENDED
 ) -> None:
-    """The subscription is over: no more orders, and the open one is canceled."""
+    """The subscription is over: no more orders, and the open one is canceled. What never began cannot end."""
     subscription = desk.subscriptions[subscription_id]
-    if SUBSCRIPTION.is_old_news(subscription.status, event):
+    if subscription.status not in LIVE or SUBSCRIPTION.is_old_news(subscription.status, event):
         return
     status = SUBSCRIPTION.after(subscription.status, event)
     open_order = desk.orders.get(subscription.open_order_id or "")

@@ -64,5 +64,10 @@ _INSERT = """
 """
 
 
+def never_again(desk: Desk, method_id: str) -> None:
+    """Its bank will not have it charged any more. Its owner may still see it, and take it away."""
+    desk.tx.later("UPDATE payment_methods SET usable = false WHERE id = %s", [method_id])
+
+
 def _method(news: Observed) -> SavedMethodRef | None:
     return news.said.saved_method if isinstance(news.said, PaymentSnapshot) else None

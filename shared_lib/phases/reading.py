@@ -111,10 +111,10 @@ async def entitlements(tx: Transaction, ask: Ask) -> list[Entitlement]:
         FROM entitlements JOIN orders o ON o.id = entitlements.order_id
         LEFT JOIN subscriptions s ON s.id = entitlements.subscription_id
         WHERE entitlements.customer_id = %s AND entitlements.status = 'active' AND entitlements.starts_at <= %s
-          AND (entitlements.ends_at IS NULL OR entitlements.ends_at > %s)
+          AND (entitlements.ends_at IS NULL OR entitlements.ends_at > %s OR s.past_due_at > %s)
         ORDER BY entitlements.id DESC
         """,
-        [ask.customer_id, tx.now, tx.now - timedelta(days=cycles.POLICY.grace_days + 1)],
+        [ask.customer_id, tx.now, tx.now - RENEWAL_SLACK, tx.now - timedelta(days=cycles.POLICY.grace_days)],
     )
     width = len(ENTITLEMENTS.columns)
     found = [_extended(entitlement_of(row[:width]), row[width:]) for row in rows]

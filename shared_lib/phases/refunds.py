@@ -193,7 +193,9 @@ def _amount(desk: Desk, want: OpenRefund, order: Order, payment: Payment) -> Mon
     if not left:
         return Refusal(Code.REFUND_TOO_MUCH, "Nothing is left to refund.")
     if want.by_operator:
-        asked = Money(want.amount_minor, left.currency) if want.amount_minor else left
+        asked = left if want.amount_minor is None else Money(want.amount_minor, left.currency)
+        if asked.minor <= 0:
+            return Refusal(Code.BODY_INVALID, "A refund gives something back.")
         return asked if asked <= left else Refusal(Code.REFUND_TOO_MUCH, f"Only {left} is left to refund.")
     if want.amount_minor is not None or want.access is not None:
         return Refusal(

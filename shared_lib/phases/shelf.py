@@ -122,7 +122,7 @@ async def _methods(tx: Transaction, wanted: Sequence[OpenOrder]) -> dict[tuple[s
         """
         SELECT customer_id, id, provider, provider_ref, provider_customer_ref, brand, last4, expires
         FROM payment_methods
-        WHERE (customer_id, id) IN (SELECT * FROM unnest(%s::text[], %s::text[])) AND deleted_at IS NULL
+        WHERE (customer_id, id) IN (SELECT * FROM unnest(%s::text[], %s::text[])) AND usable AND deleted_at IS NULL
         """,
         [[want.buyer.customer_id for want in asked], [want.payment_method_id for want in asked]],
     )

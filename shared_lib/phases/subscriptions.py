@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from shared_lib.domain.errors import Code, Refusal
 from shared_lib.domain.payment import PaymentFlow, PaymentStatus
-from shared_lib.domain.subscription import LIVE, Subscription
+from shared_lib.domain.subscription import LIVE, Subscription, SubscriptionStatus
 from shared_lib.phases import cycles, facts
 from shared_lib.phases.desk import Desk
 from shared_lib.store.rows.subscriptions import lock_subscriptions
@@ -15,6 +15,7 @@ from shared_lib.store.transaction import Transaction
 
 # A charge that is on its way, or may be: it cannot be called back any more.
 _ON_ITS_WAY = frozenset({PaymentStatus.SENDING, PaymentStatus.UNKNOWN, PaymentStatus.PENDING})
+_OVER = frozenset({SubscriptionStatus.CANCELED, SubscriptionStatus.INCOMPLETE_EXPIRED})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,11 +53,11 @@ def _change(desk: Desk, want: ChangeAutoRenew) -> ChangedAutoRenew | Refusal:
     in_flight = _charge_in_flight(desk, found)
     if found.auto_renew is want.auto_renew:
         return ChangedAutoRenew(subscription=found, charge_in_flight=in_flight and not want.auto_renew)
-    if found.status not in LIVE:
-        if want.auto_renew:
-            return Refusal(Code.SUBSCRIPTION_ENDED, "This subscription is over; order a new one.")
-        return ChangedAutoRenew(subscription=found, charge_in_flight=False)
+    if want.auto_renew and found.status in _OVER:
+        return Refusal(Code.SUBSCRIPTION_ENDED, "This subscription is over; order a new one.")
     desk.put(replace(found, auto_renew=want.auto_renew))
+    if found.status not in LIVE:  # it has not begun; if late money still begins it, it is not renewed
+        return ChangedAutoRenew(subscription=desk.subscriptions[found.id], charge_in_flight=False)
     if not want.auto_renew and found.past_due_at and not in_flight:
         cycles.end(desk, found.id, "opted_out")  # nothing is paid any longer, so nothing is left to wait for
     else:

@@ -44,6 +44,7 @@ from shared_lib.providers.standard_webhook import NotAuthentic, decoded_secret, 
 from shared_lib.providers.transport import TIMEOUT, Bearer, Transport
 
 _PAGE = 100
+_CHECKOUT_MAX = timedelta(days=7)  # the page lives no longer, whatever is asked for
 _MINIMUM_MINOR = MappingProxyType(
     {
         "EUR": 50,
@@ -110,7 +111,9 @@ class SandboxProvider:
             "customer_email": req.customer_email,
             "customer_id": req.provider_customer_id,
             "locale": req.locale,
-            "expires_in_s": None if req.expires_in is None else int(req.expires_in.total_seconds()),
+            "expires_in_s": None
+            if req.expires_in is None
+            else int(min(req.expires_in, _CHECKOUT_MAX).total_seconds()),
         }
         exchange = await self._wire.write("POST", "/v1/checkouts", body, req.idempotency_key)
         return same_payment(req, payment_from(exchange, mutates=True))

@@ -1,0 +1,26 @@
+"""An order that ends without money. Works on rows the caller has locked."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from shared_lib.domain.order import ORDER, OrderEvent, OrderStatus
+from shared_lib.domain.subscription import SUBSCRIPTION, SubscriptionEvent, SubscriptionStatus
+from shared_lib.phases import facts
+from shared_lib.phases.desk import Desk
+
+
+def close_unpaid(desk: Desk, order_id: str, event: OrderEvent) -> None:
+    """The order ends unpaid, and with it a subscription that never began."""
+    order = desk.orders[order_id]
+    if not ORDER.allows(order.status, event) or ORDER.is_old_news(order.status, event):
+        return
+    closed = replace(order, status=ORDER.after(order.status, event))
+    desk.put(closed)
+    name = "expired" if closed.status is OrderStatus.EXPIRED else "canceled"
+    desk.tell_of_order(f"billing.order.{name}", order_id, facts.of_order(closed))
+    if order.subscription_id:
+        subscription = desk.subscriptions[order.subscription_id]
+        if subscription.status is SubscriptionStatus.INCOMPLETE:
+            gone = SUBSCRIPTION.after(subscription.status, SubscriptionEvent.CHECKOUT_ABANDONED)
+            desk.put(replace(subscription, status=gone))
