@@ -1,0 +1,138 @@
+"""Steps that several flows share."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any, cast
+
+import httpx
+import jwt
+
+from tests.cinema import AUDIENCE, AUTH_ISSUER, RETURN_URL, Cinema
+
+BASIC, PLUS, PLUS_YEAR = "prc_basic_month", "prc_plus_month", "prc_plus_year"
+FILM, RENTAL = "prc_metropolis_buy", "prc_metropolis_rent"
+LATER_SOFT, LATER_HARD = "4000000000000341", "4000000000000069"
+LATER_CHALLENGE = "4000002500003155"
+LATE_ON_PURPOSE = timedelta(minutes=1)
+
+
+def utc(year: int, month: int, day: int, hour: int = 0, minute: int = 0) -> datetime:
+    return datetime(year, month, day, hour, minute, tzinfo=UTC)
+
+
+def bearer(cinema: Cinema, customer: str = "ann", **claims: Any) -> dict[str, str]:
+    """A token with claims the stand-in Auth service does not issue by itself; a claim of None is left out."""
+    key, now = cinema.keys.by_algorithm["EdDSA"], datetime.now(UTC)
+    claims = {
+        "iss": AUTH_ISSUER,
+        "aud": AUDIENCE,
+        "sub": customer,
+        "iat": now,
+        "exp": now + timedelta(hours=1),
+        "scope": "billing:customer",
+        "email": f"{customer}@example.com",
+    } | claims
+    told = {name: value for name, value in claims.items() if value is not None}
+    headers = {"kid": key.kid, "typ": "at+jwt"}
+    return {"authorization": "Bearer " + jwt.encode(told, key.private, algorithm="EdDSA", headers=headers)}
+
+
+async def to(cinema: Cinema, instant: datetime) -> None:
+    """Move the clocks to an instant ahead."""
+    await cinema.advance(instant - cinema.now())
+
+
+async def order_as(
+    cinema: Cinema, price_id: str, headers: dict[str, str] | None = None, **body: Any
+) -> httpx.Response:
+    return await cinema.call(
+        "POST", "/v1/orders", {"price_id": price_id, "return_url": RETURN_URL, **body}, headers=headers
+    )
+
+
+async def bought_as(cinema: Cinema, price_id: str, headers: dict[str, str]) -> dict[str, Any]:
+    """Order with a token of its own, pay on the page, and wait for the webhook."""
+    order = (await order_as(cinema, price_id, headers)).json()
+    await cinema.pay(order["checkout_url"])
+    await eventually(lambda: order_status(cinema, order["id"]) == "paid")
+    return cast("dict[str, Any]", order)
+
+
+async def eventually(true: Callable[[], bool], seconds: float = 10.0) -> None:
+    """Look until it is so."""
+    for _ in range(int(seconds / 0.02)):
+        if true():
+            return
+        await asyncio.sleep(0.02)
+    raise AssertionError("it never came true")
+
+
+async def meanwhile(work: Awaitable[Any], true: Callable[[], bool]) -> asyncio.Task[Any]:
+    """Begin the work, and come back when it has got that far."""
+    task = asyncio.ensure_future(work)
+    await eventually(true)
+    return cast("asyncio.Task[Any]", task)
+
+
+def order_status(cinema: Cinema, order_id: str) -> str:
+    return cast("str", cinema.value("SELECT status FROM orders WHERE id = %s", order_id))
+
+
+def payments(cinema: Cinema, columns: str = "status") -> list[Any]:
+    """Payments in the order they were made; plain values for one column."""
+    rows = cinema.rows(f"SELECT {columns} FROM payments ORDER BY created_at, id")
+    return [row[0] for row in rows] if "," not in columns else rows
+
+
+async def subscription(cinema: Cinema, customer: str = "ann") -> dict[str, Any]:
+    (found,) = (await cinema.get("/v1/subscriptions", customer=customer))["items"]
+    return cast("dict[str, Any]", found)
+
+
+async def watchable(cinema: Cinema, customer: str = "ann") -> list[str]:
+    return [e["product_id"] for e in (await cinema.get("/v1/entitlements", customer=customer))["items"]]
+
+
+async def period_end(cinema: Cinema) -> datetime:
+    return datetime.fromisoformat((await subscription(cinema))["period"]["end"])
+
+
+async def to_period_end(cinema: Cinema) -> datetime:
+    """Move the clocks to just after the end of the period; returns that end."""
+    end = await period_end(cinema)
+    await to(cinema, end + LATE_ON_PURPOSE)
+    return end
+
+
+async def renewed(cinema: Cinema) -> dict[str, Any]:
+    """The subscription after the ticks of its next renewal."""
+    await to_period_end(cinema)
+    await cinema.tick()
+    return await subscription(cinema)
+
+
+async def opt_out(cinema: Cinema, *, auto_renew: bool = False) -> dict[str, Any]:
+    (id_,) = (row[0] for row in cinema.rows("SELECT id FROM subscriptions"))
+    answer = await cinema.call("PATCH", f"/v1/subscriptions/{id_}", {"auto_renew": auto_renew})
+    assert answer.status_code == 200, answer.text
+    return cast("dict[str, Any]", answer.json())
+
+
+async def bank_says(cinema: Cinema, *codes: str | None) -> None:
+    """What the bank answers to the next charges of the newest saved card; None approves."""
+    ref = cinema.value("SELECT provider_ref FROM payment_methods ORDER BY id DESC LIMIT 1")
+    answer = await cinema.control(f"/control/methods/{ref}/next", {"codes": list(codes)})
+    assert answer.is_success, answer.text
+
+
+async def trouble(cinema: Cinema, kind: str, operation: str, **more: Any) -> None:
+    answer = await cinema.control("/control/faults", {"kind": kind, "operation": operation, **more})
+    assert answer.is_success, answer.text
+
+
+async def provider_down(cinema: Cinema, *, down: bool = True, how: str = "drop") -> None:
+    answer = await cinema.control("/control/down", {"down": down, "how": how})
+    assert answer.is_success, answer.text

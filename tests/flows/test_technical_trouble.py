@@ -1,0 +1,184 @@
+"""Providers that are down, slow or silent: never the customer's dunning day, and never a second charge."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+
+import pytest
+
+from tests.cinema import Cinema
+from tests.flows.steps import (
+    BASIC,
+    FILM,
+    LATER_SOFT,
+    bearer,
+    order_as,
+    order_status,
+    payments,
+    provider_down,
+    renewed,
+    subscription,
+    to_period_end,
+    trouble,
+    watchable,
+)
+
+
+async def minutes(cinema: Cinema, count: int, each: int = 1) -> None:
+    for _ in range(count):
+        await cinema.advance(timedelta(minutes=each))
+        await cinema.tick()
+
+
+@pytest.mark.parametrize("how", ["drop", "503"])
+async def test_a_provider_that_is_down_for_ten_minutes_is_no_decline(cinema: Cinema, how: str) -> None:
+    await cinema.bought(BASIC)
+    await to_period_end(cinema)
+    await provider_down(cinema, how=how)
+    await cinema.tick()
+    await minutes(cinema, 10)
+    found = await subscription(cinema)
+    assert (found["status"], found["past_due_since"]) == ("active", None)
+    assert await watchable(cinema) == ["prd_basic"]
+
+    await provider_down(cinema, down=False)
+    await minutes(cinema, 4, each=10)
+    assert (await subscription(cinema))["period"]["n"] == 2
+    assert payments(cinema, "status, attempt") == [("succeeded", 1), ("succeeded", 1)]
+    assert (await cinema.books())["currencies"]["EUR"]["captured_minor"] == 2 * 799
+
+
+async def test_a_provider_that_is_down_during_dunning_does_not_end_the_retries(cinema: Cinema) -> None:
+    await cinema.bought(BASIC, number=LATER_SOFT)
+    await renewed(cinema)
+    await cinema.advance(timedelta(days=1))
+    await provider_down(cinema, how="503")
+    await cinema.tick()
+    await minutes(cinema, 3)
+    await provider_down(cinema, down=False)
+    await minutes(cinema, 3, each=20)
+    assert payments(cinema) == ["succeeded", "declined", "declined"]
+    for _ in range(4):
+        await cinema.advance(timedelta(hours=12))
+        await cinema.tick()
+    assert payments(cinema) == ["succeeded", "declined", "declined", "declined"]
+
+
+@pytest.mark.parametrize("kind", ["drop_after", "error_after", "garbled"])
+async def test_a_charge_that_was_executed_without_an_answer_is_found_not_repeated(
+    cinema: Cinema, kind: str
+) -> None:
+    await cinema.bought(BASIC)
+    await to_period_end(cinema)
+    await cinema.control("/control/webhooks", {"mode": "drop", "times": None})
+    await trouble(cinema, kind, "charge.create")
+    await cinema.event("billing.tick.renewal")
+    await cinema.drain()
+    assert payments(cinema)[-1] == "unknown"
+    await minutes(cinema, 2)
+    assert (await subscription(cinema))["period"]["n"] == 2
+    assert payments(cinema, "status, attempt") == [("succeeded", 1), ("succeeded", 1)]
+    assert (await cinema.books())["currencies"]["EUR"]["captured_minor"] == 2 * 799
+
+
+async def test_a_charge_nobody_answers_for_longer_than_the_providers_key_lives_is_tried_anew(
+    cinema: Cinema,
+) -> None:
+    await cinema.bought(BASIC)
+    await to_period_end(cinema)
+    await provider_down(cinema)
+    await cinema.tick()
+    for _ in range(25):
+        await cinema.advance(timedelta(hours=1))
+        await cinema.tick()
+    assert payments(cinema) == ["succeeded", "unknown"]
+    await provider_down(cinema, down=False)
+    await minutes(cinema, 4, each=61)
+    assert payments(cinema) == ["succeeded", "canceled", "succeeded"]
+    assert (await subscription(cinema))["period"]["n"] == 2
+
+
+async def test_a_charge_the_provider_never_accepts_is_tried_again_ever_more_slowly(cinema: Cinema) -> None:
+    await cinema.bought(BASIC)
+    cinema.rows("UPDATE payment_methods SET provider_ref = 'sm_nobody_knows' RETURNING id")
+    await to_period_end(cinema)
+    for _ in range(60):
+        await cinema.advance(timedelta(minutes=1))
+        await cinema.tick()
+    assert 3 <= len(payments(cinema)) <= 10
+    assert (await subscription(cinema))["status"] == "active"
+    await cinema.call(
+        "PATCH", f"/v1/subscriptions/{(await subscription(cinema))['id']}", {"auto_renew": False}
+    )
+    await minutes(cinema, 2, each=20)
+    assert (await subscription(cinema))["status"] == "canceled"
+
+
+async def test_such_a_charge_in_past_due_is_tried_again_too(cinema: Cinema) -> None:
+    await cinema.bought(BASIC, number=LATER_SOFT)
+    await renewed(cinema)
+    ref = cinema.rows("UPDATE payment_methods SET provider_ref = provider_ref || 'x' RETURNING provider_ref")[
+        0
+    ][0]
+    await cinema.advance(timedelta(days=1))
+    await cinema.tick()
+    assert payments(cinema)[1:] == ["declined", "canceled"]
+    cinema.rows("UPDATE payment_methods SET provider_ref = %s RETURNING id", ref[:-1])
+    await minutes(cinema, 3, each=20)
+    assert payments(cinema)[1:] == ["declined", "canceled", "declined"]
+
+
+async def test_a_provider_slower_than_a_customer_waits_answers_202_and_is_completed(cinema: Cinema) -> None:
+    await trouble(cinema, "slow", "checkout.create", ms=3600)
+    answer = await order_as(cinema, FILM)
+    assert answer.status_code == 202
+    location = answer.headers["location"]
+    assert location == f"/v1/orders/{answer.json()['id']}"
+    await asyncio.sleep(0.8)  # the provider takes as long as it takes, whatever our clock says
+    await cinema.advance(timedelta(seconds=2))
+    await cinema.drain()
+    order = await cinema.get(location)
+    assert order["checkout_url"].startswith(cinema.sandbox.url)
+    await cinema.pay(order["checkout_url"])
+    await cinema.until(location, status="paid")
+
+
+@pytest.mark.parametrize("how", ["drop", "503"])
+async def test_an_order_while_the_provider_is_down_is_completed_when_it_is_back(
+    cinema: Cinema, how: str
+) -> None:
+    await provider_down(cinema, how=how)
+    answer = await order_as(cinema, FILM)
+    assert answer.status_code == 202
+    await cinema.drain()
+    await provider_down(cinema, down=False)
+    await minutes(cinema, 3)
+    order = await cinema.get(answer.headers["location"])
+    assert order["checkout_url"]
+    assert payments(cinema) == ["pending"]
+
+
+async def test_respond_async_answers_at_once_and_the_job_brings_the_link(cinema: Cinema) -> None:
+    answer = await order_as(cinema, FILM, {**bearer(cinema), "prefer": "respond-async"})
+    assert (answer.status_code, answer.json()["checkout_url"]) == (202, None)
+    assert payments(cinema) == ["created"]
+    await cinema.drain()
+    order = await cinema.get(answer.headers["location"])
+    assert order["checkout_url"]
+    await cinema.event("billing.job.start_payment", {"payment_id": order["payment"]["id"]})
+    await cinema.pay(order["checkout_url"])
+    await cinema.until(answer.headers["location"], status="paid")
+
+
+async def test_an_order_nobody_could_send_for_a_day_expires_unsent(cinema: Cinema) -> None:
+    await provider_down(cinema, how="503")
+    answer = await order_as(cinema, FILM)
+    assert answer.status_code == 202
+    await cinema.advance(timedelta(hours=24))
+    await cinema.tick()
+    await minutes(cinema, 2, each=20)
+    await provider_down(cinema, down=False)
+    await minutes(cinema, 3, each=60)
+    assert order_status(cinema, answer.json()["id"]) == "expired"
+    assert (await cinema.books())["currencies"].get("EUR", {"captured_minor": 0})["captured_minor"] == 0
