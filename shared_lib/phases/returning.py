@@ -34,7 +34,7 @@ class SettledRefund:
 def apply_refund(desk: Desk, observed: ObservedRefund) -> SettledRefund:
     """Walk one edge. Entitlements of the order are on the desk."""
     refund, event = desk.refunds[observed.refund_id], refund_event_of(observed.said)
-    if event in (RefundEvent.TIMED_OUT, RefundEvent.NOT_SENT) and observed.fence != refund.fence:
+    if isinstance(observed.said, Silence) and observed.fence not in (None, refund.fence):
         return SettledRefund(refund=refund)
     if isinstance(observed.said, RefundSnapshot) and observed.said.amount != refund.amount:
         log.warning("refund_contradiction", refund_id=refund.id, said=str(observed.said.amount))

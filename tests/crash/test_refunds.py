@@ -74,7 +74,11 @@ async def test_w11_the_answer_to_a_refund_is_lost_and_it_is_returned_once(cinema
 async def test_w12_a_refund_waits_until_a_charge_that_may_have_happened_is_known(cinema: Cinema) -> None:
     await cinema.bought("prc_basic_month")
     (method,) = (await cinema.get("/v1/payment-methods"))["items"]
-    body = {"price_id": "prc_stalker_buy", "return_url": "http://cinema.test/", "payment_method_id": method["id"]}
+    body = {
+        "price_id": "prc_stalker_buy",
+        "return_url": "http://cinema.test/",
+        "payment_method_id": method["id"],
+    }
     await cinema.control("/control/webhooks", {"mode": "drop", "times": None})
     async with mortal(cinema, "charge:after") as doomed:
         await doomed.dies_during(doomed.cinema.call("POST", "/v1/orders", body))
@@ -89,7 +93,9 @@ async def test_w12_a_refund_waits_until_a_charge_that_may_have_happened_is_known
     await assert_charged_once(cinema, order_id, refunded_minor=1499)
 
 
-async def test_w12_a_refund_of_an_unknown_charge_is_refused_until_the_provider_was_asked(cinema: Cinema) -> None:
+async def test_w12_a_refund_of_an_unknown_charge_is_refused_until_the_provider_was_asked(
+    cinema: Cinema,
+) -> None:
     await cinema.control("/control/faults", {"kind": "drop_after", "operation": "checkout.create"})
     order = await cinema.order("prc_metropolis_buy")
     assert single(cinema, "SELECT status FROM payments") == "unknown"

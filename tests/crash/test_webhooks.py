@@ -48,7 +48,11 @@ async def test_w7_a_webhook_overtakes_the_outcome_of_a_killed_charge_and_settles
     bought = await cinema.bought("prc_metropolis_buy", customer="eve")
     method = await saved_method(cinema)
     async with mortal(cinema, "charge:after") as doomed:
-        body = {"price_id": "prc_stalker_buy", "return_url": "http://cinema.test/", "payment_method_id": method}
+        body = {
+            "price_id": "prc_stalker_buy",
+            "return_url": "http://cinema.test/",
+            "payment_method_id": method,
+        }
         await doomed.dies_during(doomed.cinema.call("POST", "/v1/orders", body))
     order_id = single(cinema, "SELECT id FROM orders WHERE product_id = 'prd_stalker'")
     await cinema.until(f"/v1/orders/{order_id}", status="paid")
