@@ -6,6 +6,7 @@ import logging
 import re
 import sys
 from collections.abc import Mapping, MutableMapping
+from functools import lru_cache
 from typing import Any
 
 import structlog
@@ -15,6 +16,8 @@ _SECRET_NAMES = re.compile(
 )
 _SECRET_SHAPES = re.compile(r"whsec_[\w+/=]+|sk_\w+|eyJ[\w-]+\.[\w-]+\.[\w-]+|Bearer\s+\S+")
 _DIGITS = re.compile(r"\b(?:\d[ -]?){12,18}\d\b")
+_SUSPECT = re.compile(r"whsec_|sk_|eyJ|Bearer|\d[ -]?\d[ -]?\d[ -]?\d[ -]?\d[ -]?\d")
+_SECRET_CHARS_MIN = 6
 _HIDDEN = "[hidden]"
 
 
@@ -39,17 +42,23 @@ def configure(*, function: str, pretty: bool | None = None) -> None:
 
 
 def _redact(_: Any, __: str, line: MutableMapping[str, Any]) -> Mapping[str, Any]:
-    return {name: _HIDDEN if _SECRET_NAMES.search(name) else redacted(value) for name, value in line.items()}
+    return {name: _HIDDEN if _is_secret(name) else redacted(value) for name, value in line.items()}
+
+
+@lru_cache(maxsize=4096)
+def _is_secret(name: str) -> bool:
+    return _SECRET_NAMES.search(name) is not None
 
 
 def redacted(value: Any) -> Any:
     """The value without anything that looks like a secret or a card number."""
     if isinstance(value, str):
+        # Almost every value is short and plain; only what could hide something is looked at twice.
+        if len(value) < _SECRET_CHARS_MIN or not _SUSPECT.search(value):
+            return value
         return _DIGITS.sub(_card, _SECRET_SHAPES.sub(_HIDDEN, value))
     if isinstance(value, Mapping):
-        return {
-            key: _HIDDEN if _SECRET_NAMES.search(str(key)) else redacted(item) for key, item in value.items()
-        }
+        return {key: _HIDDEN if _is_secret(str(key)) else redacted(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [redacted(item) for item in value]
     return value

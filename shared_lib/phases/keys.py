@@ -89,7 +89,7 @@ async def _insert(tx: Transaction, claims: Sequence[tuple[Key, str]]) -> list[tu
         INSERT INTO idempotency_keys
             (customer_id, route, key, fingerprint, resource_id, locked_until, expires_at)
         SELECT customer_id, route, key, fingerprint, resource_id, %s, %s
-        FROM unnest(%s::text[], %s::text[], %s::text[], %s::bytea[], %s::text[])
+        FROM unnest(%b::text[], %b::text[], %b::text[], %b::bytea[], %b::text[])
             AS new (customer_id, route, key, fingerprint, resource_id)
         ON CONFLICT DO NOTHING RETURNING customer_id, route, key
         """,
@@ -112,7 +112,7 @@ async def _look_up(tx: Transaction, keys: Sequence[Key]) -> dict[tuple[str, str,
         SELECT k.customer_id, k.route, k.key, k.fingerprint, k.resource_id, k.locked_until,
                k.reply_status, k.reply_body, k.reply_location
         FROM idempotency_keys k
-        JOIN unnest(%s::text[], %s::text[], %s::text[]) AS asked (customer_id, route, key)
+        JOIN unnest(%b::text[], %b::text[], %b::text[]) AS asked (customer_id, route, key)
             USING (customer_id, route, key)
         ORDER BY k.customer_id, k.route, k.key FOR UPDATE OF k
         """,
@@ -142,7 +142,7 @@ def release_keys(tx: Transaction, keys: Sequence[Key]) -> None:
     if keys:
         tx.later(
             """
-            DELETE FROM idempotency_keys k USING unnest(%s::text[], %s::text[], %s::text[]) AS gone (c, r, k)
+            DELETE FROM idempotency_keys k USING unnest(%b::text[], %b::text[], %b::text[]) AS gone (c, r, k)
             WHERE (k.customer_id, k.route, k.key) = (gone.c, gone.r, gone.k)
             """,
             [[key.customer_id for key in keys], [key.route for key in keys], [key.key for key in keys]],
@@ -155,7 +155,7 @@ def save_replies(tx: Transaction, replies: Sequence[tuple[Key, SavedReply]]) -> 
         tx.later(
             """
             UPDATE idempotency_keys k SET reply_status = new.status, reply_body = new.body, reply_location = new.location
-            FROM unnest(%s::text[], %s::text[], %s::text[], %s::int[], %s::bytea[], %s::text[])
+            FROM unnest(%b::text[], %b::text[], %b::text[], %s::int[], %b::bytea[], %b::text[])
                 AS new (c, r, k, status, body, location)
             WHERE (k.customer_id, k.route, k.key) = (new.c, new.r, new.k) AND k.reply_status IS NULL
             """,

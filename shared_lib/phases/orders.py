@@ -233,7 +233,7 @@ def _keep_buyers(tx: Transaction, buyers: Sequence[Buyer]) -> None:
     tx.later(
         """
         INSERT INTO customers (id, email, locale, time_zone, updated_at)
-        SELECT new.*, %s FROM unnest(%s::text[], %s::text[], %s::text[], %s::text[]) AS new
+        SELECT new.*, %s FROM unnest(%b::text[], %b::text[], %b::text[], %b::text[]) AS new
         ON CONFLICT (id) DO UPDATE SET email = EXCLUDED.email, locale = EXCLUDED.locale,
             time_zone = EXCLUDED.time_zone, updated_at = EXCLUDED.updated_at
         WHERE (customers.email, customers.locale, customers.time_zone)

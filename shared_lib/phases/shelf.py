@@ -88,7 +88,7 @@ async def _purchases(tx: Transaction, addresses: set[tuple[str, str]]) -> set[tu
     rows = await tx.fetch(
         """
         SELECT customer_id, product_id FROM entitlements
-        WHERE (customer_id, product_id) IN (SELECT * FROM unnest(%s::text[], %s::text[]))
+        WHERE (customer_id, product_id) IN (SELECT * FROM unnest(%b::text[], %b::text[]))
           AND kind = 'purchase' AND status = 'active'
         """,
         _arrays(addresses),
@@ -105,7 +105,7 @@ async def _subscriptions(tx: Transaction, addresses: set[tuple[str, str]]) -> di
         SELECT customer_id, product_id,
                bool_or(status IN ('trialing', 'active', 'past_due', 'suspended', 'paused'))
         FROM subscriptions
-        WHERE (customer_id, product_id) IN (SELECT * FROM unnest(%s::text[], %s::text[]))
+        WHERE (customer_id, product_id) IN (SELECT * FROM unnest(%b::text[], %b::text[]))
           AND status NOT IN ('incomplete', 'incomplete_expired')
         GROUP BY customer_id, product_id
         """,
@@ -122,7 +122,7 @@ async def _methods(tx: Transaction, wanted: Sequence[OpenOrder]) -> dict[tuple[s
         """
         SELECT customer_id, id, provider, provider_ref, provider_customer_ref, brand, last4, expires
         FROM payment_methods
-        WHERE (customer_id, id) IN (SELECT * FROM unnest(%s::text[], %s::text[])) AND usable AND deleted_at IS NULL
+        WHERE (customer_id, id) IN (SELECT * FROM unnest(%b::text[], %b::text[])) AND usable AND deleted_at IS NULL
         """,
         [[want.buyer.customer_id for want in asked], [want.payment_method_id for want in asked]],
     )

@@ -36,13 +36,12 @@ class ReplayCache:
 
     async def claim(self, key: str, mark: bytes, lease_s: int) -> bytes | None:
         """Leave our mark if nobody did; what stood there before, or None."""
-        answers = await self._ask(
-            [("SET", (key, mark, "NX", "EX", lease_s)), ("GET", (key,))],
-        )
-        if answers is None:
+        was_set = await self._ask([("SET", (key, mark, "NX", "EX", lease_s))])
+        if was_set is None or was_set[0]:
             return None
-        was_set, value = answers
-        return None if was_set else value
+        found = await self._ask([("GET", (key,))])
+        value: bytes | None = found[0] if found else None
+        return value
 
     async def keep(self, key: str, value: bytes, ttl_s: int) -> None:
         await self._ask([("SET", (key, value, "EX", ttl_s))])
