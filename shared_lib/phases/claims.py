@@ -126,7 +126,7 @@ async def _context(tx: Transaction, desk: Desk, payments: Sequence[Payment]) -> 
     rows = await tx.fetch(
         """
         SELECT p.id, m.provider, m.provider_ref, m.provider_customer_ref, m.brand, m.last4, m.expires, c.email
-        FROM unnest(%s::text[], %s::text[], %s::text[]) AS p (id, method_id, customer_id)
+        FROM unnest(%b::text[], %b::text[], %b::text[]) AS p (id, method_id, customer_id)
         LEFT JOIN payment_methods m ON m.id = p.method_id AND m.usable AND m.deleted_at IS NULL
         LEFT JOIN customers c ON c.id = p.customer_id
         """,
@@ -170,7 +170,7 @@ async def claim_refunds(tx: Transaction, claims: Sequence[Claim]) -> list[list[C
             """
             SELECT r.id, r.order_id FROM refunds r
             WHERE r.status IN ('requested', 'sending', 'pending', 'unknown') AND
-                CASE WHEN %s::text[] IS NULL THEN r.next_check_at <= %s ELSE r.id = ANY(%s) END
+                CASE WHEN %b::text[] IS NULL THEN r.next_check_at <= %s ELSE r.id = ANY(%s) END
             ORDER BY r.next_check_at LIMIT %s
             """,
             [_list(claim.ids), tx.now, _list(claim.ids), claim.limit],

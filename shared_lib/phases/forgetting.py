@@ -21,7 +21,7 @@ async def forget_methods(tx: Transaction, wanted: Sequence[ForgetMethod]) -> lis
     rows = await tx.fetch(
         """
         UPDATE payment_methods m SET usable = false, deleted_at = coalesce(m.deleted_at, %s)
-        FROM unnest(%s::text[], %s::text[]) AS gone (customer_id, id)
+        FROM unnest(%b::text[], %b::text[]) AS gone (customer_id, id)
         WHERE m.id = gone.id AND m.customer_id = gone.customer_id
         RETURNING m.customer_id, m.id, provider, provider_ref, provider_customer_ref, brand, last4, expires
         """,

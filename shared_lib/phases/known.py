@@ -42,11 +42,11 @@ async def _owned_elsewhere(desk: Desk, observed: Sequence[Observed]) -> set[tupl
     rows = await desk.tx.fetch(
         """
         SELECT customer_id, product_id FROM entitlements
-        WHERE (customer_id, product_id) IN (SELECT * FROM unnest(%s::text[], %s::text[]))
+        WHERE (customer_id, product_id) IN (SELECT * FROM unnest(%b::text[], %b::text[]))
           AND kind = 'purchase' AND status = 'active'
         UNION
         SELECT customer_id, product_id FROM subscriptions
-        WHERE (customer_id, product_id) IN (SELECT * FROM unnest(%s::text[], %s::text[]))
+        WHERE (customer_id, product_id) IN (SELECT * FROM unnest(%b::text[], %b::text[]))
           AND status IN ('trialing', 'active', 'past_due', 'suspended', 'paused')
         """,
         [[order.customer_id for order in orders], [order.product_id for order in orders]] * 2,

@@ -26,7 +26,7 @@ class Methods:
         rows = await desk.tx.fetch(
             """
             SELECT provider, provider_ref, id FROM payment_methods
-            WHERE (provider, provider_ref) IN (SELECT * FROM unnest(%s::text[], %s::text[]))
+            WHERE (provider, provider_ref) IN (SELECT * FROM unnest(%b::text[], %b::text[]))
             """,
             [[provider for provider, _ in refs], [ref for _, ref in refs]],
         )

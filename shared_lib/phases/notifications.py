@@ -59,7 +59,7 @@ async def claim_notifications(
         """
         INSERT INTO notifications (id, event_id, event_type, customer_id, status, attempts, locked_until, created_at)
         SELECT id, event_id, event_type, customer_id, 'sending', 1, %s, %s
-        FROM unnest(%s::text[], %s::text[], %s::text[], %s::text[]) AS new (id, event_id, event_type, customer_id)
+        FROM unnest(%b::text[], %b::text[], %b::text[], %b::text[]) AS new (id, event_id, event_type, customer_id)
         ON CONFLICT (event_id, customer_id) DO UPDATE SET
             status = CASE WHEN notifications.status = 'failed' THEN 'sending' ELSE 'unknown' END,
             attempts = notifications.attempts + 1, locked_until = EXCLUDED.locked_until
@@ -101,7 +101,7 @@ async def _busy(tx: Transaction, wanted: Sequence[ClaimNotification]) -> set[tup
     rows = await tx.fetch(
         """
         SELECT event_id, customer_id FROM notifications
-        WHERE (event_id, customer_id) IN (SELECT * FROM unnest(%s::text[], %s::text[])) AND status = 'sending'
+        WHERE (event_id, customer_id) IN (SELECT * FROM unnest(%b::text[], %b::text[])) AND status = 'sending'
         """,
         [[want.event_id for want in wanted], [want.customer_id for want in wanted]],
     )
@@ -119,7 +119,7 @@ async def mark_sent(tx: Transaction, marks: Sequence[MarkSent]) -> list[None]:
         """
         UPDATE notifications n SET status = new.status, detail = new.detail,
             sent_at = CASE WHEN new.status = 'sent' THEN %s ELSE n.sent_at END
-        FROM unnest(%s::text[], %s::text[], %s::text[]) AS new (id, status, detail) WHERE n.id = new.id
+        FROM unnest(%b::text[], %b::text[], %b::text[]) AS new (id, status, detail) WHERE n.id = new.id
         """,
         [
             tx.now,

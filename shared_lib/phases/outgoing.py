@@ -73,7 +73,7 @@ async def ready_events(tx: Transaction, ask: Ready) -> list[Outgoing]:
         SELECT id, event_id, topic, type, subject, sequence, partition_key, data, traceparent, created_at, attempts
         FROM outbox o
         WHERE shard = ANY(%s) AND available_at <= %s
-          AND NOT EXISTS (SELECT FROM unnest(%s::text[], %s::text[]) AS busy (topic, key)
+          AND NOT EXISTS (SELECT FROM unnest(%b::text[], %b::text[]) AS busy (topic, key)
                           WHERE busy.topic = o.topic AND busy.key = o.partition_key)
           AND NOT EXISTS (SELECT FROM outbox e WHERE e.topic = o.topic AND e.partition_key = o.partition_key
                           AND e.attempts > 0 AND e.available_at > %s AND e.id < o.id)

@@ -48,7 +48,7 @@ async def _orders(tx: Transaction, played: Sequence[Played]) -> dict[tuple[str, 
     rows = await tx.fetch(
         """
         SELECT DISTINCT customer_id, product_id, order_id FROM entitlements
-        WHERE (customer_id, product_id) IN (SELECT * FROM unnest(%s::text[], %s::text[]))
+        WHERE (customer_id, product_id) IN (SELECT * FROM unnest(%b::text[], %b::text[]))
           AND status = 'active' AND first_played_at IS NULL
         """,
         [[play.customer_id for play in played], [play.product_id for play in played]],

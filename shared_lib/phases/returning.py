@@ -8,7 +8,8 @@ from datetime import datetime
 import structlog
 
 from shared_lib.domain import ledger
-from shared_lib.domain.entitlement import EntitlementStatus
+from shared_lib.domain.catalog import PriceKind
+from shared_lib.domain.entitlement import EntitlementStatus, access_end, end_after_first_play
 from shared_lib.domain.order import ORDER, refund_event
 from shared_lib.domain.period import Period
 from shared_lib.domain.refund import REFUND, Refund, RefundAccess, RefundEvent, RefundStatus, shortened_end
@@ -108,6 +109,7 @@ def _failed(desk: Desk, refund_id: str, *, was_succeeded: bool) -> None:
     desk.tell_of_order("billing.refund.failed", order.id, facts.of_refund(refund, order))
     if was_succeeded and not refund.surplus:
         _restate_order(desk, refund)
+        _give_access_back(desk, refund)
 
 
 def _restate_order(desk: Desk, refund: Refund) -> None:
@@ -120,6 +122,21 @@ def _restate_order(desk: Desk, refund: Refund) -> None:
     refunded = replace(refund.amount, minor=payment.refunded_minor)
     data = facts.of_order(restated, refunded=facts.money(refunded))
     desk.tell_of_order("billing.order.refunded", order.id, data)
+
+
+def _give_access_back(desk: Desk, refund: Refund) -> None:
+    """We hold the whole price again, so its customer has what it paid for. A subscription that ended stays ended."""
+    entitlement, order = desk.entitlements.get(refund.order_id), desk.orders[refund.order_id]
+    if entitlement is None or refund.access is RefundAccess.KEEP or order.paid_at is None:
+        return
+    if desk.payments[refund.payment_id].refunded_minor:
+        return
+    end = access_end(entitlement.kind, order.paid_at, order.period_end)
+    if entitlement.kind is PriceKind.RENTAL and entitlement.first_played_at:
+        end = end_after_first_play(end, entitlement.first_played_at)
+    restored = replace(entitlement, status=EntitlementStatus.ACTIVE, ends_at=end)
+    desk.put(restored)
+    desk.tell_of_order("billing.entitlement.changed", order.id, facts.of_entitlement(restored))
 
 
 def _end_access(desk: Desk, refund: Refund) -> None:

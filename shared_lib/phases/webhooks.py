@@ -106,7 +106,7 @@ async def _take(tx: Transaction, received: Sequence[Received]) -> set[tuple[str,
         rows = await tx.fetch(
             """
             SELECT source, event_id FROM inbox
-            WHERE (source, event_id) IN (SELECT * FROM unnest(%s::text[], %s::text[])) AND status = 'parked'
+            WHERE (source, event_id) IN (SELECT * FROM unnest(%b::text[], %b::text[])) AND status = 'parked'
             ORDER BY source, event_id FOR UPDATE
             """,
             [[source for source, _ in again], [event_id for _, event_id in again]],
@@ -123,7 +123,7 @@ async def _payments(tx: Transaction, received: Sequence[Received]) -> dict[tuple
     rows = await tx.fetch(
         """
         SELECT asked.source, asked.event_id, p.id, p.order_id
-        FROM unnest(%s::text[], %s::text[], %s::text[], %s::text[]) AS asked (source, event_id, ours, theirs)
+        FROM unnest(%b::text[], %b::text[], %b::text[], %b::text[]) AS asked (source, event_id, ours, theirs)
         JOIN payments p ON p.id = asked.ours OR (p.provider = asked.source AND p.provider_ref = asked.theirs)
         """,
         [
@@ -143,7 +143,7 @@ async def _refunds(tx: Transaction, received: Sequence[Received]) -> dict[tuple[
     rows = await tx.fetch(
         """
         SELECT asked.source, asked.event_id, r.id, r.order_id
-        FROM unnest(%s::text[], %s::text[], %s::text[], %s::text[]) AS asked (source, event_id, ours, theirs)
+        FROM unnest(%b::text[], %b::text[], %b::text[], %b::text[]) AS asked (source, event_id, ours, theirs)
         JOIN refunds r ON r.id = asked.ours OR r.provider_ref = asked.theirs
         """,
         [
