@@ -1,0 +1,160 @@
+"""W14 at size: two renew functions over ten thousand due subscriptions, every job delivered to both at once."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from infra.sandbox.launch import SandboxHandle
+from tests.cinema import Cinema
+from tests.cinema import cinema as open_cinema
+from tests.concurrency.recording import FILE, NAME, Record
+from tests.crash.mortal import Mortal, mortal
+
+TICK, JOB = "billing.tick.renewal", "billing.job.charge_renewals"
+AT_ONCE = 4  # jobs each function works on
+MINOR = 799
+
+SEED = """
+    INSERT INTO payment_methods (id, customer_id, provider, provider_ref, created_at)
+    SELECT 'pm_' || n, 'cus_' || n, %(provider)s, 'token_' || n, now() FROM generate_series(1, %(count)s) AS n;
+"""
+SEED_SUBSCRIPTIONS = """
+    INSERT INTO subscriptions (id, customer_id, product_id, product_title, price_id, status, amount_minor, currency,
+        interval_unit, interval_count, time_zone, provider, anchor_at, period_n, period_start, period_end,
+        payment_method_id, next_action_at, created_at)
+    SELECT 'sub_' || n, 'cus_' || n, 'prd_basic', 'Cinema Basic', 'prc_basic_month', 'active', 799, 'EUR',
+        'month', 1, 'UTC', %(provider)s, due - interval '1 month', 1, due - interval '1 month', due,
+        'pm_' || n, due, due - interval '1 month'
+    FROM (SELECT n, timestamptz '2026-03-15 12:00Z' AS due FROM generate_series(1, %(count)s) AS n) AS made
+"""
+NOW = "INSERT INTO test_clock (one, ahead) VALUES (true, timestamptz '2026-03-15 12:00:01Z' - now())"
+
+
+@pytest.fixture
+def record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Record]:
+    monkeypatch.setenv(FILE, str(tmp_path / "charges.sqlite"))
+    opened = Record(tmp_path / "charges.sqlite")
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+async def crowd(
+    *,
+    record: Record,
+    database_url: str,
+    redis_url: str,
+    sandbox: SandboxHandle,
+    gateway_port: int,
+    keys_dir: Path,
+    webhook_secret: str,
+) -> AsyncIterator[Cinema]:
+    """A cinema whose subscribers are charged through the recording provider."""
+    async with open_cinema(
+        database_url=database_url,
+        redis_url=redis_url,
+        sandbox=sandbox,
+        secret=webhook_secret,
+        port=gateway_port,
+        keys_dir=keys_dir,
+        providers=("sandbox", NAME),
+    ) as opened:
+        yield opened
+
+
+def seed(cinema: Cinema, count: int) -> None:
+    with cinema.db() as db:
+        for statement in (SEED, SEED_SUBSCRIPTIONS):
+            db.execute(statement, {"provider": NAME, "count": count})
+        db.execute(NOW)
+        db.execute("ANALYZE")
+
+
+async def claim(*functions: Mortal) -> None:
+    """Both hear the tick at the same moment, again and again, until nothing is due."""
+    for _ in range(40):
+        await asyncio.gather(*(one.cinema.event(TICK) for one in functions))
+        if (
+            functions[0].cinema.value(
+                "SELECT count(*) FROM subscriptions WHERE next_action_at <= boxoffice_now()"
+            )
+            == 0
+        ):
+            return
+    raise AssertionError("the ticks never end")
+
+
+async def deliver(function: Mortal, jobs: list[dict[str, Any]]) -> None:
+    """Every job, some at once. A function that died takes none any more."""
+    limit = asyncio.Semaphore(AT_ONCE)
+
+    async def one(job: dict[str, Any]) -> None:
+        async with limit:
+            try:
+                answer = await function.cinema.event(JOB, job)
+            except httpx.TransportError:
+                return
+            assert answer.status_code == 200, answer.text
+
+    await asyncio.gather(*map(one, jobs))
+
+
+def jobs_of(cinema: Cinema) -> list[dict[str, Any]]:
+    return [row[0] for row in cinema.rows(f"SELECT data FROM outbox WHERE type = '{JOB}' ORDER BY id")]
+
+
+def assert_each_once(cinema: Cinema, record: Record, count: int) -> None:
+    assert record.count("charges") == record.orders_charged() == count
+    assert record.total_minor() == count * MINOR
+    ours = "SELECT count(*), count(DISTINCT order_id), sum(amount_minor)::bigint FROM ledger_entries"
+    assert cinema.rows(ours) == [(count, count, count * MINOR)]
+    assert cinema.rows("SELECT period_n, status, count(*) FROM subscriptions GROUP BY 1, 2") == [
+        (2, "active", count)
+    ]
+    assert cinema.rows("SELECT status, count(*) FROM payments GROUP BY 1") == [("succeeded", count)]
+    assert cinema.value("SELECT count(*) FROM entitlements") == count
+
+
+@pytest.mark.slow
+async def test_two_renew_functions_race_over_ten_thousand_and_each_is_charged_once(
+    crowd: Cinema, record: Record
+) -> None:
+    seed(crowd, 10_000)
+    async with mortal(crowd) as one, mortal(crowd) as other:
+        await claim(one, other)
+        jobs = jobs_of(crowd)
+        assert sum(len(job["payment_ids"]) for job in jobs) == 10_000
+        await asyncio.gather(deliver(one, jobs), deliver(other, jobs[::-1]))
+    assert_each_once(crowd, record, 10_000)
+    assert record.count("calls") == 10_000  # nobody even asked twice
+
+
+@pytest.mark.crash
+async def test_one_of_two_renew_functions_is_killed_in_the_middle_and_each_is_charged_once(
+    crowd: Cinema, record: Record
+) -> None:
+    seed(crowd, 2_000)
+    async with mortal(crowd) as survivor, mortal(crowd) as killed:
+        await claim(survivor, killed)
+        jobs = jobs_of(crowd)
+        delivering = asyncio.gather(deliver(survivor, jobs), deliver(killed, jobs[::-1]))
+        while record.count("charges") < 700:  # noqa: ASYNC110  # another process writes it
+            await asyncio.sleep(0.01)
+        killed.process.kill()
+        await delivering
+        await killed.process.wait()
+        undecided = crowd.value("SELECT count(*) FROM payments WHERE status = 'sending'")
+        assert undecided > 0, "the kill came when nothing was on its way"
+        await crowd.advance(timedelta(seconds=61))
+        for _ in range(20):
+            await survivor.cinema.event("billing.tick.reconcile")
+            if not crowd.value("SELECT count(*) FROM payments WHERE status <> 'succeeded'"):
+                break
+    assert_each_once(crowd, record, 2_000)
