@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import random
 import secrets
 import socket
 import time
@@ -13,10 +14,20 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Any, Final
 
-from infra.local.ports import LOOPBACK, free_port
+from infra.local.ports import LOOPBACK
 from infra.sandbox.launch import new_webhook_secret
 
-GATEWAY_PORT: Final = 8100
+# Where nobody else is, the neighbours of .env.example are found where it says.
+USUAL_PORTS: Final = {
+    "gateway": 8100,
+    "auth": 8101,
+    "sandbox": 8102,
+    "mail": 8103,
+    "postgres": 8104,
+    "redis": 8105,
+}
+# Below the ports that systems hand out for outgoing calls: one of those may be busy at the next start.
+QUIET_PORTS: Final = range(20_000, 32_000)
 # Servers of a stack that was killed a moment ago let go of their ports.
 PORT_PATIENCE_S: Final = 3.0
 
@@ -82,10 +93,12 @@ class Home:
         remembered: dict[str, int] = json.loads(path.read_text()) if path.exists() else {}
         chosen: dict[str, int] = {}
         for name in names:
-            wanted = remembered.get(name) or (GATEWAY_PORT if name == "gateway" else 0)
-            patience_s = PORT_PATIENCE_S if name in remembered else 0.0
-            taken = wanted in chosen.values() or not (wanted and _becomes_free(wanted, patience_s))
-            chosen[name] = free_port() if taken else wanted
+            wanted = [port for port in (remembered.get(name), USUAL_PORTS.get(name)) if port]
+            if name == "gateway":  # goes back to where everybody expects it as soon as it can
+                wanted.reverse()
+            wanted = [port for port in wanted if port not in chosen.values()]
+            free = (port for port in wanted if _lets_go(port, remembered.get(name)))
+            chosen[name] = next(free, None) or _quiet_port()
         self._write(path, remembered | chosen)
         return chosen
 
@@ -119,13 +132,18 @@ class Home:
         draft.replace(path)
 
 
-def _becomes_free(port: int, patience_s: float) -> bool:
-    deadline = time.monotonic() + patience_s
+def _lets_go(port: int, remembered: int | None) -> bool:
+    """Whether it is free; one that was ours may need a moment."""
+    deadline = time.monotonic() + (PORT_PATIENCE_S if port == remembered else 0.0)
     while not _is_free(port):
         if time.monotonic() > deadline:
             return False
         time.sleep(0.05)
     return True
+
+
+def _quiet_port() -> int:
+    return next(port for port in random.sample(QUIET_PORTS, len(QUIET_PORTS)) if _is_free(port))
 
 
 def _is_free(port: int) -> bool:

@@ -31,7 +31,7 @@ AUDIENCE: Final = "boxoffice"
 # Production ticks every minute; nobody wants to watch that.
 RENEWAL_TICK_S: Final = 1.0
 RECONCILE_TICK_S: Final = 2.0
-WEBHOOK_SPEED: Final = 20.0  # the sandbox waits so many times less between attempts
+WEBHOOK_SPEED: Final = 100.0  # the sandbox waits so many times less between attempts
 PROCESSING_S: Final = 1.0  # "slow" cards
 
 

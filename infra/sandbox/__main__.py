@@ -17,7 +17,7 @@ import uvicorn
 
 from infra.sandbox.app import build
 from infra.sandbox.core import Config
-from infra.sandbox.events import add_endpoint
+from infra.sandbox.events import move_endpoint
 from infra.sandbox.wire import AbortableProtocol
 
 LOCAL_API_KEY = "sk_sandbox_local"
@@ -32,7 +32,7 @@ def main() -> None:
     app = build(_config(options, url))
     if options.webhook_url:
         with app.state.sandbox.moment() as at:
-            add_endpoint(at.tx, options.webhook_url, os.environ["SANDBOX_WEBHOOK_SECRET"])
+            move_endpoint(at.tx, options.webhook_url, os.environ["SANDBOX_WEBHOOK_SECRET"])
     config = uvicorn.Config(
         app,
         http=AbortableProtocol,
@@ -49,7 +49,7 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="infra.sandbox", description="A simulated payment provider.")
     parser.add_argument("--port", type=int, default=8090, help="0 takes a free one")
     parser.add_argument("--data", type=Path, required=True, help="directory of its database")
-    parser.add_argument("--webhook-url", help="where events go, signed with SANDBOX_WEBHOOK_SECRET")
+    parser.add_argument("--webhook-url", help="where alone events go, signed with SANDBOX_WEBHOOK_SECRET")
     parser.add_argument("--public-url", help="where browsers find the checkout page")
     parser.add_argument("--merchant", default="Boxoffice Cinema", help="the name on the checkout page")
     parser.add_argument("--speed", type=float, default=1.0, help="divides the waits between webhook attempts")

@@ -52,6 +52,16 @@ def add_endpoint(tx: Tx, url: str, secret: str) -> None:
     )
 
 
+def move_endpoint(tx: Tx, url: str, secret: str) -> None:
+    """Let `url` be the only endpoint, and take over what waits for the others: the merchant has moved."""
+    add_endpoint(tx, url, secret)
+    tx.execute(
+        "UPDATE deliveries SET endpoint = (SELECT id FROM endpoints WHERE url = ?) WHERE state IN ('waiting', 'held')",
+        (url,),
+    )
+    tx.execute("UPDATE endpoints SET enabled = 0 WHERE url <> ?", (url,))
+
+
 def _queue(tx: Tx, event: str, endpoint: int, rule: Rule | None) -> None:
     mode = None if rule is None else Mode(rule["mode"])
     delay_s = rule["delay_ms"] / 1000 if rule and mode is Mode.DELAY else 0.0
