@@ -118,6 +118,8 @@ async def _send(provider: PaymentProvider, public_url: str, claimed: Claimed) ->
         )
     if claimed.method is None:
         return Silence.NO_METHOD
+    if not payment.amount:
+        return Silence.NOTHING_DUE
     return await provider.charge(
         ChargeRequest(
             payment_id=payment.id,

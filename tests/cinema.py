@@ -194,8 +194,9 @@ class Cinema:
         theirs = (await self.books())["currencies"]
         ours = self.rows(
             """
-            SELECT currency, sum(amount_minor) FILTER (WHERE debit LIKE 'provider:%%'),
-                   sum(amount_minor) FILTER (WHERE credit LIKE 'provider:%%')
+            SELECT currency, sum(amount_minor) FILTER (WHERE source_kind = 'payment'),
+                   sum(CASE WHEN credit LIKE 'provider:%%' THEN amount_minor ELSE -amount_minor END)
+                       FILTER (WHERE source_kind = 'refund')
             FROM ledger_entries GROUP BY currency
             """
         )
@@ -205,7 +206,7 @@ class Cinema:
             for currency, book in theirs.items()
             if book["captured_minor"] or book["refunded_minor"]
         }
-        assert held == told
+        assert held == told, f"our ledger {held}, their books {told}"
 
 
 class _Gateway:

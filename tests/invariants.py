@@ -123,7 +123,8 @@ async def listed(cinema: Cinema, what: str) -> list[dict[str, Any]]:
 
 async def assert_invariants(cinema: Cinema) -> None:
     """Our rows agree with each other, and with the provider but for what we know to be undecided."""
-    assert wrong(cinema) == {}
+    found = wrong(cinema)
+    assert not found, found
     await _payments_agree(cinema)
     await _refunds_agree(cinema)
 

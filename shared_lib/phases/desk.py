@@ -45,13 +45,20 @@ class Desk:
         self._events: list[Event] = []
 
     async def lock(self, order_ids: Sequence[str], *, refund_ids: Sequence[str] = ()) -> None:
-        """Lock orders and all that hangs on them, from the root: subscription, order, payment, refund."""
+        """Lock orders and all that hangs on them, from the root: subscription, order, payment, refund.
+
+        The order a subscription collects now comes with it: whatever ends the subscription ends that order too.
+        """
         order_ids = sorted(set(order_ids))
         roots = await self.tx.fetch(
             "SELECT DISTINCT subscription_id FROM orders WHERE id = ANY(%s) AND subscription_id IS NOT NULL",
             [order_ids],
         )
-        self.subscriptions |= await lock_subscriptions(self.tx, [row[0] for row in roots])
+        subscriptions = await lock_subscriptions(self.tx, [row[0] for row in roots])
+        order_ids = sorted(
+            {*order_ids, *(s.open_order_id for s in subscriptions.values() if s.open_order_id)}
+        )
+        self.subscriptions |= subscriptions
         self.orders |= await lock_orders(self.tx, order_ids)
         self.payments |= await lock_payments_of(self.tx, order_ids)
         self.refunds |= await lock_refunds(self.tx, refund_ids)

@@ -20,6 +20,7 @@ class Silence(StrEnum):
     TIMED_OUT = "timed_out"  # it may have been executed
     NOT_SENT = "not_sent"  # surely not executed; the same key may be sent again
     NEVER_HAPPENED = "never_happened"  # the provider has none, and its key's lifetime is over
+    NOTHING_DUE = "nothing_due"  # a trial whose method is saved already: there is no money to take
     NO_METHOD = "no_method"  # there is nothing left to charge: only the customer can help
     REFUSED = "refused"  # the provider will never accept this request: our bug, or a feature that is off
 
@@ -61,6 +62,8 @@ def payment_event(said: PaymentSnapshot | Silence) -> PaymentEvent:
                 return PaymentEvent.CANCELED
             case Silence.NO_METHOD:
                 return PaymentEvent.DECLINED
+            case Silence.NOTHING_DUE:
+                return PaymentEvent.SUCCEEDED
             case _ as unreachable:
                 assert_never(unreachable)
     match said.state:
@@ -87,7 +90,7 @@ def refund_event_of(said: RefundSnapshot | Silence) -> RefundEvent:
                 return RefundEvent.TIMED_OUT
             case Silence.NOT_SENT:
                 return RefundEvent.NOT_SENT
-            case Silence.NEVER_HAPPENED | Silence.REFUSED | Silence.NO_METHOD:
+            case Silence.NEVER_HAPPENED | Silence.REFUSED | Silence.NO_METHOD | Silence.NOTHING_DUE:
                 return RefundEvent.FAILED
             case _ as unreachable:
                 assert_never(unreachable)

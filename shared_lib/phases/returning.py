@@ -12,7 +12,7 @@ from shared_lib.domain.catalog import PriceKind
 from shared_lib.domain.entitlement import EntitlementStatus, access_end, end_after_first_play
 from shared_lib.domain.order import ORDER, refund_event
 from shared_lib.domain.period import Period
-from shared_lib.domain.refund import REFUND, Refund, RefundAccess, RefundEvent, RefundStatus, shortened_end
+from shared_lib.domain.refund import REFUND, Refund, RefundAccess, RefundStatus, shortened_end
 from shared_lib.domain.schedule import ask_unknown_at, look_at_pending_at, send_again_at
 from shared_lib.domain.state_machine import NoSuchEdge
 from shared_lib.domain.subscription import LIVE, SubscriptionEvent

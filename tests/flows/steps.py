@@ -74,7 +74,7 @@ async def meanwhile(work: Awaitable[Any], true: Callable[[], bool]) -> asyncio.T
     """Begin the work, and come back when it has got that far."""
     task = asyncio.ensure_future(work)
     await eventually(true)
-    return cast("asyncio.Task[Any]", task)
+    return task
 
 
 def order_status(cinema: Cinema, order_id: str) -> str:

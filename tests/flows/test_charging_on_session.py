@@ -1,0 +1,133 @@
+"""Paying with a saved card, waiting for an order, and hearing the same answer twice."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import httpx
+
+from tests.cinema import RETURN_URL, Cinema
+from tests.flows.steps import BASIC, FILM, PLUS, bank_says, payments, provider_down, watchable
+
+
+async def with_saved_card(cinema: Cinema, price_id: str = FILM, **more: Any) -> httpx.Response:
+    (method,) = (await cinema.get("/v1/payment-methods"))["items"]
+    body = {"price_id": price_id, "return_url": RETURN_URL, "payment_method_id": method["id"]}
+    return await cinema.call("POST", "/v1/orders", body, **more)
+
+
+async def test_a_saved_card_pays_at_once(cinema: Cinema) -> None:
+    await cinema.bought(BASIC)
+    answer = await with_saved_card(cinema)
+    assert (answer.status_code, answer.json()["status"]) == (201, "paid")
+    assert answer.json()["checkout_url"] is None
+    assert sorted(await watchable(cinema)) == ["prd_basic", "prd_metropolis"]
+
+
+async def test_a_declined_card_is_402_the_order_is_canceled_and_the_replay_has_the_same_bytes(
+    cinema: Cinema,
+) -> None:
+    await cinema.bought(BASIC)
+    await bank_says(cinema, "insufficient_funds")
+    first = await with_saved_card(cinema, key="once")
+    assert (first.status_code, first.json()["code"]) == (402, "payment_declined")
+    assert first.json()["decline_reason"] == "insufficient_funds"
+    order = await cinema.get(first.headers["location"])
+    assert (order["id"], order["status"]) == (first.json()["order_id"], "canceled")
+
+    again = await with_saved_card(cinema, key="once")
+    assert (again.status_code, again.content) == (402, first.content)
+    assert again.headers["idempotent-replayed"] == "true"
+    await cinema.rt.replays.drop("whatever")
+    assert (await with_saved_card(cinema, key="another")).status_code == 201
+    assert payments(cinema) == ["succeeded", "declined", "succeeded"]
+
+
+async def test_the_402_is_the_same_without_redis(cinema: Cinema) -> None:
+    await cinema.bought(BASIC)
+    await bank_says(cinema, "do_not_honor")
+    first = await with_saved_card(cinema, key="once")
+    await _forget_what_redis_knows(cinema)
+    again = await with_saved_card(cinema, key="once")
+    assert (again.status_code, again.content) == (402, first.content)
+    assert len(payments(cinema)) == 2
+
+
+async def _forget_what_redis_knows(cinema: Cinema) -> None:
+    from redis.asyncio import Redis  # noqa: PLC0415
+
+    assert cinema.rt.settings.redis_url
+    async with Redis.from_url(cinema.rt.settings.redis_url) as redis:
+        await redis.flushdb()
+
+
+async def test_a_card_that_must_be_confirmed_is_402_and_no_money_is_taken(cinema: Cinema) -> None:
+    await cinema.bought(BASIC)
+    await bank_says(cinema, "authentication_required")
+    answer = await with_saved_card(cinema)
+    assert (answer.status_code, answer.json()["decline_reason"]) == (402, "authentication_required")
+    await cinema.tick()
+    assert payments(cinema) == ["succeeded", "declined"]
+
+
+async def test_a_trial_with_a_saved_card_begins_without_a_page(cinema: Cinema) -> None:
+    await cinema.bought(BASIC)
+    answer = await with_saved_card(cinema, PLUS)
+    assert (answer.status_code, answer.json()["amount"]["minor"]) == (201, 0)
+    if answer.json()["checkout_url"]:
+        await cinema.pay(answer.json()["checkout_url"])
+    await cinema.until(answer.headers["location"], status="paid")
+    assert sorted(await watchable(cinema)) == ["prd_basic", "prd_plus"]
+
+
+async def test_a_charge_without_an_answer_is_202_and_the_job_finds_it(cinema: Cinema) -> None:
+    await cinema.bought(BASIC)
+    await cinema.control("/control/webhooks", {"mode": "drop", "times": None})
+    await cinema.control("/control/faults", {"kind": "drop_after", "operation": "charge.create"})
+    answer = await with_saved_card(cinema)
+    assert (answer.status_code, answer.json()["payment"]["status"]) == (202, "unknown")
+    await _seconds(cinema, 3)
+    assert (await cinema.get(answer.headers["location"]))["status"] == "paid"
+    assert (await cinema.books())["currencies"]["EUR"]["captured_minor"] == 799 + 1299
+
+
+async def test_a_charge_that_could_not_be_sent_is_202_and_sent_later(cinema: Cinema) -> None:
+    await cinema.bought(BASIC)
+    await provider_down(cinema, how="503")
+    answer = await with_saved_card(cinema)
+    assert answer.status_code == 202
+    await provider_down(cinema, down=False)
+    await _seconds(cinema, 30)
+    assert (await cinema.get(answer.headers["location"]))["status"] == "paid"
+
+
+async def _seconds(cinema: Cinema, count: int) -> None:
+    from datetime import timedelta  # noqa: PLC0415
+
+    await cinema.advance(timedelta(seconds=count))
+    await cinema.tick()
+
+
+async def test_a_card_of_somebody_else_is_unknown(cinema: Cinema) -> None:
+    await cinema.bought(BASIC)
+    (method,) = (await cinema.get("/v1/payment-methods"))["items"]
+    body = {"price_id": FILM, "return_url": RETURN_URL, "payment_method_id": method["id"]}
+    answer = await cinema.call("POST", "/v1/orders", body, customer="bob")
+    assert (answer.status_code, answer.json()["code"]) == (422, "payment_method_unknown")
+
+
+async def test_a_long_poll_answers_when_the_order_is_paid(cinema: Cinema) -> None:
+    order = await cinema.order(FILM)
+    waiting = asyncio.ensure_future(cinema.get(f"/v1/orders/{order['id']}?wait=25"))
+    await asyncio.sleep(0.3)
+    assert not waiting.done()
+    await cinema.pay(order["checkout_url"])
+    async with asyncio.timeout(5):
+        assert (await waiting)["status"] == "paid"
+
+
+async def test_a_long_poll_ends_by_itself(cinema: Cinema) -> None:
+    order = await cinema.order(FILM)
+    async with asyncio.timeout(5):
+        assert (await cinema.get(f"/v1/orders/{order['id']}?wait=1"))["status"] == "pending"

@@ -1,0 +1,200 @@
+"""Mails: one per thing that happened, in the customer's language, never twice on purpose."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from datetime import timedelta
+
+import pytest
+
+from infra.local.mail import EmbeddedMoto
+from shared_lib.phases.notifications import ClaimedNotification, ClaimNotification, claim_notifications
+from tests.cinema import Cinema
+from tests.flows.steps import (
+    BASIC,
+    FILM,
+    LATER_CHALLENGE,
+    LATER_SOFT,
+    PLUS,
+    bearer,
+    bought_as,
+    eventually,
+    opt_out,
+    payments,
+    renewed,
+    to,
+    utc,
+)
+
+pytestmark = pytest.mark.usefixtures("moto_up")
+
+
+@pytest.fixture
+def moto_up(moto: EmbeddedMoto) -> Iterator[None]:
+    yield
+    moto.start()  # a test may have killed it
+
+
+def subjects(moto: EmbeddedMoto) -> list[str]:
+    """Subjects of the mails that have left, with the kind of space people type."""
+    return [str(mail.message["Subject"]).replace("\u00a0", " ") for mail in moto.sent()]
+
+
+async def test_what_a_customer_does_is_told_once_in_english(cinema: Cinema, moto: EmbeddedMoto) -> None:
+    order = await cinema.bought(FILM)
+    await cinema.call("POST", "/v1/refunds", {"order_id": order["id"], "reason": "wish"})
+    await cinema.drain()
+    assert subjects(moto) == ["Receipt: Metropolis (1927), €12.99", "Refund: €12.99 for Metropolis (1927)"]
+    assert {mail.recipients for mail in moto.sent()} == {("ann@example.com",)}
+    await cinema.tick()
+    assert len(moto.sent()) == 2
+
+
+async def test_what_a_customer_does_is_told_once_in_russian(cinema: Cinema, moto: EmbeddedMoto) -> None:
+    russian = bearer(cinema, locale="ru-RU")
+    await bought_as(cinema, BASIC, russian)
+    await renewed(cinema)
+    await opt_out(cinema)
+    await cinema.drain()
+    first, second, third = subjects(moto)
+    assert first == "Оплачено: «Cinema Basic», 7,99 €"
+    assert second == "Подписка «Cinema Basic» продлена, 7,99 €"
+    assert "Cinema Basic" in third
+    assert all(mail.message["Content-Language"] in ("ru", None) for mail in moto.sent())
+
+
+async def test_a_life_in_dunning_is_told_step_by_step(cinema: Cinema, moto: EmbeddedMoto) -> None:
+    await cinema.bought(BASIC, number=LATER_SOFT)
+    await renewed(cinema)
+    for _ in range(22):
+        await cinema.advance(timedelta(days=1))
+        await cinema.tick()
+    told = subjects(moto)
+    assert told[0] == "Receipt: Cinema Basic, €7.99"
+    assert told[1:] == [
+        *["We could not renew Cinema Basic"] * 4,
+        "Cinema Basic is suspended",
+        "We could not renew Cinema Basic",
+        "Cinema Basic has ended",
+    ]
+
+
+async def test_a_renewal_to_confirm_brings_its_link_and_no_other_mail(
+    cinema: Cinema, moto: EmbeddedMoto
+) -> None:
+    await cinema.bought(BASIC, number=LATER_CHALLENGE)
+    await renewed(cinema)
+    assert subjects(moto)[1:] == ["Please confirm your payment of €7.99"]
+    (text,) = (part for part in moto.sent()[1].message.walk() if part.get_content_type() == "text/plain")
+    assert payments(cinema, "checkout_url")[-1] in text.get_content()
+
+
+async def test_a_trial_and_its_first_payment_are_told_apart(cinema: Cinema, moto: EmbeddedMoto) -> None:
+    await to(cinema, utc(2031, 4, 1))
+    await cinema.bought(PLUS)
+    await renewed(cinema)
+    assert subjects(moto) == [
+        "Your trial of Cinema Plus has started",
+        "Receipt: Cinema Plus renewed, €12.99",
+    ]
+
+
+async def test_surplus_is_told_once(cinema: Cinema, moto: EmbeddedMoto) -> None:
+    first, second = await cinema.order(FILM), await cinema.order(FILM)
+    for order in (first, second):
+        await cinema.pay(order["checkout_url"])
+        await eventually(
+            lambda id_=order["id"]: (
+                cinema.value("SELECT status FROM payments WHERE order_id = %s", id_)  # type: ignore[misc]
+                == "succeeded"
+            )
+        )
+    await cinema.tick()
+    assert subjects(moto) == [
+        "Receipt: Metropolis (1927), €12.99",
+        "We are sending €12.99 back to you",
+    ]
+
+
+async def test_the_same_event_twice_is_one_mail(cinema: Cinema, moto: EmbeddedMoto) -> None:
+    data = await _receipt(cinema)
+    for _ in range(2):
+        answer = await cinema.event("billing.order.paid", data, event_id="evt_twice")
+        assert answer.status_code == 200
+    assert len(moto.sent()) == 1
+
+
+async def test_while_ses_is_down_mails_wait_and_other_customers_too_get_theirs_later(
+    cinema: Cinema, moto: EmbeddedMoto
+) -> None:
+    await cinema.bought(FILM)
+    await cinema.bought(FILM, customer="bob")
+    moto.kill()
+    await cinema.drain()
+    assert cinema.rows("SELECT DISTINCT status FROM notifications") == [("failed",)]
+    moto.start()
+    moto.verify_domain("cinema.example")
+    await cinema.advance(timedelta(minutes=5))
+    await cinema.tick()
+    assert sorted(mail.recipients for mail in moto.sent()) == [("ann@example.com",), ("bob@example.com",)]
+    assert cinema.rows("SELECT DISTINCT status FROM notifications") == [("sent",)]
+
+
+async def test_a_mail_that_may_have_left_is_not_sent_again(cinema: Cinema, moto: EmbeddedMoto) -> None:
+    data = await _receipt(cinema)
+    claim = ClaimNotification(event_id="evt_lost", event_type="billing.order.paid", customer_id="ann")
+    claimed = await cinema.rt.run(claim_notifications, claim)
+    assert isinstance(claimed, ClaimedNotification)  # and here its process dies
+
+    busy = await cinema.event("billing.order.paid", data, event_id="evt_lost")
+    assert busy.status_code == 503
+    await cinema.advance(timedelta(minutes=3))
+    for _ in range(2):
+        answer = await cinema.event("billing.order.paid", data, event_id="evt_lost")
+        assert answer.status_code == 200
+    assert cinema.rows("SELECT status, attempts FROM notifications") == [("unknown", 2)]
+    assert moto.sent() == []
+
+
+async def test_a_customer_without_an_address_is_skipped(cinema: Cinema, moto: EmbeddedMoto) -> None:
+    await bought_as(cinema, FILM, bearer(cinema, email=None))
+    await cinema.drain()
+    assert cinema.rows("SELECT status, detail FROM notifications") == [("skipped", "no address")]
+    assert moto.sent() == []
+
+
+async def test_an_event_without_what_its_mail_needs_is_refused_once_and_stops_nobody(
+    cinema: Cinema, moto: EmbeddedMoto
+) -> None:
+    order = await cinema.order(FILM)
+    answer = await cinema.event("billing.order.paid", {"customer_id": "ann"}, event_id="evt_bare")
+    assert answer.status_code == 200
+    assert cinema.rows("SELECT status FROM notifications") == [("refused",)]
+    await cinema.pay(order["checkout_url"])
+    await cinema.until(f"/v1/orders/{order['id']}", status="paid")
+    await cinema.drain()
+    assert len(moto.sent()) == 1
+
+
+async def _receipt(cinema: Cinema) -> dict[str, object]:
+    """Data of a receipt, for a customer we know."""
+    await cinema.order(FILM)  # nobody is mailed about an open order
+    return {
+        "order_id": f"ord_{uuid.uuid4().hex}",
+        "customer_id": "ann",
+        "status": "paid",
+        "billing_reason": "purchase",
+        "product_id": "prd_metropolis",
+        "product_title": "Metropolis (1927)",
+        "price_id": FILM,
+        "kind": "purchase",
+        "amount": {"minor": 1299, "currency": "EUR"},
+        "subscription_id": None,
+        "provider": "sandbox",
+        "period_start": None,
+        "period_end": None,
+        "payment_id": "pay_1",
+        "paid_at": "2031-01-01T00:00:00Z",
+        "trial": False,
+    }
