@@ -23,11 +23,11 @@ help:
 
 .PHONY: demo
 demo: $(READY) ## play the whole story on the local stack: buy, watch, renew, decline, opt out, refund, count
-	@$(BIN)/python -m infra.local demo
+	@$(BIN)/python -m infra.local demo $(ARGS)
 
 .PHONY: up
 up: $(READY) ## start every door, PostgreSQL, Redis, mail and the sandbox provider; Ctrl-C stops them
-	@$(BIN)/python -m infra.local up
+	@$(BIN)/python -m infra.local up $(ARGS)
 
 ##@ Look
 

@@ -11,6 +11,9 @@ from contextlib import asynccontextmanager
 from typing import Final
 from urllib.parse import urlsplit
 
+import httpx
+import psycopg
+
 from infra.local.console import Console
 from infra.local.home import Home, Running
 from infra.local.processes import StackError
@@ -25,15 +28,26 @@ JOIN_TIMEOUT_S: Final = 60.0
 
 async def demo(home: Home, console: Console) -> int:
     """0 when the story went as promised and every cent of every run is accounted for, else 1."""
-    async with a_stack(home, console) as running, open_town(running, home.secrets().sandbox_api_key) as town:
-        began, run = time.monotonic(), secrets.token_hex(2)
-        await leftovers(town, console)
-        await Story(town, Timeline(console, await town.now()), run).play()
-        await town.rest()
-        await mails(town, console, run)
-        balanced = await reckon(town, console, run)
-        console.say(console.dim(f"  The story took {time.monotonic() - began:.0f} s."))
-    return 0 if balanced else 1
+    try:
+        async with (
+            a_stack(home, console) as running,
+            open_town(running, home.secrets().sandbox_api_key) as town,
+        ):
+            return 0 if await told(town, console) else 1
+    except (httpx.TransportError, psycopg.OperationalError) as error:
+        raise StackError(f"The stack went away in the middle: {error!r}. Run it again.") from error
+
+
+async def told(town: Town, console: Console) -> bool:
+    """Play a run of the story and count; True when all is well."""
+    began, run = time.monotonic(), secrets.token_hex(2)
+    await leftovers(town, console)
+    await Story(town, Timeline(console, await town.now()), run).play()
+    await town.rest()
+    await mails(town, console, run)
+    balanced = await reckon(town, console, run)
+    console.say(console.dim(f"  The story took {time.monotonic() - began:.0f} s."))
+    return balanced
 
 
 @asynccontextmanager

@@ -8,6 +8,7 @@ import os
 import random
 import secrets
 import socket
+import sys
 import time
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
@@ -59,6 +60,7 @@ class Home:
     def __init__(self, folder: Path) -> None:
         self.folder = folder.absolute()
         self._lock: IO[str] | None = None
+        self._claims: list[socket.socket] = []
 
     @property
     def logs(self) -> Path:
@@ -97,10 +99,38 @@ class Home:
             if name == "gateway":  # goes back to where everybody expects it as soon as it can
                 wanted.reverse()
             wanted = [port for port in wanted if port not in chosen.values()]
-            free = (port for port in wanted if _lets_go(port, remembered.get(name)))
-            chosen[name] = next(free, None) or _quiet_port()
+            free = (port for port in wanted if self._take(port, wait=port == remembered.get(name)))
+            chosen[name] = next(free, None) or self._quiet_port()
         self._write(path, remembered | chosen)
         return chosen
+
+    def _take(self, port: int, *, wait: bool = False) -> bool:
+        """Whether it is ours now; one that was ours may need a moment."""
+        deadline = time.monotonic() + (PORT_PATIENCE_S if wait else 0.0)
+        while not (_is_free(port) and self._claim(port)):
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(0.05)
+        return True
+
+    def _claim(self, port: int) -> bool:
+        """Until a child listens there, another stack would find the port free: a name says whose it is.
+
+        Abstract sockets end with their process and leave no file; only Linux has them.
+        """
+        if sys.platform != "linux":
+            return True
+        claim = socket.socket(socket.AF_UNIX)
+        try:
+            claim.bind(f"\0boxoffice-port-{port}")
+        except OSError:
+            claim.close()
+            return False
+        self._claims.append(claim)
+        return True
+
+    def _quiet_port(self) -> int:
+        return next(port for port in random.sample(QUIET_PORTS, len(QUIET_PORTS)) if self._take(port))
 
     def announce(self, running: Running) -> None:
         self._write(self.folder / "running.json", asdict(running))
@@ -130,20 +160,6 @@ class Home:
         with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
             file.write(text)
         draft.replace(path)
-
-
-def _lets_go(port: int, remembered: int | None) -> bool:
-    """Whether it is free; one that was ours may need a moment."""
-    deadline = time.monotonic() + (PORT_PATIENCE_S if port == remembered else 0.0)
-    while not _is_free(port):
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.05)
-    return True
-
-
-def _quiet_port() -> int:
-    return next(port for port in random.sample(QUIET_PORTS, len(QUIET_PORTS)) if _is_free(port))
 
 
 def _is_free(port: int) -> bool:

@@ -167,7 +167,7 @@ class Supervisor:
     async def ready(self, child: Child, restarts: int = 2) -> None:
         """Wait until a child answers. A port may be let go of a moment too late, so a few deaths are forgiven."""
         deadline = time.monotonic() + READY_TIMEOUT_S
-        while not await self._answers(child.program.ready_url):
+        while not (await self._answers(child.program.ready_url) and child.running):
             if not child.running and restarts:
                 restarts -= 1
                 await asyncio.sleep(0.5)

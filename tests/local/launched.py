@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -52,9 +54,15 @@ class Launched:
             return None
         return words if words and (ours or str(self.data) in words) else None
 
+    def _redis(self) -> list[str]:
+        """Redis overwrites its command line and its environment; its port cannot hide."""
+        port = json.loads((self.data / "ports.json").read_text())["redis"]
+        with socket.socket() as probe:
+            return [f"redis on {port}"] if probe.connect_ex(("127.0.0.1", port)) == 0 else []
+
     def assert_nobody_left(self, within_s: float) -> None:
         deadline = time.monotonic() + within_s
-        while left := self.family():
+        while left := [*self.family(), *self._redis()]:
             assert time.monotonic() < deadline, "\n".join(left)
             time.sleep(0.05)
 
