@@ -19,7 +19,7 @@ from shared_lib.ids import new_id
 from shared_lib.phases import cycles, facts
 from shared_lib.phases.closing import close_unpaid
 from shared_lib.phases.desk import Desk
-from shared_lib.phases.known import Known
+from shared_lib.phases.known import ONCE, Known
 from shared_lib.phases.methods import never_again
 from shared_lib.phases.observations import Observed, Silence, payment_event
 from shared_lib.phases.surplus import send_back
@@ -165,7 +165,7 @@ class Collecting:
         )
         if order.subscription_id:
             cycles.paid(desk, order.id, method_id)
-        else:
+        if order.billing_reason in ONCE:
             self.known.owned.add((order.customer_id, order.product_id))
         paid = desk.orders[order.id]
         trial = order.kind is PriceKind.SUBSCRIPTION and not order.amount

@@ -11,6 +11,9 @@ from shared_lib.phases.desk import Desk
 from shared_lib.phases.methods import Methods
 from shared_lib.phases.observations import Observed, payment_event
 
+# What a customer can have only once at a time. A rental may be had beside anything.
+ONCE = frozenset({BillingReason.PURCHASE, BillingReason.SUBSCRIPTION_CREATE})
+
 
 @dataclass(slots=True)
 class Known:
@@ -35,8 +38,7 @@ async def _owned_elsewhere(desk: Desk, observed: Sequence[Observed]) -> set[tupl
         for news in observed
         if payment_event(news.said) is PaymentEvent.SUCCEEDED
     }
-    once = (BillingReason.PURCHASE, BillingReason.SUBSCRIPTION_CREATE)
-    orders = [desk.orders[order_id] for order_id in wanted if desk.orders[order_id].billing_reason in once]
+    orders = [desk.orders[order_id] for order_id in wanted if desk.orders[order_id].billing_reason in ONCE]
     if not orders:
         return set()
     rows = await desk.tx.fetch(
@@ -65,9 +67,11 @@ async def _recent_charges(desk: Desk, observed: Sequence[Observed]) -> dict[str,
         return {}
     rows = await desk.tx.fetch(
         """
-        SELECT payment_method_id, count(*) FROM payments
-        WHERE payment_method_id = ANY(%s) AND flow = 'charge' AND created_at > %s - interval '30 days'
-        GROUP BY payment_method_id
+        SELECT m.id, count(*) FROM payment_methods m
+        JOIN orders o ON o.customer_id = m.customer_id JOIN payments p ON p.order_id = o.id
+        WHERE m.id = ANY(%s) AND p.payment_method_id = m.id
+          AND p.flow = 'charge' AND p.created_at > %s - interval '30 days'
+        GROUP BY m.id
         """,
         [list(declined), desk.now],
     )

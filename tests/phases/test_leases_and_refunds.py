@@ -1,0 +1,220 @@
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from shared_lib.domain.errors import Code, Refusal
+from shared_lib.domain.messages import NotificationStatus
+from shared_lib.domain.refund import RefundStatus
+from shared_lib.phases.claims import Claim, claim_payments
+from shared_lib.phases.keys import Key, SavedReply
+from shared_lib.phases.notifications import (
+    ClaimedNotification,
+    ClaimNotification,
+    MarkSent,
+    claim_notifications,
+    mark_sent,
+)
+from shared_lib.phases.observations import ObservedRefund, Silence
+from shared_lib.phases.playback import Played, start_playback
+from shared_lib.phases.refunds import OpenedRefund, OpenRefund, open_refunds, settle_refunds
+from shared_lib.phases.subscriptions import ChangeAutoRenew, ChangedAutoRenew, change_auto_renew
+from shared_lib.phases.webhooks import Received, WebhookResult, settle_from_webhooks
+from shared_lib.providers.base import (
+    EventKind,
+    PaymentState,
+    ProviderEvent,
+    RefundSnapshot,
+    RefundState,
+    Trust,
+)
+from tests.phases.ground import BASIC, FILM, STALKER, Ground, said, want
+
+
+def give_back(order_id: str, key: str, **more: Any) -> OpenRefund:
+    defaults: dict[str, Any] = {
+        "requested_by": "oscar",
+        "by_operator": True,
+        "amount_minor": None,
+        "access": None,
+    }
+    return OpenRefund(
+        key=Key("oscar", "POST /v1/refunds", key, order_id.encode()),
+        order_id=order_id,
+        reason="test",
+        render=lambda refund: SavedReply(201, refund.status.encode()),
+        **(defaults | more),
+    )
+
+
+def returned(opened: OpenedRefund, state: RefundState = RefundState.SUCCEEDED) -> ObservedRefund:
+    assert opened.to_ask
+    snapshot = RefundSnapshot(
+        provider_refund_id=f"sr_{opened.refund.id}",
+        our_refund_id=opened.refund.id,
+        payment=opened.to_ask.payment,
+        state=state,
+        amount=opened.refund.amount,
+    )
+    return ObservedRefund(refund_id=opened.refund.id, said=snapshot)
+
+
+def event(id_: str, payment: Any, state: PaymentState = PaymentState.SUCCEEDED) -> Received:
+    snapshot = said(payment, state)
+    told = ProviderEvent(
+        dedup_id=id_,
+        kind=EventKind.PAYMENT,
+        object_id=snapshot.ref.provider_payment_id,
+        trust=Trust.SIGNED,
+        occurred_at=payment.created_at,
+        payment=snapshot,
+        refund=None,
+    )
+    return Received(provider="sandbox", event=told)
+
+
+# ---- leases ------------------------------------------------------------------------------------------------
+
+
+async def test_two_claims_of_one_batch_lease_a_payment_once(ground: Ground) -> None:
+    (one,) = await ground.opened(want(respond_async=True))
+    first, second = await ground.commit(
+        claim_payments, Claim(ids=[one.payment.id, one.payment.id]), Claim(ids=[one.payment.id, "pay_nobody"])
+    )
+    assert ([claimed.payment.fence for claimed in first], second) == ([1], [])
+
+
+async def test_a_lease_that_is_over_is_taken_over_under_the_next_fence(ground: Ground) -> None:
+    (one,) = await ground.opened(want())
+    assert await ground.commit(claim_payments, Claim(ids=[one.payment.id])) == [[]]
+    await ground.advance(timedelta(seconds=61))
+    ((again,),) = await ground.commit(claim_payments, Claim())
+    assert (again.payment.fence, again.status_before) == (2, "sending")
+
+
+# ---- refunds -----------------------------------------------------------------------------------------------
+
+
+async def test_two_refunds_of_one_batch_share_what_was_taken(ground: Ground) -> None:
+    (one,) = await ground.bought(want())
+    answers = await ground.commit(
+        open_refunds,
+        give_back(one.order.id, "a", amount_minor=1000),
+        give_back("ord_nobody", "b"),
+        give_back(one.order.id, "c", amount_minor=300),
+        give_back(one.order.id, "d", amount_minor=299),
+    )
+    codes = [answer.code if isinstance(answer, Refusal) else None for answer in answers]
+    assert codes == [None, Code.NOT_FOUND, Code.REFUND_TOO_MUCH, None]
+    assert await ground.value("SELECT refund_reserved_minor FROM payments") == 1299
+
+
+@pytest.mark.parametrize("amount_minor", [0, -1])
+async def test_a_refund_of_nothing_is_not_a_refund_of_everything(ground: Ground, amount_minor: int) -> None:
+    (one,) = await ground.bought(want())
+    (answer,) = await ground.commit(open_refunds, give_back(one.order.id, "a", amount_minor=amount_minor))
+    assert isinstance(answer, Refusal)
+    assert await ground.value("SELECT refund_reserved_minor FROM payments") == 0
+
+
+async def test_a_refund_reported_twice_in_a_batch_is_recorded_once(ground: Ground) -> None:
+    (one,) = await ground.bought(want())
+    (opened,) = await ground.commit(open_refunds, give_back(one.order.id, "a"))
+    assert isinstance(opened, OpenedRefund)
+    stranger = ObservedRefund(refund_id="ref_nobody", said=Silence.TIMED_OUT)
+    answers = await ground.commit(settle_refunds, returned(opened), stranger, returned(opened))
+    assert [answer and answer.settled.refund.status for answer in answers] == [
+        RefundStatus.SUCCEEDED,
+        None,
+        RefundStatus.SUCCEEDED,
+    ]
+    assert await ground.rows("SELECT leg, amount_minor FROM ledger_entries ORDER BY entered_at") == [
+        ("captured", 1299),
+        ("refunded", 1299),
+    ]
+
+
+async def test_a_refund_that_failed_frees_its_reservation_once(ground: Ground) -> None:
+    (one,) = await ground.bought(want())
+    (opened,) = await ground.commit(open_refunds, give_back(one.order.id, "a"))
+    assert isinstance(opened, OpenedRefund)
+    await ground.commit(
+        settle_refunds, returned(opened, RefundState.FAILED), returned(opened, RefundState.FAILED)
+    )
+    assert await ground.rows("SELECT refund_reserved_minor, refunded_minor FROM payments") == [(0, 0)]
+    (late,) = await ground.commit(settle_refunds, returned(opened))
+    assert late
+    assert late.settled.alarm
+
+
+# ---- what others tell us -----------------------------------------------------------------------------------
+
+
+async def test_one_webhook_twice_in_a_batch_has_one_effect(ground: Ground) -> None:
+    one, other = await ground.opened(want(FILM), want(STALKER))
+    results = await ground.commit(
+        settle_from_webhooks,
+        event("evt_1", one.payment),
+        event("evt_1", one.payment),
+        event("evt_2", other.payment),
+        event("evt_3", one.payment),
+    )
+    assert results == [
+        WebhookResult.SETTLED,
+        WebhookResult.DUPLICATE,
+        WebhookResult.SETTLED,
+        WebhookResult.SETTLED,
+    ]
+    assert await ground.value("SELECT count(*) FROM ledger_entries") == 2
+    assert await ground.commit(settle_from_webhooks, event("evt_2", other.payment)) == [
+        WebhookResult.DUPLICATE
+    ]
+
+
+async def test_one_play_twice_in_a_batch_starts_a_rental_once(ground: Ground) -> None:
+    await ground.bought(want("prc_metropolis_rent"))
+    now = await ground.now()
+    plays = [
+        Played(
+            source="/cinema",
+            event_id=f"evt_{n}",
+            customer_id="ann",
+            product_id="prd_metropolis",
+            started_at=now,
+        )
+        for n in (1, 1, 2)
+    ]
+    assert await ground.commit(start_playback, *plays) == [True, False, False]
+    left = await ground.value("SELECT ends_at - first_played_at FROM entitlements")
+    assert left == timedelta(hours=48)
+
+
+async def test_one_event_twice_in_a_batch_is_one_notification(ground: Ground) -> None:
+    await ground.opened(want())
+    claim = ClaimNotification(event_id="evt_1", event_type="billing.order.paid", customer_id="ann")
+    first, second = await ground.commit(claim_notifications, claim, claim)
+    assert isinstance(first, ClaimedNotification)
+    assert not isinstance(second, ClaimedNotification)
+    await ground.commit(mark_sent, MarkSent(id=first.id, status=NotificationStatus.SENT))
+    assert await ground.commit(claim_notifications, claim) == [None]
+
+
+async def test_opting_out_twice_in_a_batch_with_strangers_between_changes_one(ground: Ground) -> None:
+    await ground.bought(want(BASIC), want(BASIC, "bob"))
+    rows = dict(await ground.rows("SELECT customer_id, id FROM subscriptions"))
+    answers = await ground.commit(
+        change_auto_renew,
+        ChangeAutoRenew(customer_id="ann", subscription_id=rows["ann"], auto_renew=False),
+        ChangeAutoRenew(customer_id="ann", subscription_id=rows["bob"], auto_renew=False),
+        ChangeAutoRenew(customer_id="ann", subscription_id="sub_nobody", auto_renew=False),
+        ChangeAutoRenew(customer_id="ann", subscription_id=rows["ann"], auto_renew=False),
+    )
+    assert [isinstance(answer, ChangedAutoRenew) for answer in answers] == [True, False, False, True]
+    assert dict(await ground.rows("SELECT customer_id, auto_renew FROM subscriptions")) == {
+        "ann": False,
+        "bob": True,
+    }
+    told = [kind for _, kind, _ in await ground.events() if kind.endswith("auto_renew_changed")]
+    assert len(told) == 1
