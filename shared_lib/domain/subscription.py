@@ -183,15 +183,15 @@ def next_billing(subscription: Subscription, now: datetime, on_missed: OnMissed)
     Our outage is not the customer's debt: by default only the latest missed period is billed and nothing shifts.
     `skip_and_extend` gives the missed time away: the next period starts now and the anchor moves there.
     """
-    following, current = subscription.period_n + 1, subscription.number_at(now)
-    n, anchored = following, subscription
+    n, anchored = subscription.period_n + 1, subscription
+    missed = now >= subscription.period(n).end
     match on_missed:
         case OnMissed.BILL_EACH:
             pass
         case OnMissed.BILL_LATEST:
-            n = max(following, current)
+            n = subscription.number_at(now) if missed else n
         case OnMissed.SKIP_AND_EXTEND:
-            if current > following:
+            if missed:
                 anchored = replace(subscription, anchor_at=now, anchor_n=subscription.period_n)
         case _ as unreachable:
             assert_never(unreachable)

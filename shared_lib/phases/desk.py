@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -43,6 +43,8 @@ class Desk:
         self._locked: dict[str, object] = {}
         self._entries: list[LedgerEntry] = []
         self._events: list[Event] = []
+        self._versions: dict[str, int] = {}  # of those that facts are told of
+        self._attempts: dict[str, dict[str, None]] = {}  # payment ids by order
 
     async def lock(self, order_ids: Sequence[str], *, refund_ids: Sequence[str] = ()) -> None:
         """Lock orders and all that hangs on them, from the root: subscription, order, payment, refund.
@@ -76,6 +78,8 @@ class Desk:
         """Take what is on the desk now as what stands in the database."""
         for rows in (self.subscriptions, self.orders, self.payments, self.refunds, self.entitlements):
             self._locked |= {value.id: value for value in rows.values()}
+        for payment in self.payments.values():
+            self._attempts.setdefault(payment.order_id, {})[payment.id] = None
 
     def put(self, *values: Subscription | Order | Payment | Refund | Entitlement) -> None:
         """Lay changed or new values on the desk."""
@@ -87,13 +91,14 @@ class Desk:
                     self.orders[value.id] = value
                 case Payment():
                     self.payments[value.id] = value
+                    self._attempts.setdefault(value.order_id, {})[value.id] = None
                 case Refund():
                     self.refunds[value.id] = value
                 case Entitlement():
                     self.entitlements[value.order_id] = value
 
     def payments_of(self, order_id: str) -> list[Payment]:
-        return [payment for payment in self.payments.values() if payment.order_id == order_id]
+        return [self.payments[payment_id] for payment_id in self._attempts.get(order_id, ())]
 
     def enter(self, entry: LedgerEntry) -> None:
         """Record money. Nothing moves for nothing: a trial has no entry."""
@@ -103,32 +108,27 @@ class Desk:
     def tell_of_order(
         self, kind: str, order_id: str, data: Mapping[str, Any], trace: str | None = None
     ) -> None:
-        """A fact whose subject is an order; its version is the fact's sequence number."""
-        order = replace(self.orders[order_id], version=self.orders[order_id].version + 1)
-        self.orders[order_id] = order
-        self._events.append(
-            Event(
-                type=kind,
-                subject=order.id,
-                sequence=order.version,
-                partition_key=order.customer_id,
-                data=data,
-                traceparent=trace,
-            )
-        )
+        """A fact whose subject is an order."""
+        self._tell(kind, self.orders[order_id], data, trace)
 
     def tell_of_subscription(self, kind: str, subscription_id: str, data: Mapping[str, Any]) -> None:
         """A fact whose subject is a subscription."""
-        found = self.subscriptions[subscription_id]
-        subscription = replace(found, version=found.version + 1)
-        self.subscriptions[subscription_id] = subscription
+        self._tell(kind, self.subscriptions[subscription_id], data, None)
+
+    def _tell(
+        self, kind: str, subject: Order | Subscription, data: Mapping[str, Any], trace: str | None
+    ) -> None:
+        """The subject's version numbers its facts; it is written once, however many facts there are."""
+        sequence = self._versions.get(subject.id, subject.version) + 1
+        self._versions[subject.id] = sequence
         self._events.append(
             Event(
                 type=kind,
-                subject=subscription.id,
-                sequence=subscription.version,
-                partition_key=subscription.customer_id,
+                subject=subject.id,
+                sequence=sequence,
+                partition_key=subject.customer_id,
                 data=data,
+                traceparent=trace,
             )
         )
 
@@ -138,7 +138,8 @@ class Desk:
         self._events.append(job)
 
     def write(self) -> None:
-        """Put off every difference: roots first, new rows before changed ones."""
+        """Put off every difference: roots first, changed rows before new ones."""
+        self._number()
         self._write(SUBSCRIPTIONS, self.subscriptions, subscription_row)
         self._write(ORDERS, self.orders, order_row)
         # A payment that becomes surplus leaves the place that another one of its order may take.
@@ -149,15 +150,23 @@ class Desk:
         ledger.post(self.tx, self._entries)
         outbox.publish(self.tx, self._events)
 
-    def _write(self, table: Table, values: Mapping[str, Any], row: Any) -> None:
+    def _number(self) -> None:
+        for subject_id, version in self._versions.items():
+            if order := self.orders.get(subject_id):
+                self.orders[subject_id] = replace(order, version=version)
+            else:
+                subscription = self.subscriptions[subject_id]
+                self.subscriptions[subject_id] = replace(subscription, version=version)
+
+    def _write(self, table: Table, values: Mapping[str, Any], row: Callable[[Any], Row]) -> None:
         new: list[Row] = []
-        changed: list[Row] = []
+        changed: list[tuple[Row, Row]] = []
         for key, value in values.items():
             before = self._locked.get(key)
             if before is None:
                 new.append(row(value))
             elif before is not value:
-                changed.append(row(value))
+                changed.append((row(before), row(value)))
         # What leaves a unique place must be written before what takes it.
         table.update(self.tx, changed)
         table.insert(self.tx, new)

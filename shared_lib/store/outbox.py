@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
+
+from pydantic_core import to_json
 
 from shared_lib.ids import new_id
 from shared_lib.store.bulk import Table
@@ -65,7 +66,7 @@ def publish(tx: Transaction, events: Sequence[Event]) -> None:
             event.sequence,
             event.partition_key,
             shard_of(event.partition_key),
-            json.dumps(event.data, separators=(",", ":"), ensure_ascii=False),
+            to_json(event.data).decode(),
             event.traceparent,
             tx.now,
             event.available_at or tx.now,

@@ -49,10 +49,12 @@ def test_two_hundred_subscriptions_do_not_stand_in_each_others_way(box: Box) -> 
 
 
 @pytest.mark.parametrize("status", ["canceled", "expired"])
-def test_an_order_that_was_never_collected_keeps_no_period_from_the_next(box: Box, status: str) -> None:
+def test_even_an_order_that_was_never_collected_keeps_its_period(box: Box, status: str) -> None:
+    """It ends with its subscription, so no other order may want the period; late money may still want this one."""
     subscription = box.subscription()
     box.cycle(subscription, 1, MAY, JUNE, status)
-    box.cycle(subscription, 2, MAY + DAY, JUNE + DAY)
+    with pytest.raises(errors.ExclusionViolation, match="orders_periods_do_not_overlap"):
+        box.cycle(subscription, 2, MAY + DAY, JUNE + DAY)
 
 
 @pytest.mark.parametrize("status", ["paid", "pending", "canceled", "expired", "refunded"])

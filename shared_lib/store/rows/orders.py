@@ -35,10 +35,6 @@ ORDERS = Table(
         "paid_at": "timestamptz",
         "version": "integer",
     },
-    fixed=frozenset(
-        ("customer_id", "price_id", "product_id", "product_title", "kind", "billing_reason", "amount_minor")
-        + ("currency", "provider", "return_url", "created_at", "subscription_id")
-    ),
 )
 
 

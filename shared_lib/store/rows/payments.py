@@ -37,7 +37,6 @@ PAYMENTS = Table(
         "checks": "integer",
         "next_check_at": "timestamptz",
     },
-    fixed=frozenset(("order_id", "provider", "flow", "amount_minor", "currency", "attempt", "created_at")),
 )
 
 

@@ -31,10 +31,6 @@ REFUNDS = Table(
         "checks": "integer",
         "next_check_at": "timestamptz",
     },
-    fixed=frozenset(
-        ("order_id", "payment_id", "amount_minor", "currency", "reason", "access", "surplus", "requested_by")
-        + ("created_at",)
-    ),
 )
 
 

@@ -42,7 +42,6 @@ SUBSCRIPTIONS = Table(
         "next_action_at": "timestamptz",
         "version": "integer",
     },
-    fixed=frozenset(("customer_id", "time_zone", "created_at", "trial_days")),
 )
 
 ENTITLEMENTS = Table(
@@ -59,7 +58,6 @@ ENTITLEMENTS = Table(
         "ends_at": "timestamptz",
         "first_played_at": "timestamptz",
     },
-    fixed=frozenset(("customer_id", "product_id", "order_id", "subscription_id", "kind")),
 )
 
 

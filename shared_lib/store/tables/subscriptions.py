@@ -31,7 +31,7 @@ class SubscriptionRow(SQLModel, table=True):
     )  # fmt: skip
     id: str = text(key=True)
     customer_id: str = text()
-    product_id: str = text(to="products.id")
+    product_id: str = text()  # of the price
     product_title: str = text()
     price_id: str = text(to="prices.id")
     status: str = text()
@@ -69,7 +69,7 @@ class EntitlementRow(SQLModel, table=True):
     )
     id: str = text(key=True)
     customer_id: str = text()
-    product_id: str = text(to="products.id")
+    product_id: str = text()  # of the price
     order_id: str = text(to="orders.id")
     subscription_id: str | None = text(null=True)
     kind: str = text()

@@ -212,7 +212,6 @@ CREATE TABLE subscriptions (
     CONSTRAINT subscriptions_status_known CHECK (status IN ('incomplete', 'incomplete_expired', 'trialing', 'active', 'past_due', 'suspended', 'paused', 'canceled')),
     CONSTRAINT subscriptions_interval_unit_known CHECK (interval_unit IN ('day', 'week', 'month', 'year')),
     CONSTRAINT subscriptions_period_forward CHECK (period_start < period_end),
-    FOREIGN KEY(product_id) REFERENCES products (id) ON DELETE RESTRICT,
     FOREIGN KEY(price_id) REFERENCES prices (id) ON DELETE RESTRICT,
     FOREIGN KEY(payment_method_id) REFERENCES payment_methods (id) ON DELETE RESTRICT
 )
@@ -252,9 +251,9 @@ CREATE TABLE orders (
     CONSTRAINT orders_amount_not_negative CHECK (amount_minor >= 0),
     CONSTRAINT orders_period_whole_or_absent CHECK ((period_n IS NULL) = (period_start IS NULL) AND (period_n IS NULL) = (period_end IS NULL)),
     FOREIGN KEY(price_id) REFERENCES prices (id) ON DELETE RESTRICT,
-    FOREIGN KEY(product_id) REFERENCES products (id) ON DELETE RESTRICT,
     FOREIGN KEY(subscription_id) REFERENCES subscriptions (id) ON DELETE RESTRICT
-);
+)
+ WITH (fillfactor = 85);
 
 CREATE INDEX orders_by_customer ON orders (customer_id, id);
 CREATE UNIQUE INDEX orders_one_per_period ON orders (subscription_id, period_n) WHERE period_n IS NOT NULL;
@@ -274,7 +273,6 @@ CREATE TABLE entitlements (
     PRIMARY KEY (id),
     CONSTRAINT entitlements_status_known CHECK (status IN ('active', 'revoked')),
     CONSTRAINT entitlements_kind_known CHECK (kind IN ('purchase', 'rental', 'subscription')),
-    FOREIGN KEY(product_id) REFERENCES products (id) ON DELETE RESTRICT,
     FOREIGN KEY(order_id) REFERENCES orders (id) ON DELETE RESTRICT
 );
 
@@ -317,7 +315,6 @@ CREATE TABLE payments (
     FOREIGN KEY(payment_method_id) REFERENCES payment_methods (id) ON DELETE RESTRICT
 );
 
-CREATE INDEX payments_by_method ON payments (payment_method_id, created_at) WHERE flow = 'charge';
 CREATE INDEX payments_by_order ON payments (order_id, attempt);
 CREATE UNIQUE INDEX payments_one_live_per_order ON payments (order_id) WHERE NOT surplus AND status IN ('action_required', 'created', 'pending', 'sending', 'succeeded', 'unknown');
 CREATE UNIQUE INDEX payments_one_per_provider_ref ON payments (provider, provider_ref) WHERE provider_ref IS NOT NULL;

@@ -36,4 +36,4 @@ CREATE FUNCTION id_address(id text) RETURNS inet LANGUAGE sql IMMUTABLE STRICT P
 
 ALTER TABLE orders ADD CONSTRAINT orders_periods_do_not_overlap
     EXCLUDE USING gist (id_address(subscription_id) inet_ops WITH =, tstzrange(period_start, period_end) WITH &&)
-    WHERE (subscription_id IS NOT NULL AND period_n IS NOT NULL AND status NOT IN ('canceled', 'expired'));
+    WHERE (subscription_id IS NOT NULL AND period_n IS NOT NULL);
