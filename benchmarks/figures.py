@@ -7,7 +7,7 @@ import os
 import platform
 import statistics
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +21,8 @@ class Leg:
     per_s: float
     p50_ms: float | None = None
     p99_ms: float | None = None
+    cpu_us: float | None = None  # processor time of our process for one
     count: int = 0
-    failed: int = 0
 
 
 @dataclass(slots=True)
@@ -43,6 +43,7 @@ class Report:
     unit: str
     contenders: list[Contender]
     baseline: str | None = None
+    columns: tuple[str, str] = ("p50 ms", "p99 ms")
     notes: list[str] = field(default_factory=list)
     facts: dict[str, Any] = field(default_factory=dict)
 
@@ -76,19 +77,29 @@ def number(value: float) -> str:
 
 
 def table(report: Report) -> str:
-    """Markdown, so that a run can be pasted into docs/benchmarks.md."""
+    """Markdown, so that a run can be pasted into docs/benchmarks.md. Columns that nobody filled are left out."""
     base = next((one for one in report.contenders if one.name == report.baseline), None)
-    head = ["", report.unit, "p50 ms", "p99 ms", "peak MiB"]
-    head += [f"times ({base.name})" if base else "", "p99 of its p99"] if base else []
-    rows = [head, ["---"] * len(head)]
-    for one in report.contenders:
-        row = [f"{one.name}: {one.title}", spread([leg.per_s for leg in one.legs])]
-        row += [spread(_known(one, lambda leg: leg.p50_ms)), spread(_known(one, lambda leg: leg.p99_ms))]
-        row += [number(one.peak_mib) if one.peak_mib else "-"]
-        if base:
-            row += [spread(ratios(one, base, lambda leg: leg.per_s))]
-            row += [spread(ratios(one, base, lambda leg: leg.p99_ms))]
-        rows.append(row)
+    rate = report.unit != "-"
+    columns: list[tuple[str, Callable[[Contender], str]]] = [
+        ("", lambda one: f"{one.name}: {one.title}"),
+        (report.unit, lambda one: spread([leg.per_s for leg in one.legs]) if rate else "-"),
+        (report.columns[0], lambda one: spread(_known(one, lambda leg: leg.p50_ms))),
+        (report.columns[1], lambda one: spread(_known(one, lambda leg: leg.p99_ms))),
+        ("CPU us each", lambda one: spread(_known(one, lambda leg: leg.cpu_us))),
+        ("peak MiB", lambda one: number(one.peak_mib) if one.peak_mib else "-"),
+    ]
+    if base:
+        columns += [
+            (f"times {base.name}", lambda one: spread(ratios(one, base, lambda leg: leg.per_s))),
+            (
+                f"{report.columns[1].removesuffix(' ms')} / {base.name}'s",
+                lambda one: spread(ratios(one, base, lambda leg: leg.p99_ms)),
+            ),
+        ]
+    cells = [(head, [show(one) for one in report.contenders]) for head, show in columns]
+    filled = [(head, column) for head, column in cells if set(column) != {"-"}]
+    rows = [[head for head, _ in filled], ["---"] * len(filled)]
+    rows += [[column[place] for _, column in filled] for place in range(len(report.contenders))]
     lines = ["| " + " | ".join(row) + " |" for row in rows]
     return "\n".join([f"### {report.title}", "", *lines, "", *(f"- {note}" for note in report.notes)])
 
@@ -124,6 +135,12 @@ def resident_mib(pid: int) -> float:
     return _status_mib(pid, "VmRSS")
 
 
+def cpu_s(pid: int) -> float:
+    """Processor time a process has used, in user and kernel mode (Linux)."""
+    stat = "".join(_lines(f"/proc/{pid}/stat")).rpartition(")")[2].split()
+    return (int(stat[11]) + int(stat[12])) / os.sysconf("SC_CLK_TCK") if stat else 0.0
+
+
 def _status_mib(pid: int, name: str) -> float:
     found = next((line.split()[1] for line in _lines(f"/proc/{pid}/status") if line.startswith(name)), "0")
     return int(found) / 1024
@@ -138,4 +155,4 @@ def _lines(path: str) -> list[str]:
 
 def save(results: Mapping[str, Any]) -> None:
     RESULTS.parent.mkdir(exist_ok=True)
-    RESULTS.write_text(json.dumps(results, indent=2, default=lambda thing: thing.__dict__) + "\n")
+    RESULTS.write_text(json.dumps(results, indent=2, default=asdict) + "\n")

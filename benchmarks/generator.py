@@ -67,7 +67,7 @@ def requests_of(tokens: list[str], prices: list[str], prefix: str, prefer: str) 
     """Endless; every key is new."""
     preferred = "" if prefer == "-" else f"Prefer: {prefer}\r\n"
     bodies = [json.dumps({"price_id": price, "return_url": "http://cinema.test/thanks"}) for price in prices]
-    for n, token, body in zip(itertools.count(1), itertools.cycle(tokens), itertools.cycle(bodies)):  # noqa: B905
+    for n, token, body in zip(itertools.count(1), itertools.cycle(tokens), itertools.cycle(bodies)):
         yield (
             f"POST /v1/orders HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n{preferred}"
             f'Authorization: Bearer {token}\r\nIdempotency-Key: "{prefix}{n}"\r\n'
@@ -86,9 +86,7 @@ async def drive(port: int, connections: int, seconds: float, requests: Iterator[
 
 def main() -> None:
     port, connections, seconds, tokens, prices, prefix, prefer = sys.argv[1:]
-    requests = requests_of(
-        Path(tokens).read_text().split(), Path(prices).read_text().split(), prefix, prefer
-    )
+    requests = requests_of(Path(tokens).read_text().split(), Path(prices).read_text().split(), prefix, prefer)
     began = time.perf_counter()
     results = uvloop.run(drive(int(port), int(connections), float(seconds), requests))
     took_ms = sorted(1000 * took_s for took_s in results.took_s)

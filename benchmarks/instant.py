@@ -106,8 +106,9 @@ class InstantProvider:
         return None
 
     async def list_payments(self, since: datetime, until: datetime) -> AsyncIterator[PaymentSnapshot]:  # noqa: ARG002
-        for nothing in ():
-            yield nothing
+        nothing: Sequence[PaymentSnapshot] = ()
+        for payment in nothing:
+            yield payment
 
     async def parse_webhook(self, raw: RawWebhook) -> Sequence[ProviderEvent]:  # noqa: ARG002
         raise WebhookRejected(NAME, "no_webhooks", "it sends none")

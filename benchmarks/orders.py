@@ -10,11 +10,12 @@ import sys
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 from benchmarks.controls.statements import pgbench_script
-from benchmarks.figures import Contender, Leg, Report, peak_mib, percentile, rotated
+from benchmarks.figures import Contender, Leg, Report, cpu_s, peak_mib, percentile, rotated
 from benchmarks.stage import TITLES, Stage, seed_orders
 from infra.local.binaries import installation
 from infra.local.ports import free_port, wait_for_http
@@ -100,12 +101,14 @@ def start(stage: Stage, ways: Sequence[Way]) -> dict[str | None, int]:
             ports[way.app] = port = free_port()
             process = stage.serve(way.app, way.app, port=port, function=way.function)
             try:
-                wait_for_http(
-                    f"http://127.0.0.1:{port}/livez", alive=lambda running=process: running.poll() is None
-                )
+                wait_for_http(f"http://127.0.0.1:{port}/livez", alive=partial(_runs, process))
             except RuntimeError as error:
                 raise RuntimeError(stage.log_tail(way.app)) from error
     return ports
+
+
+def _runs(process: subprocess.Popen[bytes]) -> bool:
+    return process.poll() is None
 
 
 def fresh(stage: Stage) -> None:
@@ -120,7 +123,8 @@ def run_http(stage: Stage, options: Options, way: Way, port: int, tokens: Path) 
     load = run_wrk if options.generator == "wrk" else run_python
     arguments = [str(tokens), str(stage.prices())]
     load(port, options.connections, options.warmup_s, [*arguments, f"{prefix}w", way.prefer])
-    before = orders(stage)
+    pid = stage.servers[way.app or ""].pid
+    before, used_s = orders(stage), cpu_s(pid)
     found = load(port, options.connections, options.seconds, [*arguments, prefix, way.prefer])
     added = orders(stage) - before
     # Requests that were cut off, at the end of the warm-up and of the leg, may be stored without having been counted.
@@ -132,6 +136,7 @@ def run_http(stage: Stage, options: Options, way: Way, port: int, tokens: Path) 
         per_s=found["requests"] / found["seconds"],
         p50_ms=found["p50_ms"],
         p99_ms=found["p99_ms"],
+        cpu_us=1e6 * (cpu_s(pid) - used_s) / found["requests"],
         count=found["requests"],
     )
 
@@ -186,7 +191,7 @@ def pgbench_binary() -> Path:
 
 
 def find_generator(wanted: str) -> str:
-    """wrk where it is, or where root can get it from Debian in a moment; else our own."""
+    """Take wrk where it is, or where root can get it from Debian in a moment; else our own."""
     if wanted != "auto":
         return wanted
     if shutil.which("wrk") is None and shutil.which("apt-get"):

@@ -20,7 +20,7 @@ from typing import Any, Final
 import psycopg
 import uvloop
 
-from benchmarks.figures import peak_mib, resident_mib
+from benchmarks.figures import cpu_s, peak_mib, resident_mib
 from shared_lib import log
 from shared_lib.runtime import Runtime, install
 from shared_lib.settings import settings
@@ -42,7 +42,7 @@ def door() -> ModuleType:
 
 async def renew_all_due(rt: Runtime, renew: ModuleType) -> dict[str, Any]:
     """Claim what is due; charge chunk by chunk while claiming goes on, as the relay's deliveries would."""
-    began = time.perf_counter()
+    began, used_s = time.perf_counter(), cpu_s(os.getpid())
     memory_mib: list[float] = []
     claiming = asyncio.create_task(claim(rt, renew))
     charged = await asyncio.gather(
@@ -52,6 +52,7 @@ async def renew_all_due(rt: Runtime, renew: ModuleType) -> dict[str, Any]:
         "renewed": sum(charged),
         "claimed": await claiming,
         "seconds": time.perf_counter() - began,
+        "cpu_s": cpu_s(os.getpid()) - used_s,
         "memory_mib": memory_mib,
         "peak_mib": peak_mib(os.getpid()),
     }

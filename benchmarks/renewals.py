@@ -78,7 +78,9 @@ class Worker:
         while line := self._process.stdout.readline():
             if line.startswith(start):
                 return line
-        raise RuntimeError(f"the worker ended; see {self._log.name}: {Path(self._log.name).read_text()[-2000:]}")
+        raise RuntimeError(
+            f"the worker ended; see {self._log.name}: {Path(self._log.name).read_text()[-2000:]}"
+        )
 
     def close(self) -> None:
         assert self._process.stdin is not None
@@ -115,10 +117,18 @@ def measure(stage: Stage, options: Options, say: Callable[[str], None]) -> Repor
             make_due(stage, leg.due_at)
             found = workers[leg.name].renew() if leg.name in workers else one_statement(stage)
             check(stage, leg, found)
-            contender.legs.append(Leg(per_s=found["renewed"] / found["seconds"], count=found["renewed"]))
+            contender.legs.append(
+                Leg(
+                    per_s=found["renewed"] / found["seconds"],
+                    cpu_us=1e6 * found["cpu_s"] / found["renewed"] if "cpu_s" in found else None,
+                    count=found["renewed"],
+                )
+            )
             contender.peak_mib = found.get("peak_mib")
             memory_mib += found.get("memory_mib", [])
-            say(f"{leg.name}: {found['renewed']:,} in {found['seconds']:.1f} s, {contender.legs[-1].per_s:,.0f}/s")
+            say(
+                f"{leg.name}: {found['renewed']:,} in {found['seconds']:.1f} s, {contender.legs[-1].per_s:,.0f}/s"
+            )
     finally:
         for worker in workers.values():
             worker.close()
@@ -136,10 +146,11 @@ def about_memory(memory_mib: Sequence[float]) -> list[str]:
     if not memory_mib:
         return []
     tenth = memory_mib[len(memory_mib) // 10]
-    return [
+    text = (
         f"Memory of our process: {tenth:.0f} MiB after a tenth of the work, {memory_mib[-1]:.0f} MiB at the end, "
         f"{max(memory_mib):.0f} MiB at most."
-    ]
+    )
+    return [text]
 
 
 def seed(stage: Stage, planned: Sequence[Planned]) -> None:

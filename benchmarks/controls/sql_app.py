@@ -53,9 +53,7 @@ async def livez() -> str:
 
 
 @app.post("/v1/orders", status_code=201)
-async def create_order(
-    body: OrderIn, customer: CurrentCustomer, idempotency_key: IdempotencyKey
-) -> Response:
+async def create_order(body: OrderIn, customer: CurrentCustomer, idempotency_key: IdempotencyKey) -> Response:
     body.check()
     asked = {
         "customer_id": customer.id,

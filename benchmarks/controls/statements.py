@@ -87,9 +87,7 @@ FROM settled WHERE customer_id = {customer_id} AND route = 'POST /v1/orders' AND
 
 OPEN_BY_PSYCOPG: Final = OPEN.format(asked=ASKED_BY_PSYCOPG)
 SETTLE_BY_PSYCOPG: Final = SETTLE.format(
-    **{
-        name: f"%({name})s" for name in ("ref", "url", "payment_id", "body", "location", "customer_id", "key")
-    }
+    **{name: f"%({name})s" for name in ("ref", "url", "payment_id", "body", "location", "customer_id", "key")}
 )
 
 

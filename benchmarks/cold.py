@@ -1,0 +1,99 @@
+"""Cold start: from the start of the process to its first answer, and to its first order (201)."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import time
+import uuid
+from collections.abc import Callable
+from typing import Final
+
+from benchmarks.figures import Contender, Leg, Report, peak_mib, rotated
+from benchmarks.orders import Way
+from benchmarks.stage import Stage, seed_orders
+from infra.local.ports import free_port
+
+TIMEOUT_S: Final = 30.0
+POLL_S: Final = 0.002
+CUSTOMERS: Final = 10
+
+WAYS: Final = (
+    Way(name="ours", title="the door create_order", app="shared_lib.asgi:app", function="create_order"),
+    Way(name="a", title="FastAPI + SQLModel, control (a) of orders", app="benchmarks.controls.orm_app:app"),
+    Way(name="b", title="FastAPI + psycopg, control (b) of orders", app="benchmarks.controls.sql_app:app"),
+    Way(name="d", title="null ASGI: Python and uvicorn alone", app="benchmarks.controls.null_app:app"),
+)
+
+
+def measure(stage: Stage, rounds: int, say: Callable[[str], None]) -> Report:
+    """A new process each time; files are in the page cache, compiled modules on disk, PostgreSQL is warm."""
+    seed_orders(stage, customers=CUSTOMERS, history=1000)
+    token = stage.tokens(CUSTOMERS).read_text().split()[0]
+    contenders = {way.name: Contender(way.name, way.title) for way in WAYS}
+    for n in range(-1, rounds):  # the first round only fills caches
+        for way in rotated(WAYS, n):
+            answer_s, order_s, memory_mib = start_once(stage, way, token)
+            if n < 0:
+                continue
+            contender = contenders[way.name]
+            # `p50` holds the first answer and `p99` the first order: one sample each.
+            contender.legs.append(Leg(per_s=1 / order_s, p50_ms=1000 * answer_s, p99_ms=1000 * order_s))
+            contender.peak_mib = max(contender.peak_mib or 0, memory_mib)
+            say(
+                f"round {n + 1} {way.name}: answers after {answer_s:.2f} s, first order after {order_s:.2f} s"
+            )
+    return Report(
+        title=f"Cold start, {rounds} rounds",
+        unit="-",
+        contenders=list(contenders.values()),
+        baseline="a",
+        columns=("first answer, ms", "first order, ms"),
+        notes=[
+            "Measured from fork to the bytes of GET /livez, then of POST /v1/orders; one process at a time."
+        ],
+    )
+
+
+def start_once(stage: Stage, way: Way, token: str) -> tuple[float, float, float]:
+    """Seconds to the first answer, seconds to the first order, peak memory by then."""
+    port, began = free_port(), time.perf_counter()
+    name = f"cold-{way.name}"
+    process = stage.serve(name, way.app or "", port=port, function=way.function)
+    try:
+        while not answers(port):
+            if process.poll() is not None or time.perf_counter() - began > TIMEOUT_S:
+                raise RuntimeError(f"{way.name} does not start:\n{stage.log_tail(name)}")
+            time.sleep(POLL_S)
+        answer_s = time.perf_counter() - began
+        order(port, token)
+        return answer_s, time.perf_counter() - began, peak_mib(process.pid)
+    finally:
+        process.terminate()
+        process.wait(timeout=TIMEOUT_S)
+
+
+def answers(port: int) -> bool:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=TIMEOUT_S)
+    try:
+        connection.request("GET", "/livez")
+        return connection.getresponse().status == 200
+    except ConnectionRefusedError:
+        return False
+    finally:
+        connection.close()
+
+
+def order(port: int, token: str) -> None:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=TIMEOUT_S)
+    body = json.dumps({"price_id": "prc_b001_rent", "return_url": "http://cinema.test/thanks"})
+    headers = {
+        "authorization": f"Bearer {token}",
+        "idempotency-key": f'"{uuid.uuid4()}"',
+        "content-type": "application/json",
+    }
+    connection.request("POST", "/v1/orders", body, headers)
+    answer = connection.getresponse()
+    if answer.status != 201:
+        raise RuntimeError(f"{answer.status}: {answer.read()!r}")
+    connection.close()
