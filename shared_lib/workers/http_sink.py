@@ -10,7 +10,7 @@ import httpx
 from shared_lib.events import EVENTS_PATH, binary
 from shared_lib.phases.facts import instant
 from shared_lib.phases.outgoing import Outgoing
-from shared_lib.workers.relay import NeverError, NotNowError
+from shared_lib.workers.sink import NeverError, NotNowError
 
 # A charge of a whole chunk takes its time; the door's own deadlines are shorter.
 TIMEOUT: Final = httpx.Timeout(120.0, connect=2.0)

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from datetime import timedelta
 from functools import partial
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import psycopg
 import structlog
@@ -34,6 +34,9 @@ from shared_lib.runtime import Runtime
 from shared_lib.settings import settings
 from shared_lib.store.outbox import SHARDS
 from shared_lib.workers.signals import until_stopped
+from shared_lib.workers.sink import NeverError, NotNowError, Sink
+
+__all__ = ["NeverError", "NotNowError", "Relay", "Sink"]
 
 LANES_MAX: Final = 64
 IDLE_S: Final = 0.1
@@ -45,24 +48,6 @@ NOBODY_THERE_S: Final = 1.0
 LOCK_CLASS: Final = 7_263_002
 
 log = structlog.get_logger("boxoffice")
-
-
-class NotNowError(Exception):
-    """The sink did not take it: try again later. `counts` False: nobody was there."""
-
-    def __init__(self, reason: str, *, counts: bool = True) -> None:
-        super().__init__(reason)
-        self.counts = counts
-
-
-class NeverError(Exception):
-    """The sink will not take this event as it is."""
-
-
-class Sink(Protocol):
-    async def deliver(self, event: Outgoing) -> None:
-        """Hand one event on. Returning means it was acknowledged; else NotNowError or NeverError."""
-        ...
 
 
 class Relay:
@@ -146,6 +131,10 @@ class Relay:
                 log.warning("dead_letter", event_id=event.event_id, type=event.type, reason=str(error))
                 return Dead(event=event, reason=f"after {ATTEMPTS_MAX} attempts: {error}")
             return PutOff(event=event, wait=_wait(event.attempts, error), counts=error.counts)
+        except Exception as crash:  # a bug of ours must not hold up the lane for ever
+            log.exception("delivery_crashed", event_id=event.event_id, type=event.type)
+            reason = f"{type(crash).__name__}: {crash}"
+            return Dead(event=event, reason=reason)
         return Delivered(event=event)
 
 

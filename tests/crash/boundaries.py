@@ -16,7 +16,7 @@ from shared_lib.providers.base import PaymentProvider
 from shared_lib.runtime import Runtime
 from shared_lib.store.batch import Batcher, Phase
 from shared_lib.store.transaction import Transaction
-from shared_lib.workers.relay import Sink
+from shared_lib.workers.sink import Sink
 
 Boundary = Callable[[str], Awaitable[None]]
 
