@@ -165,6 +165,7 @@ def main(arguments: list[str]) -> None:
         port=options.port,
         log_level="warning",
         access_log=False,
+        proxy_headers=False,  # nobody stands in front of it
         timeout_keep_alive=95,
         timeout_graceful_shutdown=2,
     )

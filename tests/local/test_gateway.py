@@ -1,0 +1,128 @@
+"""The local gateway: what it leads to, what it keeps away from the doors, and what it answers itself."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from infra.local.leash import spawn
+from infra.local.ports import free_port, wait_for_http
+
+
+class Echo(BaseHTTPRequestHandler):
+    """A door that tells what reached it."""
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers.get("content-length") or 0))
+        told = {
+            "path": self.path,
+            "headers": {k.lower(): v for k, v in self.headers.items()},
+            "bytes": len(body),
+        }
+        answer = json.dumps(told).encode()
+        self.send_response(201)
+        self.send_header("location", "/v1/orders/ord_1")
+        self.send_header("content-length", str(len(answer)))
+        self.end_headers()
+        self.wfile.write(answer)
+
+    def do_GET(self) -> None:
+        self.do_POST()
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture(scope="module")
+def gateway() -> Iterator[int]:
+    """Its port. Behind it create_order and account echo, and nobody is at home at webhook."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), Echo) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        here, port = f"http://127.0.0.1:{server.server_port}", free_port()
+        doors = {"create_order": here, "account": here, "webhook": f"http://127.0.0.1:{free_port()}"}
+        argv = [
+            sys.executable,
+            "-m",
+            "infra.local.gateway",
+            "--port",
+            str(port),
+            "--doors",
+            json.dumps(doors),
+        ]
+        process = spawn(argv, output=subprocess.DEVNULL, env=os.environ, cwd=Path(__file__).parents[2])
+        wait_for_http(f"http://127.0.0.1:{port}/livez", alive=lambda: process.poll() is None)
+        yield port
+        process.terminate()
+        process.wait(10)
+        server.shutdown()
+
+
+def ask(
+    port: int, method: str, path: str, body: bytes = b"", headers: dict[str, str] | None = None
+) -> tuple[int, dict[str, str], dict[str, object]]:
+    """Status, headers, JSON; the path goes out as it stands here."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    connection.request(method, path, body, headers or {})
+    answer = connection.getresponse()
+    found = answer.status, {k.lower(): v for k, v in answer.getheaders()}, json.loads(answer.read())
+    connection.close()
+    return found
+
+
+def test_a_call_reaches_its_door_with_query_body_and_a_request_id(gateway: int) -> None:
+    status, headers, told = ask(gateway, "POST", "/v1/orders?wait=2", b"{}", {"X-Request-Id": "abcdefgh1"})
+    assert (status, headers["location"], headers["x-request-id"]) == (201, "/v1/orders/ord_1", "abcdefgh1")
+    assert (told["path"], told["bytes"]) == ("/v1/orders?wait=2", 2)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/events",
+        "/v1/orders/../../events",
+        "/v1/orders/%2e%2e/%2e%2e/events",
+        "/v1/orders/..%2f..%2fevents",
+        "//events",
+        "/readyz",
+        "/v1",
+        "/v2/orders",
+    ],
+)
+def test_nothing_leads_to_where_events_are_taken(gateway: int, path: str) -> None:
+    status, headers, told = ask(gateway, "POST", path, b"{}")
+    assert (status, told["code"]) == (404, "not_found")
+    assert headers["x-request-id"]
+
+
+def test_nobody_outside_can_pass_a_call_off_as_an_event(gateway: int) -> None:
+    sent = {
+        "ce-type": "billing.tick.renewal",
+        "Ce-Id": "evt_1",
+        "Authorization": "Bearer x",
+        "X-Forwarded-For": "8.8.8.8",
+    }
+    _, _, told = ask(gateway, "GET", "/v1/orders/ord_1", headers=sent)
+    headers = told["headers"]
+    assert isinstance(headers, dict)
+    assert not [name for name in headers if name.startswith("ce-")]
+    assert (headers["authorization"], headers["x-forwarded-for"]) == ("Bearer x", "127.0.0.1")
+
+
+def test_a_body_ends_at_64_kib(gateway: int) -> None:
+    assert ask(gateway, "POST", "/v1/orders", b" " * 65536)[0] == 201
+    status, _, told = ask(gateway, "POST", "/v1/orders", b" " * 65537)
+    assert (status, told["code"]) == (413, "body_too_large")
+
+
+def test_a_door_that_is_not_there_is_503_with_a_time_to_come_back(gateway: int) -> None:
+    status, headers, told = ask(gateway, "POST", "/v1/webhooks/sandbox", b"{}")
+    assert (status, headers["retry-after"], told["code"]) == (503, "1", "unavailable")
