@@ -23,6 +23,7 @@ from shared_lib.phases.renewals import OpenRenewals, open_renewals
 from shared_lib.runtime import Runtime, runtime
 
 CLAIM_LIMIT: Final = 1000
+CHUNKS_AT_ONCE: Final = 4  # a chunk that waited for its turn after its claim would outlive its lease
 TICK_MAX_S: Final = 20.0  # the next tick goes on where this one stopped
 SETTLE_MAX: Final = 200
 SETTLE_EVERY_S: Final = 0.1  # a crash loses at most this much of what providers said; reconcile asks again
@@ -62,9 +63,10 @@ async def claim_all_due(rt: Runtime, *, limit: int = CLAIM_LIMIT) -> int:
 
 async def charge(rt: Runtime, payment_ids: Sequence[str]) -> None:
     """Charge one chunk: at once, as wide as the provider bears, and settle what is said in batches."""
-    claimed = await rt.run(claim_payments, Claim(ids=payment_ids))
-    async for said in in_batches(rt, claimed):
-        await rt.run_all(settle_payments, said)
+    async with rt.keep("chunks", lambda: asyncio.Semaphore(CHUNKS_AT_ONCE)):
+        claimed = await rt.run(claim_payments, Claim(ids=payment_ids))
+        async for said in in_batches(rt, claimed):
+            await rt.run_all(settle_payments, said)
 
 
 async def in_batches(rt: Runtime, claimed: Sequence[Claimed]) -> AsyncIterator[list[Observed]]:

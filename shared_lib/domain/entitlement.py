@@ -18,7 +18,7 @@ class EntitlementStatus(StrEnum):
     REVOKED = "revoked"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Entitlement:
     """May be watched while `starts_at <= now < ends_at` and not revoked. `ends_at` None: for good."""
 

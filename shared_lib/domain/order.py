@@ -37,7 +37,7 @@ class BillingReason(StrEnum):
     SUBSCRIPTION_UPDATE = "subscription_update"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Order:
     """`amount` is the catalog's price when the order was made; a trial costs nothing. Periods only for subscriptions."""
 

@@ -43,7 +43,7 @@ class RefundAccess(StrEnum):
     SHORTEN = "shorten"  # access ends after the share of the period that stays paid
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Refund:
     id: str
     order_id: str

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import assert_never
@@ -10,6 +10,7 @@ from typing import assert_never
 from shared_lib.domain.money import Money
 from shared_lib.domain.period import Cadence, Interval, Period
 from shared_lib.domain.state_machine import StateMachine
+from shared_lib.domain.values import replace
 
 
 class SubscriptionStatus(StrEnum):
@@ -97,7 +98,7 @@ LIVE = RENEWABLE | {_S.PAUSED}
 """A customer has at most one of these per product: a partial unique index."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Subscription:
     """`period_n` is the last period that was billed, 0 during a trial; its bounds are the paid access."""
 

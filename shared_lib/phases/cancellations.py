@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from shared_lib.domain.errors import Code, Refusal
 from shared_lib.domain.order import BillingReason, Order, OrderStatus
 from shared_lib.domain.payment import Payment, PaymentStatus
 from shared_lib.domain.schedule import LEASE
+from shared_lib.domain.values import replace
 from shared_lib.phases.claims import Claimed
 from shared_lib.phases.desk import Desk
 from shared_lib.store.transaction import Transaction

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 
 from shared_lib.domain.order import BillingReason, Order, OrderStatus
 from shared_lib.domain.payment import LIVE, PAYMENT, Payment, PaymentEvent, PaymentFlow, PaymentStatus
 from shared_lib.domain.refund import REFUND, Refund, RefundEvent, RefundStatus
 from shared_lib.domain.schedule import LEASE
+from shared_lib.domain.values import replace
 from shared_lib.phases import cycles
 from shared_lib.phases.collecting import Collecting
 from shared_lib.phases.desk import Desk

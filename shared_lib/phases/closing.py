@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from shared_lib.domain.order import ORDER, OrderEvent, OrderStatus
 from shared_lib.domain.subscription import SUBSCRIPTION, SubscriptionEvent, SubscriptionStatus
+from shared_lib.domain.values import replace
 from shared_lib.phases import facts
 from shared_lib.phases.desk import Desk
 

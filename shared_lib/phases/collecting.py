@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import structlog
 
@@ -15,6 +15,7 @@ from shared_lib.domain.payment import PAYMENT, DeclineKind, Payment, PaymentEven
 from shared_lib.domain.schedule import ask_unknown_at, look_at_pending_at, send_again_at
 from shared_lib.domain.state_machine import NoSuchEdge
 from shared_lib.domain.subscription import RENEWABLE
+from shared_lib.domain.values import replace
 from shared_lib.ids import new_id
 from shared_lib.phases import cycles, facts
 from shared_lib.phases.closing import close_unpaid

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import datetime, timedelta
 
 from shared_lib.domain import dunning
@@ -17,6 +16,7 @@ from shared_lib.domain.subscription import (
     SubscriptionEvent,
     start,
 )
+from shared_lib.domain.values import replace
 from shared_lib.ids import new_id
 from shared_lib.phases import facts
 from shared_lib.phases.desk import Desk

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 from shared_lib.domain.entitlement import Entitlement
@@ -12,6 +11,7 @@ from shared_lib.domain.order import Order
 from shared_lib.domain.payment import Payment
 from shared_lib.domain.refund import Refund
 from shared_lib.domain.subscription import Subscription
+from shared_lib.domain.values import replace
 from shared_lib.store import ledger, outbox
 from shared_lib.store.bulk import Table
 from shared_lib.store.outbox import JOBS, Event

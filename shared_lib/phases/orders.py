@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import timedelta
 
 from shared_lib.domain.catalog import Price, PriceKind, ProviderTerms
@@ -13,6 +13,7 @@ from shared_lib.domain.order import BillingReason, Order, OrderStatus
 from shared_lib.domain.payment import Payment, PaymentFlow, PaymentStatus
 from shared_lib.domain.schedule import LEASE, send_again_at
 from shared_lib.domain.subscription import Subscription, SubscriptionStatus
+from shared_lib.domain.values import replace
 from shared_lib.ids import new_id
 from shared_lib.phases import facts
 from shared_lib.phases.claims import Claimed

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
+from shared_lib.domain.values import replace
 from shared_lib.phases.collecting import Collecting, Settled
 from shared_lib.phases.desk import Desk
 from shared_lib.phases.keys import Key, SavedReply, save_replies

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 
 from shared_lib.domain.catalog import PriceKind
 from shared_lib.domain.entitlement import end_after_first_play
+from shared_lib.domain.values import replace
 from shared_lib.phases import facts
 from shared_lib.phases.desk import Desk
 from shared_lib.store import inbox

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import timedelta
 
 from shared_lib.domain import dunning
@@ -13,6 +13,7 @@ from shared_lib.domain.order import Order
 from shared_lib.domain.payment import Payment
 from shared_lib.domain.refund import Refund
 from shared_lib.domain.subscription import Subscription
+from shared_lib.domain.values import replace
 from shared_lib.phases import cycles
 from shared_lib.store.rows.catalog import sellable_prices
 from shared_lib.store.rows.orders import ORDERS, order_of

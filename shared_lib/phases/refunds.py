@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from shared_lib.domain.catalog import PriceKind
 from shared_lib.domain.errors import Code, Refusal
@@ -12,6 +12,7 @@ from shared_lib.domain.order import Order
 from shared_lib.domain.payment import Payment, PaymentStatus
 from shared_lib.domain.refund import Refund, RefundAccess, RefundStatus, customer_refund
 from shared_lib.domain.schedule import LEASE
+from shared_lib.domain.values import replace
 from shared_lib.ids import new_id
 from shared_lib.phases import facts
 from shared_lib.phases.claims import ClaimedRefund

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import timedelta
 
 from shared_lib.domain import dunning
@@ -19,6 +19,7 @@ from shared_lib.domain.subscription import (
     SubscriptionStatus,
     next_billing,
 )
+from shared_lib.domain.values import replace
 from shared_lib.ids import new_id
 from shared_lib.phases import cycles, facts
 from shared_lib.phases.desk import Desk
@@ -36,7 +37,7 @@ class OpenRenewals:
     """Up to `limit` due subscriptions; their payments are handed on in jobs of `chunk`."""
 
     limit: int = 1000
-    chunk: int = 100
+    chunk: int = 200
     on_missed: OnMissed = OnMissed.BILL_LATEST
 
 

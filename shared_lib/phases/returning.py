@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 
 import structlog
@@ -16,6 +16,7 @@ from shared_lib.domain.refund import REFUND, Refund, RefundAccess, RefundStatus,
 from shared_lib.domain.schedule import ask_unknown_at, look_at_pending_at, send_again_at
 from shared_lib.domain.state_machine import NoSuchEdge
 from shared_lib.domain.subscription import LIVE, SubscriptionEvent
+from shared_lib.domain.values import replace
 from shared_lib.phases import cycles, facts
 from shared_lib.phases.desk import Desk
 from shared_lib.phases.observations import ObservedRefund, Silence, refund_event_of

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from shared_lib.domain.errors import Code, Refusal
 from shared_lib.domain.payment import PaymentFlow, PaymentStatus
 from shared_lib.domain.subscription import LIVE, Subscription, SubscriptionStatus
+from shared_lib.domain.values import replace
 from shared_lib.phases import cycles, facts
 from shared_lib.phases.desk import Desk
 from shared_lib.store.rows.subscriptions import lock_subscriptions

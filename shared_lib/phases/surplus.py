@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from shared_lib.domain.money import Money
 from shared_lib.domain.order import BillingReason, Order, OrderEvent, OrderStatus
 from shared_lib.domain.payment import Payment
 from shared_lib.domain.refund import Refund, RefundAccess, RefundStatus
 from shared_lib.domain.schedule import send_again_at
+from shared_lib.domain.values import replace
 from shared_lib.ids import new_id
 from shared_lib.phases import cycles, facts
 from shared_lib.phases.closing import close_unpaid
