@@ -1,0 +1,93 @@
+"""Remove each protection in a copy of the last commit and see its test turn red.
+
+    python -m tests.crash.mutations            # all, in about four minutes
+    python -m tests.crash.mutations W4 W13     # those of some windows
+
+A green test under a removed protection is a hole in the tests: the exit status is 1.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from tests.crash.protections import MUTATIONS, Mutation
+
+ROOT = Path(__file__).parents[2]
+TEST_TIMEOUT_S = 150
+
+
+def copy_of_the_last_commit(home: Path) -> Path:
+    archive, tree = home / "tree.tar", home / "tree"
+    tree.mkdir()
+    subprocess.run(["git", "archive", "--output", archive, "HEAD"], cwd=ROOT, check=True)
+    subprocess.run(["tar", "-x", "-f", archive, "-C", tree], check=True)
+    return tree
+
+
+def passes(tree: Path, test: str) -> bool:
+    """Whether the test passes in this copy. Raises RuntimeError when it did not run at all."""
+    argv = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", test]
+    try:
+        done = subprocess.run(
+            argv,
+            cwd=tree,
+            env=os.environ | {"PYTHONPATH": str(tree), "PYTHONDONTWRITEBYTECODE": "1"},
+            timeout=TEST_TIMEOUT_S,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        return False
+    if done.returncode not in (0, 1) or " error" in done.stdout.splitlines()[-1]:
+        raise RuntimeError(f"{test} did not run:\n{done.stdout[-3000:]}{done.stderr[-1000:]}")
+    return done.returncode == 0
+
+
+def turns_red(tree: Path, mutation: Mutation) -> bool:
+    before = {tree / edit.file: (tree / edit.file).read_text() for edit in mutation.edits}
+    try:
+        for edit in mutation.edits:
+            text = (tree / edit.file).read_text()
+            if edit.old not in text:
+                raise RuntimeError(f"{mutation.window}: {edit.file} has no {edit.old!r} any more")
+            (tree / edit.file).write_text(text.replace(edit.old, edit.new, 1))
+        return not passes(tree, mutation.test)
+    finally:
+        for path, text in before.items():
+            path.write_text(text)
+
+
+def main(windows: list[str]) -> int:
+    holes = 0
+    home = Path(tempfile.mkdtemp(prefix="boxoffice-mutations-"))
+    try:
+        tree = copy_of_the_last_commit(home)
+        for mutation in MUTATIONS:
+            if windows and mutation.window not in windows:
+                continue
+            began = time.perf_counter()
+            try:
+                red = turns_red(tree, mutation)
+                verdict = "red  " if red else "GREEN"
+            except RuntimeError as error:
+                red, verdict = False, f"BROKEN {error}\n"
+            holes += not red
+            print(
+                f"{verdict} {mutation.window:4} {mutation.removed}  ({time.perf_counter() - began:.0f} s)",
+                flush=True,
+            )
+    finally:
+        shutil.rmtree(home, ignore_errors=True)
+    print("every protection is needed, and its test says so" if not holes else f"{holes} without a red test")
+    return 1 if holes else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,249 @@
+"""Each protection against a crash window, as the text to remove and the test that must notice."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+RENEWALS = "tests/crash/test_renewals.py::test_"
+ORDERS = "tests/crash/test_orders.py::test_"
+COMMIT = "tests/crash/test_commit.py::test_"
+WEBHOOKS = "tests/crash/test_webhooks.py::test_"
+REFUNDS = "tests/crash/test_refunds.py::test_"
+TAKEN_OVER = "w3_w4_killed_around_the_provider_call_the_order_is_taken_over_under_the_same_payment"
+
+
+@dataclass(frozen=True, slots=True)
+class Edit:
+    """The first place of `old` in `file` becomes `new`."""
+
+    file: str
+    old: str
+    new: str
+
+
+@dataclass(frozen=True, slots=True)
+class Mutation:
+    window: str
+    removed: str
+    test: str
+    edits: tuple[Edit, ...]
+
+
+KEYS, ASKING = "shared_lib/phases/keys.py", "shared_lib/asking.py"
+COLLECTING, CLAIMS = "shared_lib/phases/collecting.py", "shared_lib/phases/claims.py"
+HOOKS, RETURNS = "shared_lib/phases/webhooks.py", "shared_lib/phases/refunds.py"
+REFUND, WEBHOOK_DOOR = "shared_lib/domain/refund.py", "functions/webhook/main.py"
+SCHEMA, PROMISES = (
+    f"shared_lib/store/migrations/versions/{name}.sql" for name in ("0001_the_first_schema", "0002_promises")
+)
+STARTS_ANEW = Edit(KEYS, "= Resume(resource_id)", "= FRESH")
+
+MUTATIONS = (
+    Mutation(
+        "W2",
+        "a connection that broke is not tried again",
+        f"{COMMIT}w2_the_first_commit_never_arrived_and_is_made_again",
+        (
+            Edit(
+                "shared_lib/store/batch.py",
+                "RECONNECT_DELAYS_S = (0.05, 0.2, 0.8)",
+                "RECONNECT_DELAYS_S = ()",
+            ),
+        ),
+    ),
+    Mutation(
+        "W2",
+        "a key whose owner is gone starts anew",
+        f"{COMMIT}w2_the_first_commit_counted_and_its_answer_was_lost",
+        (STARTS_ANEW,),
+    ),
+    Mutation(
+        "W3",
+        "a key whose owner is gone starts anew",
+        f"{ORDERS}{TAKEN_OVER}[open_orders:after_commit-0]",
+        (STARTS_ANEW,),
+    ),
+    Mutation(
+        "W3",
+        "nobody takes over what a dead process was sending",
+        f"{RENEWALS}w3_w4_w5_a_killed_charge_is_taken_over_and_taken_once[claim_payments:after_commit]",
+        (Edit(CLAIMS, "('created', 'sending', ", "('created', "),),
+    ),
+    Mutation(
+        "W4",
+        "the provider is not asked first, and each lease has a key of its own",
+        f"{RENEWALS}w3_w4_w5_a_killed_charge_is_taken_over_and_taken_once[charge:after]",
+        (
+            Edit(ASKING, "found = await _look_up(provider, claimed)", "found = None"),
+            Edit(
+                ASKING,
+                "description=order.product_title,\n            idempotency_key=payment.id,",
+                'description=order.product_title,\n            idempotency_key=f"{payment.id}-{payment.fence}",',
+            ),
+        ),
+    ),
+    Mutation(
+        "W4",
+        "what an old lease did not hear is believed",
+        f"{RENEWALS}w4_silence_under_an_old_lease_means_nothing",
+        (Edit(COLLECTING, "observed.fence not in (None, payment.fence)", "observed.fence is ..."),),
+    ),
+    Mutation(
+        "W5",
+        "events are not written in the transaction of the outcome",
+        f"{ORDERS}w5_killed_after_the_outcome_is_committed_the_next_relay_tells_it",
+        (
+            Edit(
+                "shared_lib/phases/desk.py",
+                "outbox.publish(self.tx, self._events)",
+                "outbox.publish(self.tx, [])",
+            ),
+        ),
+    ),
+    Mutation(
+        "W6",
+        "a notification is not claimed by its event",
+        f"{ORDERS}w6_a_relay_killed_between_delivery_and_delete_tells_again_and_the_customer_hears_once",
+        (Edit("functions/notify/main.py", "(event_id=event.id,", '(event_id=f"{event.id}{rt.now()}",'),),
+    ),
+    Mutation(
+        "W7",
+        "a webhook about what we do not know is acknowledged and forgotten",
+        f"{WEBHOOKS}w7_a_webhook_before_our_first_commit_is_visible_is_kept_and_applied_later",
+        (
+            Edit(
+                HOOKS,
+                "if news is None:\n            return WebhookResult.PARKED",
+                "if news is None:\n            return WebhookResult.IGNORED",
+            ),
+        ),
+    ),
+    Mutation(
+        "W8",
+        "news that change nothing move the payment all the same",
+        f"{WEBHOOKS}w8_the_same_webhook_again_and_again_changes_nothing_even_when_the_inbox_forgot_it",
+        (Edit(COLLECTING, "if status is not before:", "if status:"),),
+    ),
+    Mutation(
+        "W9",
+        "an older pending is believed",
+        f"{WEBHOOKS}w9_an_older_pending_does_not_undo_a_refund_that_succeeded",
+        (
+            Edit(
+                REFUND,
+                "(_S.SUCCEEDED, _E.WENT_PENDING): _S.SUCCEEDED",
+                "(_S.SUCCEEDED, _E.WENT_PENDING): _S.PENDING",
+            ),
+        ),
+    ),
+    Mutation(
+        "W9",
+        "a contradiction is believed without asking",
+        f"{WEBHOOKS}w9_a_contradiction_is_believed_only_as_the_provider_tells_it_when_asked",
+        (
+            Edit(
+                REFUND,
+                "(_S.FAILED, _E.FAILED): _S.FAILED,",
+                "(_S.FAILED, _E.FAILED): _S.FAILED, (_S.FAILED, _E.SUCCEEDED): _S.SUCCEEDED,",
+            ),
+        ),
+    ),
+    Mutation(
+        "W10",
+        "a webhook is acknowledged before its commit",
+        f"{WEBHOOKS}w10_a_webhook_is_not_acknowledged_while_its_commit_waits",
+        (
+            Edit(
+                WEBHOOK_DOOR,
+                "import functions_framework.aio",
+                "import asyncio\n\nimport functions_framework.aio",
+            ),
+            Edit(
+                WEBHOOK_DOOR,
+                "results = [await settle(rt, provider, event) for event in events]",
+                "rt.keep('tasks', list).extend(asyncio.ensure_future(settle(rt, provider, e)) for e in events)\n"
+                "    results = ['later']",
+            ),
+        ),
+    ),
+    Mutation(
+        "W11",
+        "a refund reserves nothing",
+        f"{REFUNDS}w11_a_killed_refund_is_finished_once_and_leaves_no_room_for_another[open_refunds:after_commit-1-0]",
+        (
+            Edit(
+                RETURNS,
+                "refund_reserved_minor=payment.refund_reserved_minor + amount.minor",
+                "surplus=payment.surplus",
+            ),
+        ),
+    ),
+    Mutation(
+        "W12",
+        "what is being sent counts as not paid",
+        f"{REFUNDS}w12_a_refund_waits_until_a_charge_that_may_have_happened_is_known",
+        (Edit(RETURNS, "undecided = (PaymentStatus.SENDING, PaymentStatus.UNKNOWN)", "undecided = ()"),),
+    ),
+    Mutation(
+        "W13",
+        "the opt-out is not looked at again before sending",
+        f"{RENEWALS}w13_claim_first_then_cancel_and_the_charge_is_never_sent",
+        (Edit(CLAIMS, "return cycles.may_renew(", "return True or cycles.may_renew("),),
+    ),
+    Mutation(
+        "W13",
+        "late money of a canceled renewal is kept",
+        f"{RENEWALS}w13_sent_then_cancel_and_the_charge_finishes_and_is_returned_by_itself",
+        (
+            Edit(
+                COLLECTING,
+                "wanted = not payment.surplus and self._deliverable(order, payment)",
+                "wanted = True",
+            ),
+        ),
+    ),
+    Mutation(
+        "W14",
+        "no lock, no unique period, no exclusion of overlapping periods",
+        f"{RENEWALS}w14_ticks_and_jobs_in_two_processes_at_once_charge_once",
+        (
+            Edit("shared_lib/phases/renewals.py", " FOR UPDATE SKIP LOCKED", ""),
+            Edit(SCHEMA, "CREATE UNIQUE INDEX orders_one_per_period", "CREATE INDEX orders_one_per_period"),
+            Edit(
+                PROMISES,
+                "AND status NOT IN ('canceled', 'expired')",
+                "AND status NOT IN ('canceled', 'expired', 'pending', 'paid')",
+            ),
+        ),
+    ),
+    Mutation(
+        "W15",
+        "a retry does not look whether the customer has a link",
+        f"{RENEWALS}w15_while_the_customer_has_a_link_the_renewal_does_not_charge",
+        (
+            Edit(
+                "shared_lib/phases/renewals.py",
+                "if any(payment.is_live for payment in attempts):",
+                "if not attempts:",
+            ),
+        ),
+    ),
+    Mutation(
+        "W16",
+        "no answer counts as no",
+        f"{RENEWALS}w16_an_unknown_charge_stays_unknown_until_the_provider_tells[drop_after-6]",
+        (
+            Edit(
+                "shared_lib/phases/observations.py",
+                "return PaymentEvent.TIMED_OUT",
+                "return PaymentEvent.CANCELED",
+            ),
+        ),
+    ),
+    Mutation(
+        "W16",
+        "a key is used past its lifetime",
+        f"{RENEWALS}w16_past_the_lifetime_of_its_key_a_charge_is_only_asked_about_never_sent_again",
+        (Edit(ASKING, "if age > provider.capabilities.idempotency_ttl - KEY_MARGIN:", "if age is None:"),),
+    ),
+)
