@@ -1,0 +1,80 @@
+"""Events to deliver, and a sink that plays a door."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+
+from shared_lib.phases.outgoing import Outgoing
+from shared_lib.runtime import Runtime
+from shared_lib.store.outbox import Event, publish
+from shared_lib.store.transaction import Transaction
+
+ORDER_PAID = "billing.order.paid"
+
+
+def facts(customer: str, count: int, *, first: int = 1, kind: str = ORDER_PAID) -> list[Event]:
+    """Numbered facts about one order of a customer."""
+    return [
+        Event(type=kind, subject=f"ord_{customer}", sequence=n, partition_key=customer, data={"n": n})
+        for n in range(first, first + count)
+    ]
+
+
+async def post_events(tx: Transaction, batches: Sequence[Sequence[Event]]) -> list[None]:
+    """A phase that only tells."""
+    for events in batches:
+        publish(tx, events)
+    return [None] * len(batches)
+
+
+async def post(rt: Runtime, *events: Event) -> None:
+    await rt.run(post_events, events)
+
+
+async def ahead(rt: Runtime, by: timedelta) -> None:
+    await rt.run(_move_clock, by)
+
+
+async def _move_clock(tx: Transaction, steps: Sequence[timedelta]) -> list[None]:
+    tx.later(
+        "INSERT INTO test_clock (one, ahead) VALUES (true, %s)"
+        " ON CONFLICT (one) DO UPDATE SET ahead = test_clock.ahead + EXCLUDED.ahead",
+        [sum(steps, timedelta())],
+    )
+    return [None] * len(steps)
+
+
+async def waiting(rt: Runtime) -> int:
+    return await rt.read(_waiting, None)
+
+
+async def _waiting(tx: Transaction, _: None) -> int:
+    return int((await tx.fetch("SELECT count(*) FROM outbox"))[0][0])
+
+
+class Door:
+    """Keeps the sink's contract: returning acknowledges, else NotNowError or NeverError."""
+
+    def __init__(
+        self, answer: Callable[[Outgoing], Exception | None] = lambda _: None, *, slow_s: float = 0.0
+    ) -> None:
+        self.taken: list[Outgoing] = []
+        self._answer = answer
+        self._slow_s = slow_s
+
+    async def deliver(self, event: Outgoing) -> None:
+        if self._slow_s:
+            await asyncio.sleep(self._slow_s)
+        if refusal := self._answer(event):
+            raise refusal
+        self.taken.append(event)
+
+    def heard(self) -> dict[str, list[int | None]]:
+        """The sequence numbers each customer's door heard, in order."""
+        found: dict[str, list[int | None]] = defaultdict(list)
+        for event in self.taken:
+            found[event.partition_key].append(event.sequence)
+        return dict(found)

@@ -1,0 +1,168 @@
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+
+import httpx
+import pytest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
+
+from infra.local.ports import free_port
+from shared_lib.phases.outgoing import Outgoing
+from shared_lib.workers import clock
+from shared_lib.workers.http_sink import HttpSink
+from shared_lib.workers.sink import NeverError, NotNowError
+from tests.workers.conftest import OpenRuntime, serving
+
+EVENT = Outgoing(
+    row_id=1,
+    event_id="evt_1",
+    topic="billing.events",
+    type="billing.order.paid",
+    subject="ord_1",
+    sequence=3,
+    partition_key="ann",
+    data={"title": "Сталкер"},
+    traceparent="00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+    created_at=datetime(2031, 1, 1, tzinfo=UTC),
+    attempts=0,
+)
+
+
+def door(answer: Callable[[Request], Awaitable[Response]]) -> Starlette:
+    return Starlette(routes=[Route("/events", answer, methods=["POST"])])
+
+
+async def delivered(status: int) -> None:
+    async def answer(_: Request) -> Response:
+        return PlainTextResponse("because", status)
+
+    async with serving(door(answer), free_port()) as url, httpx.AsyncClient() as http:
+        await HttpSink(http, {"billing.": url}).deliver(EVENT)
+
+
+async def test_an_event_travels_as_a_binary_cloudevent(open_runtime: OpenRuntime) -> None:
+    seen: list[tuple[dict[str, str], bytes]] = []
+
+    async def answer(request: Request) -> Response:
+        seen.append((dict(request.headers), await request.body()))
+        return Response(status_code=200)
+
+    async with serving(door(answer), free_port()) as url, httpx.AsyncClient() as http:
+        await HttpSink(http, {"billing.": url}).deliver(EVENT)
+    headers, body = seen[0]
+    attributes = {
+        name: headers[f"ce-{name}"] for name in ("id", "type", "source", "partitionkey", "sequence")
+    }
+    assert attributes == {
+        "id": "evt_1",
+        "type": "billing.order.paid",
+        "source": "/boxoffice",
+        "partitionkey": "ann",
+        "sequence": "3",
+    }
+    assert headers["ce-traceparent"] == EVENT.traceparent
+    assert "Сталкер" in body.decode() or "\\u0421" in body.decode()
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 422])
+async def test_an_event_the_door_refuses_is_never_taken(status: int) -> None:
+    with pytest.raises(NeverError, match=str(status)):
+        await delivered(status)
+
+
+@pytest.mark.parametrize("status", [404, 408, 409, 425, 429, 500, 502, 503])
+async def test_a_door_in_trouble_is_asked_again_and_it_counts(status: int) -> None:
+    with pytest.raises(NotNowError, match=str(status)) as refusal:
+        await delivered(status)
+    assert refusal.value.counts
+
+
+async def test_a_door_that_is_not_there_does_not_count() -> None:
+    async with httpx.AsyncClient() as http:
+        sink = HttpSink(http, {"billing.": f"http://127.0.0.1:{free_port()}"})
+        with pytest.raises(NotNowError, match="nobody") as refusal:
+            await sink.deliver(EVENT)
+    assert not refusal.value.counts
+
+
+async def test_the_longest_prefix_wins_and_what_nobody_takes_is_a_dead_letter() -> None:
+    heard: list[str] = []
+
+    async def answer(request: Request) -> Response:
+        heard.append(str(request.url.path))
+        return Response(status_code=200)
+
+    app = Starlette(
+        routes=[Route(f"/{name}/events", answer, methods=["POST"]) for name in ("notify", "orders")]
+    )
+    async with serving(app, free_port()) as url, httpx.AsyncClient() as http:
+        sink = HttpSink(http, {"billing.": f"{url}/notify", "billing.order.": f"{url}/orders"})
+        await sink.deliver(EVENT)
+        assert heard == ["/orders/events"]
+        with pytest.raises(NeverError, match="no door"):
+            await HttpSink(http, {"cinema.": url}).deliver(EVENT)
+
+
+# ---- ticks -------------------------------------------------------------------------------------------------
+
+
+async def test_ticks_come_to_their_doors_and_a_slow_door_delays_its_own_only(
+    open_runtime: OpenRuntime,
+) -> None:
+    ticks: list[str] = []
+    at_once = {"most": 0, "now": 0}
+
+    async def answer(request: Request) -> Response:
+        kind = request.headers["ce-type"]
+        if kind == clock.TICKS[0]:
+            at_once["now"] += 1
+            at_once["most"] = max(at_once["most"], at_once["now"])
+            await asyncio.sleep(0.4)
+            at_once["now"] -= 1
+        ticks.append(kind)
+        return Response(status_code=200)
+
+    async with serving(door(answer), free_port()) as url:
+        rt = await open_runtime(
+            event_routes=dict.fromkeys(clock.TICKS, url), renewal_tick_s=0.05, reconcile_tick_s=0.05
+        )
+        stop = asyncio.Event()
+        running = asyncio.create_task(clock.run(rt, stop))
+        await asyncio.sleep(1.0)
+        stop.set()
+        await running
+    assert at_once["most"] == 1
+    assert 1 <= ticks.count(clock.TICKS[0]) <= 3
+    assert ticks.count(clock.TICKS[1]) >= 5
+
+
+async def test_a_tick_nobody_took_is_lost_without_harm(open_runtime: OpenRuntime) -> None:
+    async def answer(_: Request) -> Response:
+        return Response(status_code=503)
+
+    async with serving(door(answer), free_port()) as url:
+        rt = await open_runtime(event_routes=dict.fromkeys(clock.TICKS, url))
+        assert await clock.tick(rt, clock.TICKS[0]) is False
+    rt = await open_runtime(event_routes=dict.fromkeys(clock.TICKS, f"http://127.0.0.1:{free_port()}"))
+    assert await clock.tick(rt, clock.TICKS[0]) is False
+
+
+async def test_a_clock_that_is_told_to_stop_stops_between_ticks(open_runtime: OpenRuntime) -> None:
+    rt = await open_runtime(
+        event_routes=dict.fromkeys(clock.TICKS, f"http://127.0.0.1:{free_port()}"),
+        renewal_tick_s=3600,
+        reconcile_tick_s=3600,
+    )
+    stop = asyncio.Event()
+    running = asyncio.create_task(clock.run(rt, stop))
+    await asyncio.sleep(0.2)
+    began = time.perf_counter()
+    stop.set()
+    await running
+    assert time.perf_counter() - began < 1

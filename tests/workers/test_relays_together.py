@@ -1,0 +1,115 @@
+"""Several relays, each with a process's own runtime: shards are shared, taken over, and survive the database."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import psycopg
+
+from infra.local.ports import free_port
+from infra.local.postgres import EmbeddedPostgres
+from shared_lib.runtime import Runtime
+from shared_lib.store.migrate import upgrade
+from shared_lib.workers.relay import LOCK_CLASS, Relay
+from tests.workers.conftest import OpenRuntime
+from tests.workers.post import Door, facts, post, waiting
+
+CUSTOMERS = 40
+
+
+@asynccontextmanager
+async def running(*relays: Relay) -> AsyncIterator[None]:
+    stop = asyncio.Event()
+    tasks = [asyncio.create_task(relay.run(stop)) for relay in relays]
+    try:
+        yield
+    finally:
+        stop.set()
+        await asyncio.gather(*tasks)
+
+
+async def until(true: Callable[[], bool], seconds: float = 20.0) -> None:
+    async with asyncio.timeout(seconds):
+        while not true():  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
+
+
+async def empty(rt: Runtime, seconds: float = 20.0) -> None:
+    async with asyncio.timeout(seconds):
+        while await waiting(rt):  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
+
+
+def owners(url: str) -> dict[int, int]:
+    """Backend of a relay's session -> how many shards it owns."""
+    with psycopg.connect(url, autocommit=True) as db:
+        rows = db.execute(
+            "SELECT pid, count(*) FROM pg_locks WHERE locktype = 'advisory' AND classid = %s"
+            " AND database = (SELECT oid FROM pg_database WHERE datname = current_database()) GROUP BY pid",
+            [LOCK_CLASS],
+        ).fetchall()
+    return dict(rows)
+
+
+async def test_two_relays_deliver_everything_once_and_in_order(
+    open_runtime: OpenRuntime, database_url: str
+) -> None:
+    first, second = await open_runtime(), await open_runtime()
+    door = Door(slow_s=0.002)
+    async with running(Relay(first, door), Relay(second, door)):
+        for n in range(5):
+            await post(
+                first, *(fact for c in range(CUSTOMERS) for fact in facts(f"c{c}", 2, first=2 * n + 1))
+            )
+        await empty(first)
+        assert sum(owners(database_url).values()) == 12
+    assert Counter(event.event_id for event in door.taken).most_common(1)[0][1] == 1
+    assert door.heard() == {f"c{c}": list(range(1, 11)) for c in range(CUSTOMERS)}
+
+
+async def test_when_the_session_of_a_relay_dies_another_takes_its_shards(
+    open_runtime: OpenRuntime, database_url: str
+) -> None:
+    first, second = await open_runtime(), await open_runtime()
+    one, other = Door(), Door()
+    async with running(Relay(first, one)):
+        await until(lambda: sum(owners(database_url).values()) == 12)
+        async with running(Relay(second, other)):
+            await post(first, *facts("ann", 1))
+            await until(lambda: one.heard() == {"ann": [1]})
+            (pid,) = owners(database_url)
+            with psycopg.connect(database_url, autocommit=True) as db:
+                db.execute("SELECT pg_terminate_backend(%s)", [pid])
+            await until(lambda: pid not in owners(database_url) and sum(owners(database_url).values()) == 12)
+            await post(second, *facts("ann", 1, first=2))
+            await until(lambda: other.heard() == {"ann": [2]})
+    assert await waiting(second) == 0
+
+
+async def test_what_was_delivered_while_the_database_went_away_is_delivered_again_not_lost(
+    server_folders: Callable[[], Path], open_runtime: OpenRuntime
+) -> None:
+    with EmbeddedPostgres(server_folders(), port=free_port()) as postgres:
+        await _lose_the_database(postgres, open_runtime)
+
+
+async def _lose_the_database(postgres: EmbeddedPostgres, open_runtime: OpenRuntime) -> None:
+    url = postgres.url()
+    upgrade(url)
+    rt = await open_runtime(url)
+    door = Door(slow_s=0.05)
+    await post(rt, *(fact for c in range(4) for fact in facts(f"c{c}", 12)))
+    async with running(Relay(rt, door)):
+        await until(lambda: len(door.taken) >= 8)
+        postgres.kill()
+        await asyncio.sleep(0.5)
+        await asyncio.to_thread(postgres.start)
+        await until(lambda: len({event.event_id for event in door.taken}) == 48, 30)
+        await empty(rt)
+    for heard in door.heard().values():
+        first_times = list(dict.fromkeys(heard))
+        assert first_times == list(range(1, 13))
