@@ -7,6 +7,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
+from urllib.parse import quote, unquote
 
 import structlog
 from cloudevents.conversion import to_binary
@@ -57,7 +58,7 @@ def incoming(headers: Mapping[str, str], body: bytes) -> Incoming:
     """Read a request as a CloudEvent. Raises InvalidEventError."""
     try:
         event = from_http(dict(headers), body)
-    except (GenericException, ValueError, TypeError, KeyError) as error:
+    except (GenericException, ValueError, TypeError, KeyError, RecursionError) as error:
         raise InvalidEventError(f"not a CloudEvent: {type(error).__name__}") from None
     return incoming_of(event)
 
@@ -70,7 +71,7 @@ def incoming_of(event: CloudEvent) -> Incoming:
         id=str(event["id"]),
         source=str(event["source"]),
         type=str(event["type"]),
-        subject=event.get("subject"),
+        subject=unquote(event.get("subject") or "") or None,
         data=event.data,
         traceparent=event.get("traceparent"),
     )
@@ -102,8 +103,11 @@ def binary(
     if traceparent:
         attributes["traceparent"] = traceparent
     headers, body = to_binary(CloudEvent(attributes, dict(data)))
-    return dict(headers), bytes(body)
+    return {name: quote(value, safe=_HEADER_SAFE) for name, value in dict(headers).items()}, bytes(body)
 
+
+# CloudEvents HTTP binding, 3.1.3.2: everything but printable ASCII travels percent-encoded, as do these three.
+_HEADER_SAFE: Final = "".join(chr(code) for code in range(0x21, 0x7F) if chr(code) not in '"%')
 
 Consumer = Callable[[Incoming], Awaitable[None]]
 
@@ -120,6 +124,15 @@ def consumer(function: Consumer) -> Callable[[CloudEvent], Awaitable[None]]:
         await take(function, taken)
 
     return door
+
+
+async def take_request(function: Consumer, headers: Mapping[str, str], body: bytes) -> None:
+    """`take` for a door that speaks HTTP as well. What is no CloudEvent is refused for good."""
+    try:
+        event = incoming(headers, body)
+    except InvalidEventError as error:
+        raise never(error) from None
+    await take(function, event)
 
 
 async def take(function: Consumer, event: Incoming) -> None:

@@ -17,7 +17,7 @@ from shared_lib.asking import ask_payment
 from shared_lib.auth import Principal
 from shared_lib.commands import CreateOrder
 from shared_lib.domain.errors import Code, Refusal
-from shared_lib.events import EVENTS_PATH, Incoming, InvalidEventError, data_of, incoming, take
+from shared_lib.events import EVENTS_PATH, Incoming, InvalidEventError, data_of, take_request
 from shared_lib.http import (
     RefusedError,
     Reply,
@@ -54,7 +54,7 @@ async def create_order(request: Request) -> Reply:
         case "POST", ["orders", order_id, "cancel"]:
             return await cancel(request, order_id)
         case "POST", ["events"] if request.url.path == EVENTS_PATH:
-            await take(start_payment, incoming(request.headers, await body_of(request)))
+            await take_request(start_payment, request.headers, await body_of(request))
             return Reply(200)
         case _, ["orders"]:
             raise not_allowed("GET", "POST")

@@ -14,7 +14,7 @@ from shared_lib.channels.base import Channel, ChannelError, Message
 from shared_lib.channels.email_ses import SesEmail, ses_client
 from shared_lib.domain.errors import Refusal, Transient
 from shared_lib.domain.messages import NotificationStatus
-from shared_lib.events import Incoming, consumer
+from shared_lib.events import Incoming, InvalidEventError, consumer
 from shared_lib.mail import Rendered, UnrenderableError, render, template_of
 from shared_lib.phases.notifications import (
     ClaimedNotification,
@@ -33,8 +33,8 @@ log = structlog.get_logger("boxoffice")
 @functions_framework.aio.cloud_event
 @consumer
 async def notify(event: Incoming) -> None:
-    if template_of(event.type, event.data) is None:
-        return  # nothing to write about
+    if not deserves_mail(event):
+        return
     rt, customer_id = runtime(), str(event.data.get("customer_id", ""))
     claim = ClaimNotification(event_id=event.id, event_type=event.type, customer_id=customer_id)
     claimed = await rt.run(claim_notifications, claim)
@@ -46,6 +46,13 @@ async def notify(event: Incoming) -> None:
     await rt.run(mark_sent, mark)
     if mark.status is NotificationStatus.FAILED:
         raise Transient(f"the mail did not leave: {mark.detail}")
+
+
+def deserves_mail(event: Incoming) -> bool:
+    try:
+        return template_of(event.type, event.data) is not None
+    except UnrenderableError as error:
+        raise InvalidEventError(str(error)) from None
 
 
 async def tell(rt: Runtime, event: Incoming, claimed: ClaimedNotification) -> MarkSent:

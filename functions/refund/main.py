@@ -17,7 +17,7 @@ from shared_lib.asking import ask_refund
 from shared_lib.auth import CUSTOMER, Principal
 from shared_lib.commands import CreateRefund
 from shared_lib.domain.errors import Code
-from shared_lib.events import EVENTS_PATH, Incoming, InvalidEventError, data_of, incoming, take
+from shared_lib.events import EVENTS_PATH, Incoming, InvalidEventError, data_of, take_request
 from shared_lib.http import (
     RefusedError,
     Reply,
@@ -52,7 +52,7 @@ async def refund(request: Request) -> Reply:
         case "GET", ["refunds", refund_id]:
             return await show(request, refund_id)
         case "POST", ["events"] if request.url.path == EVENTS_PATH:
-            await take(start_refund, incoming(request.headers, await body_of(request)))
+            await take_request(start_refund, request.headers, await body_of(request))
             return Reply(200)
         case _, ["refunds"]:
             raise not_allowed("POST")

@@ -179,7 +179,7 @@ def event_of(id_: str, body: bytes) -> ProviderEvent:
     """A verified webhook. Raises Unreadable; a topic we do not know is IGNORED."""
     try:
         it = mapping(json.loads(body))
-    except ValueError:
+    except (ValueError, RecursionError):
         raise Unreadable("no_json") from None
     data, topic = mapping(it.get("data")), text(it, "type").partition(".")[0]
     kind = _TOPICS.get(topic, EventKind.IGNORED)

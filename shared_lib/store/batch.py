@@ -35,7 +35,7 @@ RECONNECT_DELAYS_S = (0.05, 0.2, 0.8)
 _LOST_RACES = (errors.SerializationFailure, errors.DeadlockDetected, errors.LockNotAvailable)
 # Somebody committed between our read and our write: read again and decide anew.
 _COLLISIONS = (errors.UniqueViolation, errors.ExclusionViolation)
-_DISCONNECTED = (errors.OperationalError, errors.InterfaceError, PoolTimeout)
+_DISCONNECTED = (errors.OperationalError, errors.InterfaceError)
 
 log = structlog.get_logger(__name__)
 
@@ -123,6 +123,8 @@ class Batcher:
                 delay_s = next(races, None)
                 if delay_s is None:
                     return await self._alone(phase, items, error)
+            except PoolTimeout as error:  # it has waited long enough already
+                raise Transient("the database is not reachable") from error
             except _DISCONNECTED as error:
                 delay_s = next(reconnects, None)
                 if delay_s is None:
@@ -158,6 +160,8 @@ def connection_pool(url: str, *, connections_max: int, timeout_s: float = 5.0) -
         max_size=connections_max,
         open=False,
         timeout=timeout_s,
+        # Its pauses between attempts double up to this; by default an outage of minutes would last minutes longer.
+        reconnect_timeout=3.0,
         kwargs={"prepare_threshold": 3, "connect_timeout": 3, "application_name": "boxoffice"},
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -54,6 +55,17 @@ def nothing_changes(cinema: Cinema) -> Iterator[None]:
     yield
     after = contents(cinema)
     assert {t: after[t] for t in after if after[t] != before[t]} == {}
+
+
+async def alter(cinema: Cinema, *statements: str) -> None:
+    """Change the database under the doors' feet; in a thread, because a door in this loop may hold the lock."""
+
+    def run() -> None:
+        with cinema.db() as db:
+            for statement in statements:
+                db.execute(statement.encode())
+
+    await asyncio.to_thread(run)
 
 
 def order_body(price_id: str = "prc_metropolis_buy", **more: Any) -> dict[str, Any]:

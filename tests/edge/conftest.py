@@ -1,0 +1,26 @@
+"""Cinemas in unusual circumstances."""
+
+from __future__ import annotations
+
+import httpx
+import pytest
+
+from infra.local.ports import free_port
+from tests.cinema import Cinema
+
+
+@pytest.fixture
+def unreachable_auth(cinema: Cinema) -> Cinema:
+    """A cinema whose Auth service cannot be reached, and was not before either."""
+    from shared_lib.auth import TokenVerifier  # noqa: PLC0415
+    from tests.cinema import AUDIENCE, AUTH_ISSUER  # noqa: PLC0415
+
+    lost = TokenVerifier(
+        httpx.AsyncClient(),
+        jwks_url=f"http://127.0.0.1:{free_port()}/jwks.json",
+        issuer=AUTH_ISSUER,
+        audience=AUDIENCE,
+        now=cinema.rt.now,
+    )
+    cinema.rt.keep("verifier", lambda: lost)
+    return cinema

@@ -1,0 +1,151 @@
+"""Paths that lead nowhere, and answers while something behind us is broken. Nothing of our insides is ever shown."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+
+import pytest
+import structlog
+
+from infra.local.mail import EmbeddedMoto
+from infra.local.ports import free_port
+from infra.local.postgres import EmbeddedPostgres
+from infra.sandbox.launch import SandboxHandle
+from shared_lib import log as logs
+from shared_lib.cli.routes import ROUTES
+from shared_lib.store.migrate import upgrade
+from tests.cinema import Cinema
+from tests.cinema import cinema as open_cinema
+from tests.edge.answers import alter, assert_problem, nothing_changes, order_body
+
+BY_PATH: dict[str, set[str]] = {}
+for _route in ROUTES:
+    BY_PATH.setdefault(
+        _route.path.replace("{provider}", "sandbox").replace("{", "").replace("}", ""), set()
+    ).add(_route.method)
+
+
+async def test_a_method_that_a_path_does_not_have_is_answered_with_those_it_has(cinema: Cinema) -> None:
+    with nothing_changes(cinema):
+        for path, methods in BY_PATH.items():
+            for method in {"GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"} - methods:
+                answer = await cinema.call(method, path)
+                assert answer.status_code == 405, f"{method} {path}: {answer.status_code} {answer.text}"
+                assert_problem(answer, "method_not_allowed")
+                assert set(answer.headers["allow"].split(", ")) == methods, f"{method} {path}"
+
+
+async def test_a_path_that_leads_nowhere_is_not_found(cinema: Cinema) -> None:
+    with nothing_changes(cinema):
+        for path in ("/v1/orders/a/b", "/v1/orders/a/cancel/b", "/v1/refunds/a/b", "/v1/subscriptions/a/b",
+                     "/v1/catalog/a", "/v1/payment-methods/a/b", "/v1/entitlements/a",
+                     "/v1/orders/%00", "/v1/orders/a%0db", "/v1/refunds/%00", "/v1/orders/%ff%fe",
+                     "/v1/orders/..%2f..%2fevents", "/v1/orders/" + "a" * 3000):  # fmt: skip
+            assert_problem(await cinema.call("GET", path), "not_found")
+
+
+async def test_a_query_that_does_not_fit_is_refused(cinema: Cinema) -> None:
+    order = await cinema.order("prc_metropolis_buy")
+    with nothing_changes(cinema):
+        for query in ("limit=-1", "limit=101", "limit=x", "limit=1e3", "limit=", "limit=%D9%A1", "limit=" + "9" * 5000,
+                      "after=%00", "after=a%0Ab"):  # fmt: skip
+            assert_problem(await cinema.call("GET", f"/v1/orders?{query}"), "query_invalid")
+        for query in ("wait=26", "wait=-1", "wait=forever", "wait=0.5", "wait=" + "1" * 5000):
+            assert_problem(await cinema.call("GET", f"/v1/orders/{order['id']}?{query}"), "query_invalid")
+
+
+async def test_a_bug_of_ours_is_a_problem_without_a_word_of_detail(cinema: Cinema) -> None:
+    await alter(cinema, "ALTER TABLE payments RENAME TO lost")
+    for method, path, body in (("POST", "/v1/orders", order_body()), ("GET", "/v1/orders", None)):
+        assert_problem(await cinema.call(method, path, body), "internal")
+    assert cinema.value("SELECT count(*) FROM orders") == 0
+    assert cinema.value("SELECT count(*) FROM idempotency_keys") == 0
+    await alter(cinema, "ALTER TABLE lost RENAME TO payments")
+    assert (await cinema.call("POST", "/v1/orders", order_body())).status_code == 201
+
+
+@pytest.fixture
+def stoppable(server_folders: Callable[[], Path]) -> Iterator[EmbeddedPostgres]:
+    """A PostgreSQL that comes back where it was."""
+    with EmbeddedPostgres(server_folders(), port=free_port()) as server:
+        yield server
+
+
+@pytest.fixture
+async def mortal(
+    *, stoppable: EmbeddedPostgres, sandbox: SandboxHandle, gateway_port: int, keys_dir: Path,
+    webhook_secret: str, aws: EmbeddedMoto,
+) -> AsyncIterator[Cinema]:  # fmt: skip
+    """A cinema whose PostgreSQL may be stopped."""
+    upgrade(stoppable.url())
+    async with open_cinema(
+        database_url=stoppable.url(), redis_url=None, sandbox=sandbox, secret=webhook_secret, port=gateway_port,
+        keys_dir=keys_dir, ses_endpoint_url=aws.url,
+    ) as opened:  # fmt: skip
+        yield opened
+
+
+async def test_while_postgresql_is_down_every_call_may_be_tried_again_and_then_works(
+    mortal: Cinema, stoppable: EmbeddedPostgres
+) -> None:
+    assert (await mortal.call("POST", "/v1/orders", order_body(), key="before")).status_code == 201
+    await asyncio.to_thread(stoppable.stop)
+    for method, path, body in (
+        ("GET", "/v1/orders/ord_x", None),
+        ("POST", "/v1/orders", order_body("prc_stalker_buy")),
+    ):
+        assert_problem(await mortal.call(method, path, body, key="during"), "unavailable")
+    assert (await mortal.event("billing.tick.reconcile")).status_code == 503
+    stoppable.start()
+    assert (
+        await mortal.call("POST", "/v1/orders", order_body("prc_stalker_buy"), key="during")
+    ).status_code == 201
+    assert mortal.value("SELECT count(*) FROM orders") == 2
+
+
+async def test_no_log_line_holds_a_token_a_secret_or_a_card(
+    cinema: Cinema, webhook_secret: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = structlog.get_config()
+    logs.configure(function="edge", pretty=False)
+    structlog.configure(cache_logger_on_first_use=False, logger_factory=structlog.PrintLoggerFactory())
+    token, card = cinema.token(), "4242 4242 4242 4242"
+    try:
+        order = await cinema.bought("prc_basic_month", number=card)
+        bad = {"authorization": f"Bearer {token[:-8]}AAAAAAAA", "traceparent": token}
+        answers = [
+            await cinema.call("POST", "/v1/orders", order_body(), customer=None, headers=bad),
+            await cinema.call("POST", "/v1/orders", order_body(card_number=card, token=token)),
+            await cinema.call(
+                "POST", "/v1/orders", order_body(return_url=f"http://cinema.test/?token={token}")
+            ),
+            await cinema.call("GET", f"/v1/orders/{card.replace(' ', '')}?access_token={token}"),
+            await cinema.call("GET", f"/v1/orders/{token}"),
+            await cinema.call("POST", "/v1/webhooks/sandbox", webhook_secret.encode()),
+            await cinema.call("POST", "/v1/refunds", {"order_id": order["id"], "reason": f"card {card}"}),
+        ]
+        await alter(cinema, "ALTER TABLE payments RENAME TO lost")
+        answers.append(
+            await cinema.call("POST", "/v1/orders", order_body(return_url=f"http://cinema.test/{token}"))
+        )
+    finally:
+        structlog.configure(**before)
+    written = capsys.readouterr()
+    lines = [line for line in (written.out + written.err).splitlines() if line.startswith("{")]
+    assert {answer.status_code for answer in answers} == {201, 400, 401, 404, 422, 500}
+    events = {json.loads(line)["event"] for line in lines}
+    assert {"request", "event", "crashed", "phase_failed"} - {"event"} <= events
+    for secret in (
+        token,
+        token.split(".")[2],
+        card,
+        card.replace(" ", ""),
+        webhook_secret,
+        cinema.sandbox.api_key,
+    ):
+        assert [line for line in lines if secret in line] == []
+    shown = "".join(answer.text for answer in answers[:-2])
+    assert token not in shown.replace(f"http://cinema.test/?token={token}", "")
