@@ -263,7 +263,7 @@ async def cinema(
     config = uvicorn.Config(_Gateway(auth), host="127.0.0.1", port=port, lifespan="off", log_level="critical")
     server = uvicorn.Server(config)
     serving = asyncio.create_task(server.serve())
-    while not server.started:
+    while not server.started:  # noqa: ASYNC110  # uvicorn has no event to wait for
         await asyncio.sleep(0.01)
     http = httpx.AsyncClient(timeout=30)
     try:
