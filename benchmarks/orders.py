@@ -130,7 +130,7 @@ def run_http(stage: Stage, options: Options, way: Way, port: int, tokens: Path) 
     # Requests that were cut off, at the end of the warm-up and of the leg, may be stored without having been counted.
     cut_off = 2 * options.connections
     stored = "null" in (way.app or "") or 0 <= added - found["requests"] <= cut_off
-    if found["failed"] or not stored:
+    if not found["requests"] or found["failed"] or not stored:
         raise RuntimeError(f"{way.name}: {found}, {added} orders stored\n{stage.log_tail(way.app or '')}")
     return Leg(
         per_s=found["requests"] / found["seconds"],

@@ -1,0 +1,71 @@
+"""Each benchmark runs, with tiny sizes; how fast is nobody's business here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from benchmarks import cold, orders, renewals
+from benchmarks.figures import Contender, Leg, Report, percentile, ratios, rotated, table
+from benchmarks.instant import InstantProvider
+from benchmarks.stage import Stage, open_stage
+from shared_lib.providers.base import PaymentProvider
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def stage() -> Iterator[Stage]:
+    with open_stage() as opened:
+        yield opened
+
+
+def quiet(_: str) -> None:
+    """Nobody reads along."""
+
+
+def test_every_way_of_ordering_stores_what_it_answers(stage: Stage) -> None:
+    options = orders.Options(
+        rounds=1, seconds=2, warmup_s=0.5, connections=4, customers=20, history=200, generator="python"
+    )
+    report = orders.measure(stage, options, quiet)
+    assert [one.name for one in report.contenders] == ["ours", "ours async", "a", "b", "c", "d"]
+    assert all(one.legs[0].count > 0 for one in report.contenders)
+    assert "| ours: the door |" in table(report)
+
+
+def test_every_way_of_renewing_charges_each_subscription_once(stage: Stage) -> None:
+    options = renewals.Options(rounds=2, renewals=400, orm_sample=5, sql_sample=50)
+    report = renewals.measure(stage, options, quiet)
+    assert {one.name: [leg.count for leg in one.legs] for one in report.contenders} == {
+        "ours": [200, 200],
+        "a": [5, 5],
+        "b": [50, 50],
+    }
+    assert report.notes[-1].startswith("Checked: 510 subscriptions, each charged once")
+
+
+def test_every_server_starts_cold_and_takes_an_order(stage: Stage) -> None:
+    report = cold.measure(stage, 1, quiet)
+    assert all(len(one.legs) == 1 for one in report.contenders)
+
+
+def test_the_instant_provider_fits_the_port() -> None:
+    assert isinstance(InstantProvider(), PaymentProvider)
+
+
+def test_a_ratio_compares_legs_of_the_same_round() -> None:
+    ours = Contender("ours", "", [Leg(per_s=10), Leg(per_s=90)])
+    theirs = Contender("a", "", [Leg(per_s=1), Leg(per_s=30)])
+    assert ratios(ours, theirs, lambda leg: leg.per_s) == [10, 3]
+    assert "6.50 (3.00-10.0)" in table(Report("", "1/s", [ours, theirs], baseline="a"))
+
+
+def test_every_contender_begins_a_round() -> None:
+    assert [rotated("abc", n)[0] for n in range(4)] == ["a", "b", "c", "a"]
+
+
+@pytest.mark.parametrize(("percent", "value"), [(0, 1.0), (50, 51.0), (99, 100.0), (100, 100.0)])
+def test_percentiles_are_measured_values(percent: float, value: float) -> None:
+    assert percentile([float(n) for n in range(1, 101)], percent) == value
