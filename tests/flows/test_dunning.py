@@ -73,6 +73,18 @@ async def test_access_ends_with_the_grace_although_no_tick_comes(cinema: Cinema)
     assert await watchable(cinema) == []
 
 
+async def test_the_grace_is_counted_from_the_decline_however_late_it_came(cinema: Cinema) -> None:
+    await cinema.bought(BASIC, number=LATER_SOFT)
+    await cinema.advance(timedelta(days=34))  # nobody ticked for days
+    assert await watchable(cinema) == []
+    await cinema.tick()
+    assert (await subscription(cinema))["status"] == "past_due"
+    await cinema.advance(timedelta(days=6, hours=23))
+    assert await watchable(cinema) == ["prd_basic"]
+    await cinema.advance(timedelta(hours=1))
+    assert await watchable(cinema) == []
+
+
 async def test_a_retry_on_day_3_recovers_the_same_period(cinema: Cinema) -> None:
     await cinema.bought(BASIC)
     await bank_says(cinema, "do_not_honor", "insufficient_funds", None)
