@@ -65,9 +65,9 @@ MUTATIONS = (
     ),
     Mutation(
         "W3",
-        "nobody takes over what a dead process was sending",
+        "the lease of a dead process never ends",
         f"{RENEWALS}w3_w4_w5_a_killed_charge_is_taken_over_and_taken_once[claim_payments:after_commit]",
-        (Edit(CLAIMS, "('created', 'sending', ", "('created', "),),
+        (Edit(CLAIMS, "(payment.lease_until and payment.lease_until > desk.now)", "payment.lease_until"),),
     ),
     Mutation(
         "W4",
@@ -211,8 +211,8 @@ MUTATIONS = (
             Edit(SCHEMA, "CREATE UNIQUE INDEX orders_one_per_period", "CREATE INDEX orders_one_per_period"),
             Edit(
                 PROMISES,
-                "AND status NOT IN ('canceled', 'expired')",
-                "AND status NOT IN ('canceled', 'expired', 'pending', 'paid')",
+                "subscription_id IS NOT NULL AND period_n IS NOT NULL",
+                "subscription_id IS NOT NULL AND period_n < 0",
             ),
         ),
     ),
