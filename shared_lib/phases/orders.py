@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
-from shared_lib.domain.catalog import Price, PriceKind, ProviderTerms
+from shared_lib.domain.catalog import Price, PriceKind
 from shared_lib.domain.errors import Refusal
 from shared_lib.domain.money import zero
 from shared_lib.domain.order import BillingReason, Order, OrderStatus
@@ -20,7 +20,6 @@ from shared_lib.phases.claims import Claimed
 from shared_lib.phases.desk import Desk
 from shared_lib.phases.keys import (
     Fresh,
-    Key,
     KeyState,
     Resume,
     SavedReply,
@@ -28,8 +27,8 @@ from shared_lib.phases.keys import (
     release_keys,
     save_replies,
 )
-from shared_lib.phases.observations import Render
 from shared_lib.phases.shelf import Shelf
+from shared_lib.phases.wish import Buyer, OpenOrder
 from shared_lib.store.transaction import Transaction
 
 # A checkout stays open for a day; what is paid later is late money.
@@ -40,31 +39,6 @@ _REASON = {
     PriceKind.RENTAL: BillingReason.RENTAL,
     PriceKind.SUBSCRIPTION: BillingReason.SUBSCRIPTION_CREATE,
 }
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Buyer:
-    """The customer as the Auth service describes them."""
-
-    customer_id: str
-    email: str | None
-    locale: str
-    time_zone: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OpenOrder:
-    """One request for one price. `render` turns what was committed into the bytes of the answer."""
-
-    key: Key
-    buyer: Buyer
-    price_id: str
-    return_url: str
-    terms: Sequence[ProviderTerms]  # the providers that may take it, in order of preference
-    render: Render
-    payment_method_id: str | None = None
-    respond_async: bool = False  # answer at once; a job asks the provider
-    trace: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -248,3 +222,6 @@ def _keep_buyers(tx: Transaction, buyers: Sequence[Buyer]) -> None:
             [buyer.time_zone for buyer in ordered],
         ],
     )
+
+
+__all__ = ["Buyer", "OpenOrder", "OpenedOrder", "open_orders"]

@@ -5,18 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING
 
 from shared_lib.domain.catalog import Price, PriceKind, ProviderTerms
 from shared_lib.domain.errors import Code, Refusal
 from shared_lib.domain.money import zero
 from shared_lib.phases.claims import method_of
+from shared_lib.phases.wish import OpenOrder
 from shared_lib.providers.base import SavedMethodRef
 from shared_lib.store.rows.catalog import read_prices
 from shared_lib.store.transaction import Transaction
-
-if TYPE_CHECKING:
-    from shared_lib.phases.orders import OpenOrder
 
 
 @dataclass(frozen=True, slots=True)

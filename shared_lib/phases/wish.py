@@ -1,0 +1,35 @@
+"""What a customer asks for when ordering."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from shared_lib.domain.catalog import ProviderTerms
+from shared_lib.phases.keys import Key
+from shared_lib.phases.observations import Render
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Buyer:
+    """The customer as the Auth service describes them."""
+
+    customer_id: str
+    email: str | None
+    locale: str
+    time_zone: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenOrder:
+    """One request for one price. `render` turns what was committed into the bytes of the answer."""
+
+    key: Key
+    buyer: Buyer
+    price_id: str
+    return_url: str
+    terms: Sequence[ProviderTerms]  # the providers that may take it, in order of preference
+    render: Render
+    payment_method_id: str | None = None
+    respond_async: bool = False  # answer at once; a job asks the provider
+    trace: str | None = None
