@@ -75,7 +75,6 @@ class Batcher:
         if len(lane.drains) < self._writers:
             drain = asyncio.create_task(self._drain(lane))
             lane.drains.add(drain)
-            drain.add_done_callback(lane.drains.discard)
         return await answer
 
     async def run_all(self, phase: Phase[Item, Answer], items: Sequence[Item]) -> list[Answer]:
@@ -95,22 +94,30 @@ class Batcher:
             raise Transient("the database is not reachable") from error
 
     async def _drain(self, lane: _Lane) -> None:
-        while lane.waiting:
-            async with self._free:
-                batch = [lane.waiting.popleft() for _ in range(min(BATCH_MAX, len(lane.waiting)))]
-                if not batch:
-                    return
-                try:
-                    answers = await self._commit(lane.phase, [item for item, _ in batch])
-                except Exception as error:  # noqa: BLE001  # every waiting request must hear of it
-                    answers = [_Failed(error)] * len(batch)
-            for (_, waiting), answer in zip(batch, answers, strict=True):
-                if waiting.done():  # the request went away; its work is committed all the same
-                    continue
-                if isinstance(answer, _Failed):
-                    waiting.set_exception(answer.error)
-                else:
-                    waiting.set_result(answer)
+        try:
+            while lane.waiting:
+                await self._drain_once(lane)
+        finally:
+            # Here, with no turn of the loop since nothing was waiting: a done callback comes later, and whoever is
+            # woken in between would count on a drain that has ended, and wait for ever.
+            lane.drains.discard(cast("asyncio.Task[None]", asyncio.current_task()))
+
+    async def _drain_once(self, lane: _Lane) -> None:
+        async with self._free:
+            batch = [lane.waiting.popleft() for _ in range(min(BATCH_MAX, len(lane.waiting)))]
+            if not batch:
+                return
+            try:
+                answers = await self._commit(lane.phase, [item for item, _ in batch])
+            except Exception as error:  # noqa: BLE001  # every waiting request must hear of it
+                answers = [_Failed(error)] * len(batch)
+        for (_, waiting), answer in zip(batch, answers, strict=True):
+            if waiting.done():  # the request went away; its work is committed all the same
+                continue
+            if isinstance(answer, _Failed):
+                waiting.set_exception(answer.error)
+            else:
+                waiting.set_result(answer)
 
     async def _commit(self, phase: Phase[Any, Any], items: Sequence[Any]) -> Sequence[Any]:
         races, reconnects = iter(RETRY_DELAYS_S), iter(RECONNECT_DELAYS_S)
