@@ -11,6 +11,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from shared_lib.cli.events_page import events
+from shared_lib.cli.openapi import openapi
+from shared_lib.cli.problems_page import problems
 from shared_lib.domain.order import ORDER
 from shared_lib.domain.payment import PAYMENT
 from shared_lib.domain.refund import REFUND
@@ -40,6 +43,9 @@ def state_machines() -> str:
 
 
 DOCUMENTS: Mapping[str, Callable[[], str]] = {
+    "docs/events.md": events,
+    "docs/openapi.json": openapi,
+    "docs/problems.md": problems,
     "docs/state-machines.md": state_machines,
 }
 """Path from the project's root, and what writes the text of it."""

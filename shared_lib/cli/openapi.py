@@ -1,0 +1,178 @@
+"""docs/openapi.json: OpenAPI 3.1, made from the table of routes and the models they name."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from typing import Any, Final
+
+from pydantic import BaseModel
+from pydantic.json_schema import models_json_schema
+
+from shared_lib.cli.routes import ROUTES, Query, Route
+from shared_lib.domain.errors import Code
+from shared_lib.problems import MEDIA_TYPE, PROBLEMS
+
+_SCHEMAS: Final = "#/components/schemas/"
+_INTRO: Final = """\
+Money is integer minor units and an ISO 4217 currency; instants are ISO 8601 in UTC. Every refusal is problem+json
+(RFC 9457) with a stable `code`; docs/problems.md lists them. A call with an Idempotency-Key may be repeated at will:
+the first answer comes back, byte by byte, with `Idempotent-Replayed: true`. What belongs to somebody else is not found.
+"""
+
+_PROBLEM: Final[dict[str, Any]] = {
+    "type": "object",
+    "required": ["type", "title", "status", "detail", "code"],
+    "properties": {
+        "type": {"type": "string", "format": "uri"},
+        "title": {"type": "string"},
+        "status": {"type": "integer"},
+        "detail": {"type": "string"},
+        "code": {"type": "string", "enum": sorted(PROBLEMS)},
+        "errors": {
+            "type": "array",
+            "description": "of a body: where it does not fit, and why",
+            "items": {
+                "type": "object",
+                "required": ["at", "message"],
+                "properties": {"at": {"type": "string"}, "message": {"type": "string"}},
+            },
+        },
+        "order_id": {"type": "string", "description": "of a decline"},
+        "decline_reason": {"type": ["string", "null"], "description": "of a decline"},
+    },
+}
+
+_KEY_HEADER: Final[dict[str, Any]] = {
+    "name": "Idempotency-Key",
+    "in": "header",
+    "required": True,
+    "description": "One key per wish, kept for its retries; a quoted string, or bare. Remembered for 72 hours.",
+    "schema": {"type": "string", "minLength": 1, "maxLength": 257},
+    "example": '"8e03978e-40d5-43dd-bc93-6894a57f9324"',
+}
+
+
+def openapi() -> str:
+    """The document's text."""
+    paths: dict[str, dict[str, Any]] = defaultdict(dict)
+    for route in ROUTES:
+        paths[route.path][route.method.lower()] = _operation(route)
+    document = {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Boxoffice",
+            "version": "1",
+            "summary": "Billing of an online cinema",
+            "description": _INTRO,
+        },
+        "servers": [{"url": "http://127.0.0.1:8100", "description": "`make up`"}],
+        "security": [{"bearer": []}],
+        "paths": paths,
+        "components": {
+            "securitySchemes": {
+                "bearer": {
+                    "type": "http",
+                    "scheme": "bearer",
+                    "bearerFormat": "JWT",
+                    "description": "Of the Auth service, with the scope billing:customer or billing:operator.",
+                }
+            },
+            "schemas": _schemas(),
+        },
+    }
+    return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
+
+
+def _schemas() -> dict[str, Any]:
+    commands = [(route.body, "validation") for route in ROUTES if route.body]
+    views = [(model, "serialization") for route in ROUTES for model, _ in route.answers.values() if model]
+    wanted: Any = list(dict.fromkeys([*commands, *views]))
+    _, schema = models_json_schema(wanted, ref_template=_SCHEMAS + "{model}")
+    return dict(sorted({**schema["$defs"], "Problem": _PROBLEM}.items()))
+
+
+def _operation(route: Route) -> dict[str, Any]:
+    operation: dict[str, Any] = {
+        "operationId": _operation_id(route),
+        "tags": [route.path.split("/")[2]],
+        "summary": route.summary,
+        "parameters": _parameters(route),
+        "responses": {
+            **{str(status): _answer(model, says, status) for status, (model, says) in route.answers.items()},
+            **_problems(route),
+        },
+    }
+    if route.body:
+        schema = {"$ref": _SCHEMAS + route.body.__name__}
+        content = {"application/json": {"schema": schema, "example": dict(route.example)}}
+        operation["requestBody"] = {"required": True, "content": content}
+    if not route.needs_token:
+        operation["security"] = []
+    return operation
+
+
+def _operation_id(route: Route) -> str:
+    words = [word.strip("{}").replace("-", "_") for word in route.path.split("/")[2:]]
+    return "_".join([route.method.lower(), *words])
+
+
+def _parameters(route: Route) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = []
+    if route.id_name:
+        found.append({"name": route.id_name, "in": "path", "required": True, "schema": {"type": "string"}})
+    found += [_query(query) for query in route.query]
+    if route.keyed:
+        found.append(_KEY_HEADER)
+    if route.path == "/v1/orders" and route.keyed:
+        says = "`respond-async`: 202 at once, and the provider is asked in the background"
+        found.append({"name": "Prefer", "in": "header", "description": says, "schema": {"type": "string"}})
+    return found
+
+
+def _query(query: Query) -> dict[str, Any]:
+    number = {"type": "integer", "minimum": 0, "maximum": query.at_most}
+    schema = {"type": "string"} if query.at_most is None else number
+    return {"name": query.name, "in": "query", "description": query.says, "schema": schema}
+
+
+def _answer(model: type[BaseModel] | None, says: str, status: int) -> dict[str, Any]:
+    answer: dict[str, Any] = {"description": says}
+    if model:
+        answer["content"] = {"application/json": {"schema": {"$ref": _SCHEMAS + model.__name__}}}
+    if status in (201, 202):
+        answer["headers"] = {
+            "Location": {"schema": {"type": "string"}},
+            "Idempotent-Replayed": {"schema": {"type": "string", "const": "true"}},
+        }
+    return answer
+
+
+def _problems(route: Route) -> dict[str, Any]:
+    """By status, with an example for each code that has it."""
+    by_status: dict[int, list[Code]] = defaultdict(list)
+    for code in route.codes:
+        by_status[PROBLEMS[code][0]].append(code)
+    return {
+        str(status): {
+            "description": ", ".join(f"`{code}`" for code in codes),
+            "content": {
+                MEDIA_TYPE: {
+                    "schema": {"$ref": _SCHEMAS + "Problem"},
+                    "examples": {str(code): {"value": _example(code)} for code in codes},
+                }
+            },
+        }
+        for status, codes in sorted(by_status.items())
+    }
+
+
+def _example(code: Code) -> dict[str, Any]:
+    status, title = PROBLEMS[code]
+    return {
+        "type": f"urn:boxoffice:problem:{code}",
+        "title": title,
+        "status": status,
+        "detail": title,
+        "code": code,
+    }

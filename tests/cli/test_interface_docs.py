@@ -1,0 +1,111 @@
+"""The generated pages say what really happens: every route answers, every door is documented, every event fits."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+from openapi_spec_validator import validate
+
+from shared_lib.asgi import DOORS
+from shared_lib.cli.events_page import FACTS, JOBS, keys_of
+from shared_lib.cli.openapi import openapi
+from shared_lib.cli.problems_page import NEXT
+from shared_lib.cli.routes import ROUTES
+from shared_lib.domain.errors import Code
+from shared_lib.phases.outgoing import Outgoing
+from shared_lib.problems import PROBLEMS
+from shared_lib.workers.relay import Relay
+from tests.cinema import Cinema
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_the_openapi_document_is_valid_and_names_every_route() -> None:
+    document = json.loads(openapi())
+    validate(document)
+    described = {(method.upper(), path) for path, calls in document["paths"].items() for method in calls}
+    assert described == {(route.method, route.path) for route in ROUTES}
+
+
+def test_every_code_has_a_status_and_a_next_step() -> None:
+    assert set(PROBLEMS) == set(Code)
+    assert set(NEXT) == set(Code)
+
+
+def test_every_code_is_promised_by_some_route() -> None:
+    anywhere = {Code.EVENT_INVALID, Code.METHOD_NOT_ALLOWED}  # of the doors' inner side, and of every path
+    assert set(Code) - {code for route in ROUTES for code in route.codes} == anywhere
+
+
+def test_every_path_that_a_door_matches_is_documented() -> None:
+    matched: set[tuple[str, str]] = set()
+    for door in DOORS:
+        for node in ast.walk(ast.parse((ROOT / "functions" / door / "main.py").read_text())):
+            match node:
+                case ast.match_case(
+                    ast.MatchSequence([ast.MatchValue() as method, ast.MatchSequence() as path]), guard
+                ) if guard is None or "EVENTS_PATH" not in ast.unparse(guard):
+                    matched.add((ast.literal_eval(method.value), shape(path)))
+    assert matched == {(route.method, re.sub(r"\{\w+\}", "*", route.path)) for route in ROUTES}
+
+
+def shape(pattern: ast.MatchSequence) -> str:
+    """/v1/orders/*/cancel of ["orders", order_id, "cancel"]."""
+    parts = [
+        ast.literal_eval(one.value) if isinstance(one, ast.MatchValue) else "*" for one in pattern.patterns
+    ]
+    return "/".join(["/v1", *parts])
+
+
+async def test_every_documented_route_is_there(cinema: Cinema) -> None:
+    for route in ROUTES:
+        path = re.sub(r"\{provider\}", "sandbox", route.path)
+        path = re.sub(r"\{\w+\}", "x_1", path)
+        answer = await cinema.call(route.method, path, dict(route.example) or None)
+        allowed = {*route.answers, *(PROBLEMS[code][0] for code in route.codes)}
+        assert answer.status_code in allowed - {500, 503}, f"{route.method} {path}: {answer.text}"
+        if answer.status_code == 404:
+            assert answer.json()["detail"] != "There is nothing here.", f"{route.method} {path}"
+        if answer.status_code >= 400:
+            assert answer.json()["code"] in route.codes
+
+
+class Recorder:
+    """A sink that remembers what it hands on."""
+
+    def __init__(self, inner: Any) -> None:
+        self.inner, self.seen = inner, dict[str, set[str]]()
+
+    async def deliver(self, event: Outgoing) -> None:
+        self.seen.setdefault(event.type, set()).update(event.data)
+        await self.inner.deliver(event)
+
+
+async def test_the_events_of_a_customers_life_carry_what_the_page_says(cinema: Cinema) -> None:
+    recorder = Recorder(cinema.relay._sink)
+    cinema.relay = Relay(cinema.rt, recorder)
+    bought = await cinema.bought("prc_metropolis_buy")
+    await cinema.bought("prc_basic_month")
+    rented = await cinema.order("prc_stalker_rent")
+    await cinema.call("POST", f"/v1/orders/{rented['id']}/cancel")
+    await cinema.call("POST", "/v1/refunds", {"order_id": bought["id"], "reason": "r"})
+    (subscription,) = (await cinema.get("/v1/subscriptions"))["items"]
+    await cinema.call("PATCH", f"/v1/subscriptions/{subscription['id']}", {"auto_renew": False})
+    await cinema.drain()
+    assert len(recorder.seen) >= 10
+    for kind, keys in recorder.seen.items():
+        fact = FACTS[kind]
+        assert keys == {*keys_of(fact.base), *fact.more}, kind
+    assert cinema.value("SELECT count(*) FROM dead_letters") == 0
+
+
+def test_jobs_go_where_the_page_says() -> None:
+    from infra.local.routes import EVENTS  # noqa: PLC0415
+
+    for kind, _, door, _ in JOBS:
+        prefix = max((prefix for prefix in EVENTS if kind.startswith(prefix)), key=len)
+        assert EVENTS[prefix] == door, kind
