@@ -1,7 +1,7 @@
 """CloudEvent billing.tick.reconcile: finish what somebody began and could not end.
 
-Payments and refunds that are stuck or unknown: ask the provider. Parked webhooks: apply them again. Keys past their
-time: forget them. Orders past their time: their checkouts are closed at the provider, then they expire.
+Payments and refunds that are stuck or unknown: ask the provider. Parked webhooks: apply them again. Keys and messages past
+their time: forget them. Orders past their time: their checkouts are closed at the provider, then they expire.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import structlog
 from shared_lib.asking import ask_payment, ask_refund
 from shared_lib.events import Incoming, InvalidEventError, consumer
 from shared_lib.phases.claims import Claim, Claimed, ClaimedRefund, claim_payments, claim_refunds
-from shared_lib.phases.housekeeping import Forget, backlog, forget_keys
+from shared_lib.phases.housekeeping import Forget, backlog, forget
 from shared_lib.phases.observations import Observed, ObservedRefund
 from shared_lib.phases.payments import settle_payments
 from shared_lib.phases.refunds import settle_refunds
@@ -40,7 +40,7 @@ async def reconcile(event: Incoming) -> None:
         "payments": await ask_about_payments(rt),
         "refunds": await ask_about_refunds(rt),
         "webhooks": await apply_parked(rt),
-        "keys": await rt.run(forget_keys, Forget()),
+        "forgotten": await rt.run(forget, Forget()),
     }
     log.info("reconciled", **done, **await rt.read(backlog, None))
 

@@ -4,31 +4,48 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 
 from shared_lib.store.transaction import Transaction
+
+# Providers call again for three days at most; after this nobody will.
+MESSAGES_KEPT = timedelta(days=30)
 
 
 @dataclass(frozen=True, slots=True)
 class Forget:
-    """Up to `limit` idempotency keys past their time."""
+    """Up to `limit` of each: idempotency keys past their time, and messages that nobody will repeat."""
 
     limit: int = 5000
 
 
-async def forget_keys(tx: Transaction, wanted: Sequence[Forget]) -> list[int]:
-    """Forget keys after 72 hours. The orders they made stay."""
-    answers = []
-    for want in wanted:
-        rows = await tx.fetch(
-            """
-            DELETE FROM idempotency_keys WHERE ctid = ANY(ARRAY(
-                SELECT ctid FROM idempotency_keys WHERE expires_at <= %s LIMIT %s FOR UPDATE SKIP LOCKED
-            )) RETURNING 1
-            """,
-            [tx.now, want.limit],
-        )
-        answers.append(len(rows))
-    return answers
+async def forget(tx: Transaction, wanted: Sequence[Forget]) -> list[int]:
+    """Forget keys after 72 hours and taken messages after 30 days. What they made stays. Returns how many went."""
+    return [await _forget_keys(tx, want.limit) + await _forget_messages(tx, want.limit) for want in wanted]
+
+
+async def _forget_keys(tx: Transaction, limit: int) -> int:
+    rows = await tx.fetch(
+        """
+        DELETE FROM idempotency_keys WHERE ctid = ANY(ARRAY(
+            SELECT ctid FROM idempotency_keys WHERE expires_at <= %s LIMIT %s FOR UPDATE SKIP LOCKED
+        )) RETURNING 1
+        """,
+        [tx.now, limit],
+    )
+    return len(rows)
+
+
+async def _forget_messages(tx: Transaction, limit: int) -> int:
+    rows = await tx.fetch(
+        """
+        DELETE FROM inbox WHERE ctid = ANY(ARRAY(
+            SELECT ctid FROM inbox WHERE status = 'done' AND received_at <= %s LIMIT %s FOR UPDATE SKIP LOCKED
+        )) RETURNING 1
+        """,
+        [tx.now - MESSAGES_KEPT, limit],
+    )
+    return len(rows)
 
 
 async def backlog(tx: Transaction, _: None) -> dict[str, int]:

@@ -35,7 +35,7 @@ class OutboxRow(SQLModel, table=True):
 
     __tablename__ = "outbox"
     __table_args__ = (
-        Index("outbox_ready", "shard", "available_at", "id"),
+        # What is ready is read in the order of the primary key: nearly all of it is, however much there is.
         # Later events of a customer wait for one that is being retried.
         Index("outbox_retrying", "topic", "partition_key", postgresql_where=sql("attempts > 0")),
         {"postgresql_with": {"autovacuum_vacuum_scale_factor": "0.02", "autovacuum_vacuum_cost_delay": "0"}},
@@ -81,6 +81,7 @@ class InboxRow(SQLModel, table=True):
     __table_args__ = (
         one_of("inbox", "status", InboxStatus),
         Index("inbox_parked", "next_try_at", postgresql_where=sql("status = 'parked'")),
+        Index("inbox_to_forget", "received_at", postgresql_where=sql("status = 'done'")),
     )
     source: str = text(key=True)
     event_id: str = text(key=True)

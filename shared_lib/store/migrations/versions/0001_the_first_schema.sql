@@ -60,6 +60,7 @@ CREATE TABLE inbox (
 );
 
 CREATE INDEX inbox_parked ON inbox (next_try_at) WHERE status = 'parked';
+CREATE INDEX inbox_to_forget ON inbox (received_at) WHERE status = 'done';
 
 -- Only ever added to: UPDATE, DELETE and TRUNCATE are refused by triggers.
 CREATE TABLE ledger_entries (
@@ -117,7 +118,6 @@ CREATE TABLE outbox (
 )
  WITH (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_cost_delay = 0);
 
-CREATE INDEX outbox_ready ON outbox (shard, available_at, id);
 CREATE INDEX outbox_retrying ON outbox (topic, partition_key) WHERE attempts > 0;
 
 -- A provider's token with what may be shown of it. Never card data.
