@@ -152,9 +152,8 @@ class Collecting:
     def _deliver(self, order: Order, payment: Payment, method_id: str | None, trace: str | None) -> None:
         desk = self.desk
         for other in desk.payments_of(order.id):
-            if (
-                other.is_live and other.id != payment.id
-            ):  # its link must be closed; what it captures goes back
+            if other.is_live and other.id != payment.id:
+                # Its link must be closed; what it captures all the same goes back.
                 desk.put(replace(other, surplus=True, next_check_at=desk.now))
         desk.put(
             replace(
