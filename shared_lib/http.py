@@ -111,12 +111,12 @@ def endpoint(function: Endpoint) -> Callable[[Request], Awaitable[Response]]:
         except ClientDisconnect:
             reply = Reply(499)
         except Exception:
-            log.exception("crashed", method=request.method, path=request.url.path)
+            log.exception("crashed", method=request.method, path=request.scope["path"])
             reply = problem(Refusal(Code.INTERNAL, "The error is in our logs; trying again is safe."))
         log.info(
             "request",
             method=request.method,
-            path=request.url.path,
+            path=request.scope["path"],
             status=reply.status,
             ms=round((time.perf_counter() - began) * 1000, 1),
         )
@@ -146,9 +146,9 @@ def note(**facts: object) -> None:
 
 def path_of(request: Request) -> list[str]:
     """The segments after /v1: ["orders", "ord_..."]. A path with a control character leads nowhere."""
-    if not request.url.path.isprintable():
+    if not request.scope["path"].isprintable():
         raise refuse(Code.NOT_FOUND, "There is nothing here.")
-    segments = [segment for segment in request.url.path.split("/") if segment]
+    segments = [segment for segment in request.scope["path"].split("/") if segment]
     return segments[1:] if segments[:1] == ["v1"] else segments
 
 

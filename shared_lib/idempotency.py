@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from pydantic import BaseModel
+from pydantic_core import to_json
 from starlette.requests import Request
 
 from shared_lib.auth import Principal
@@ -55,14 +56,14 @@ class Slot:
 
     async def keep(self, saved: SavedReply) -> Reply:
         """Answer with what PostgreSQL has just kept, and let Redis repeat it."""
-        value = json.dumps(
+        value = to_json(
             {
                 "fingerprint": self.key.fingerprint.hex(),
                 "status": saved.status,
                 "body": base64.b64encode(saved.body).decode(),
                 "location": saved.location,
             }
-        ).encode()
+        )
         await self._rt.replays.keep(self._address, value, int(KEEP.total_seconds()))
         self.marked = False
         return reply_of(saved)
@@ -78,7 +79,7 @@ class Slot:
             await self._rt.replays.drop(self._address)
 
     def _mark(self) -> bytes:
-        return json.dumps({"fingerprint": self.key.fingerprint.hex()}).encode()
+        return to_json({"fingerprint": self.key.fingerprint.hex()})
 
 
 @asynccontextmanager

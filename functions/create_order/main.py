@@ -53,7 +53,7 @@ async def create_order(request: Request) -> Reply:
             return await order(request)
         case "POST", ["orders", order_id, "cancel"]:
             return await cancel(request, order_id)
-        case "POST", ["events"] if request.url.path == EVENTS_PATH:
+        case "POST", ["events"] if request.scope["path"] == EVENTS_PATH:
             await take_request(start_payment, request.headers, await body_of(request))
             return Reply(200)
         case _, ["orders"]:

@@ -51,7 +51,7 @@ async def refund(request: Request) -> Reply:
             return await give_back(request)
         case "GET", ["refunds", refund_id]:
             return await show(request, refund_id)
-        case "POST", ["events"] if request.url.path == EVENTS_PATH:
+        case "POST", ["events"] if request.scope["path"] == EVENTS_PATH:
             await take_request(start_refund, request.headers, await body_of(request))
             return Reply(200)
         case _, ["refunds"]:
