@@ -79,7 +79,7 @@ contracts: $(READY) ## check who imports whom
 
 .PHONY: docs-check
 docs-check: $(READY) ## check that the generated pages say what the code says
-	@if [ -f shared_lib/cli/docs.py ]; then $(BIN)/python -m shared_lib.cli.docs --check; fi
+	@$(BIN)/python -m shared_lib.cli.docs --check
 
 ##@ Change
 
