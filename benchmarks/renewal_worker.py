@@ -22,6 +22,7 @@ import uvloop
 
 from benchmarks.figures import cpu_s, peak_mib, resident_mib
 from shared_lib import log
+from shared_lib.asgi import settle_down
 from shared_lib.runtime import Runtime, install
 from shared_lib.settings import settings
 
@@ -98,6 +99,7 @@ async def serve() -> None:
     rt = await Runtime.open(settings())
     install(rt)
     renew = door()
+    settle_down()  # as the door does when it is warm
     loop = asyncio.get_running_loop()
     print("ready", flush=True)
     while await loop.run_in_executor(None, sys.stdin.readline):

@@ -27,7 +27,7 @@ def quiet(_: str) -> None:
 
 def test_every_way_of_ordering_stores_what_it_answers(stage: Stage) -> None:
     options = orders.Options(
-        rounds=1, seconds=2, warmup_s=0.5, connections=4, customers=20, history=200, generator="python"
+        rounds=1, seconds=1, warmup_s=0.3, connections=4, customers=20, history=200, generator="python"
     )
     report = orders.measure(stage, options, quiet)
     assert [one.name for one in report.contenders] == ["ours", "ours async", "a", "b", "c", "d"]
