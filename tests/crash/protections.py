@@ -205,7 +205,7 @@ MUTATIONS = (
     Mutation(
         "W14",
         "no lock, no unique period, no exclusion of overlapping periods",
-        f"{RENEWALS}w14_ticks_and_jobs_in_two_processes_at_once_charge_once",
+        f"{RENEWALS}w14_a_tick_in_the_middle_of_another_ones_transaction_charges_nothing_more",
         (
             Edit("shared_lib/phases/renewals.py", " FOR UPDATE SKIP LOCKED", ""),
             Edit(SCHEMA, "CREATE UNIQUE INDEX orders_one_per_period", "CREATE INDEX orders_one_per_period"),

@@ -12,6 +12,7 @@ import pytest
 from shared_lib.phases.claims import Claim, claim_payments
 from shared_lib.phases.observations import Observed, Silence
 from shared_lib.phases.payments import settle_payments
+from shared_lib.phases.renewals import OpenRenewals, open_renewals
 from tests.cinema import Cinema
 from tests.crash.boundaries import watch
 from tests.crash.mortal import mortal
@@ -192,6 +193,29 @@ async def test_w14_ticks_and_jobs_in_two_processes_at_once_charge_once(cinema: C
         await all_succeed(one.event(TICK) for one in (cinema, other.cinema) for _ in range(2))
     await come_to_rest(cinema)
     assert len(await provider_payments(cinema, single(cinema, CYCLE))) == 1
+    await assert_renewed_once(cinema)
+
+
+async def test_w14_a_tick_in_the_middle_of_another_ones_transaction_charges_nothing_more(
+    cinema: Cinema,
+) -> None:
+    await due(cinema)
+    pause = Pause("open_renewals:before_commit")
+    watch(cinema.rt, pause)
+    first = asyncio.create_task(cinema.event(TICK))
+    await pause.reached.wait()
+    assert (await cinema.event(TICK)).is_success
+    pause.go_on.set()
+    assert (await first).is_success
+    await come_to_rest(cinema)
+    await assert_renewed_once(cinema)
+
+
+async def test_w14_two_ticks_in_one_batch_open_one_order(cinema: Cinema) -> None:
+    await due(cinema)
+    opened = await cinema.rt.run_all(open_renewals, [OpenRenewals(), OpenRenewals()])
+    assert sorted(len(one.payment_ids) for one in opened) == [0, 1]
+    await come_to_rest(cinema)
     await assert_renewed_once(cinema)
 
 
