@@ -1,0 +1,76 @@
+"""`boxoffice clock show|advance` and `boxoffice tick`: time, where it may be played with."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+from datetime import timedelta
+from typing import Final
+
+import httpx
+
+from shared_lib.cli.terminal import CannotError, connected, environment, moment
+from shared_lib.runtime import Runtime
+from shared_lib.settings import settings
+from shared_lib.workers.clock import tick as send_tick
+
+_UNITS: Final = {"d": "days", "h": "hours", "m": "minutes", "s": "seconds"}
+
+
+def show() -> str:
+    with connected() as db:
+        now, ahead = db.execute(
+            "SELECT boxoffice_now(), coalesce((SELECT ahead FROM test_clock), interval '0')"
+        ).fetchall()[0]
+    return (
+        f"{moment(now)} UTC, {ahead} ahead of the real time" if ahead else f"{moment(now)} UTC, the real time"
+    )
+
+
+def advance(by: str) -> str:
+    """Run our clock ahead, and the sandbox's with it. Never in production: customers would be billed for the future."""
+    if environment() == "production":
+        raise CannotError(
+            "There is no test clock in production: customers would be billed for a time that has not come."
+        )
+    delta = duration(by)
+    if url := os.environ.get("BOXOFFICE_SANDBOX_URL"):
+        try:
+            httpx.post(f"{url}/control/clock", json={"advance_s": delta.total_seconds()}).raise_for_status()
+        except httpx.HTTPError as error:
+            raise CannotError(f"The sandbox did not move its clock: {type(error).__name__}") from None
+    with connected() as db:
+        db.execute(
+            "INSERT INTO test_clock (one, ahead) VALUES (true, %s)"
+            " ON CONFLICT (one) DO UPDATE SET ahead = test_clock.ahead + EXCLUDED.ahead",
+            [delta],
+        )
+    return show()
+
+
+def duration(text: str) -> timedelta:
+    """31d, 2h30m, 90s. Time runs forward only."""
+    if not re.fullmatch(r"(\d{1,6}[dhms])+", text):
+        raise CannotError(f"{text!r} is no duration: 31d, 2h30m or 90s")
+    return sum(
+        (timedelta(**{_UNITS[unit]: int(n)}) for n, unit in re.findall(r"(\d+)([dhms])", text)), timedelta()
+    )
+
+
+def tick(what: str) -> str:
+    """One tick now, as the clock worker sends it."""
+    kind = f"billing.tick.{what}"
+    if not asyncio.run(_tick(kind)):
+        raise CannotError(
+            f"Nobody took {kind}: is its door running, and does BOXOFFICE_EVENT_ROUTES name it?"
+        )
+    return f"{kind} was taken."
+
+
+async def _tick(kind: str) -> bool:
+    rt = await Runtime.open(settings())
+    try:
+        return kind in rt.settings.event_routes and await send_tick(rt, kind)
+    finally:
+        await rt.aclose()

@@ -1,0 +1,61 @@
+"""What every command needs: a connection, tables, and errors that say what to do."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+import psycopg
+
+from shared_lib.domain.money import Money
+
+Connection = psycopg.Connection[tuple[Any, ...]]
+
+
+class CannotError(Exception):
+    """The command cannot do what was asked; the words are for whoever typed it."""
+
+
+def database_url() -> str:
+    url = os.environ.get("BOXOFFICE_DATABASE_URL")
+    if not url:
+        raise CannotError("Set BOXOFFICE_DATABASE_URL, as .env.example shows.")
+    return url
+
+
+def environment() -> str:
+    return os.environ.get("BOXOFFICE_ENVIRONMENT", "local")
+
+
+@contextmanager
+def connected(url: str | None = None) -> Iterator[Connection]:
+    """A connection whose transaction ends with the command."""
+    try:
+        connection = psycopg.connect(
+            url or database_url(), connect_timeout=3, application_name="boxoffice-cli"
+        )
+    except psycopg.OperationalError as error:
+        raise CannotError(f"The database does not answer: {str(error).splitlines()[0]}") from None
+    with connection:
+        yield connection
+
+
+def printed(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    """A table, as wide as its words."""
+    lines = [[str(cell) if cell is not None else "-" for cell in row] for row in (headers, *rows)]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(headers))]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+        for line in lines
+    )
+
+
+def moment(at: datetime | None) -> str:
+    return at.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S") if at else "-"
+
+
+def money(minor: int, currency: str) -> str:
+    return str(Money(minor, currency))

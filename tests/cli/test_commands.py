@@ -1,0 +1,205 @@
+"""The operator's command line on a real cinema."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from datetime import timedelta
+
+import pytest
+
+from shared_lib.cli.main import main
+from tests.cinema import AUDIENCE, AUTH_ISSUER, Cinema
+
+Capture = pytest.CaptureFixture[str]
+
+
+@pytest.fixture
+def environment(cinema: Cinema, redis_url: str, webhook_secret: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What an operator's shell would hold."""
+    routes = cinema.rt.settings.event_routes
+    for name, value in {
+        "DATABASE_URL": cinema.database_url,
+        "REDIS_URL": redis_url,
+        "AUTH_JWKS_URL": f"{cinema.url}/.well-known/jwks.json",
+        "AUTH_ISSUER": AUTH_ISSUER,
+        "AUTH_AUDIENCE": AUDIENCE,
+        "SANDBOX_URL": cinema.sandbox.url,
+        "SANDBOX_API_KEY": cinema.sandbox.api_key,
+        "SANDBOX_WEBHOOK_SECRETS": webhook_secret,
+        "EVENT_ROUTES": "{" + ",".join(f'"{kind}":"{url}"' for kind, url in routes.items()) + "}",
+    }.items():
+        monkeypatch.setenv(f"BOXOFFICE_{name}", value)
+    from shared_lib.settings import settings  # noqa: PLC0415
+
+    settings.cache_clear()
+
+
+@pytest.fixture
+def run(environment: None, capsys: Capture) -> Run:
+    return Run(capsys)
+
+
+class Run:
+    """Runs a command in a thread: the cinema lives in this loop. Remembers what it printed."""
+
+    def __init__(self, capsys: Capture) -> None:
+        self._capsys = capsys
+        self.err = ""
+
+    async def __call__(self, *arguments: str, status: int = 0) -> str:
+        self._capsys.readouterr()
+        found = await asyncio.to_thread(main, arguments)
+        printed = self._capsys.readouterr()
+        self.err = printed.err
+        assert found == status, printed.out + printed.err
+        return printed.out
+
+
+async def test_explain_tells_the_story_of_an_order_in_time(cinema: Cinema, run: Run) -> None:
+    order = await cinema.bought("prc_metropolis_buy")
+    refund = await cinema.call("POST", "/v1/refunds", {"order_id": order["id"], "reason": "wrong film"})
+    await cinema.drain()
+    story = await run("explain", order["id"])
+    for word in ("ann@example.com", "refunded", "12.99 EUR", "ordered", "ledger: captured", "access begins", "mail sent",
+                 "wrong film", "ledger: refunded", order["payment"]["id"], "--- now ---"):  # fmt: skip
+        assert word in story, f"{word} is missing in\n{story}"
+    times = re.findall(r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d", story, re.MULTILINE)
+    assert times == sorted(times)
+    for other in (order["payment"]["id"], refund.json()["id"]):
+        assert "ledger: captured" in await run("explain", other)
+
+
+async def test_explain_shows_a_subscription_with_all_its_orders_and_what_lies_ahead(
+    cinema: Cinema, run: Run
+) -> None:
+    await cinema.bought("prc_basic_month")
+    await cinema.advance(timedelta(days=32))
+    await cinema.tick()
+    (subscription,) = (await cinema.get("/v1/subscriptions"))["items"]
+    story = await run("explain", subscription["id"])
+    assert story.count("ledger: captured") == 2
+    assert story.index("--- now ---") < story.rindex("access ends")
+
+
+async def test_explain_knows_what_it_cannot_know(run: Run) -> None:
+    await run("explain", "ord_01JD0000000000000000000000", status=2)
+    assert run.err == "There is no ord_01JD0000000000000000000000.\n"
+    await run("explain", "'; DROP TABLE orders", status=2)
+
+
+async def test_doctor_is_content_with_a_healthy_cinema(cinema: Cinema, run: Run) -> None:
+    await cinema.bought("prc_metropolis_buy")
+    await cinema.drain()
+    report = await run("doctor")
+    for part in ("settings", "database", "ledger EUR: 12.99 EUR taken", "redis: answers", "auth keys: answers",
+                 "provider sandbox: answers", "dead letters"):  # fmt: skip
+        assert f"ok   {part}" in report, report
+    assert "BAD" not in report
+
+
+async def test_doctor_names_what_is_wrong_and_what_to_do(
+    cinema: Cinema, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order = await cinema.bought("prc_metropolis_buy")
+    with cinema.db() as db:
+        db.execute("UPDATE payments SET captured_minor = 1300 WHERE id = %s", [order["payment"]["id"]])
+        db.execute("UPDATE outbox SET available_at = boxoffice_now() - interval '2 minutes'")
+        db.execute(
+            "INSERT INTO inbox (source, event_id, status, received_at) VALUES ('sandbox', 'e', 'orphaned', now())"
+        )
+    monkeypatch.setenv("BOXOFFICE_REDIS_URL", "redis://127.0.0.1:1/0")
+    monkeypatch.setenv("BOXOFFICE_SANDBOX_API_KEY", "sk_wrong")
+    report = await run("doctor", status=1)
+    bad = {line.split(":")[0].removeprefix("BAD  ") for line in report.splitlines() if line.startswith("BAD")}
+    assert bad == {"ledger EUR", "outbox", "orphaned webhooks", "redis", "provider sandbox"}
+    assert report.count("     -> ") == len(bad)
+    assert "sk_wrong" not in report
+
+
+async def test_doctor_says_which_settings_do_not_fit(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BOXOFFICE_SANDBOX_WEBHOOK_SECRETS", "")
+    monkeypatch.setenv("BOXOFFICE_WRITERS", "whsec_very_secret")
+    report = await run("doctor", status=1)
+    assert "BAD  settings: writers" in report
+    assert "whsec_very_secret" not in report
+
+
+async def test_doctor_finds_a_database_that_is_away_or_empty(
+    run: Run, empty_database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BOXOFFICE_DATABASE_URL", empty_database_url)
+    assert "BAD  database: schema empty" in await run("doctor", status=1)
+    monkeypatch.setenv("BOXOFFICE_DATABASE_URL", "postgresql://nobody@127.0.0.1:1/none")
+    assert "BAD  database: The database does not answer" in await run("doctor", status=1)
+
+
+async def test_a_dead_letter_is_seen_read_and_sent_again(cinema: Cinema, run: Run) -> None:
+    assert await run("dead-letters", "list") == "No dead letters.\n"
+    with cinema.db() as db:
+        db.execute(
+            "INSERT INTO outbox (event_id, topic, type, subject, partition_key, shard, data, created_at, available_at)"
+            " VALUES ('evt_1', 'billing.jobs', 'billing.job.dance', 's', 'ann', 0, '{\"a\": 1}', now(), now())"
+        )
+    await cinema.drain()
+    (id_,) = (row[0] for row in cinema.rows("SELECT id FROM dead_letters"))
+    assert f"{id_}  " in await run("dead-letters", "list")
+    assert '"a": 1' in await run("dead-letters", "show", id_)
+    await run("dead-letters", "replay", status=2)
+    await run("dead-letters", "replay", "dlt_none", status=2)
+    assert "1 put back" in await run("dead-letters", "replay", id_)
+    assert cinema.rows("SELECT event_id, type FROM outbox") == [("evt_1", "billing.job.dance")]
+    await run("dead-letters", "replay", id_, status=2)
+    assert "0 put back" in await run("dead-letters", "replay", "--all")
+
+
+async def test_prices_are_added_and_retired(cinema: Cinema, run: Run) -> None:
+    assert "12.99 EUR" in await run("catalog", "list")
+    made = await run(
+        "catalog", "add-price", "prd_solaris", "rental", "299", "EUR", "--title", "Solaris (1972)"
+    )
+    price_id = made.split(":")[0]
+    assert (await cinema.order(price_id))["amount"] == {"minor": 299, "currency": "EUR"}
+    plan = await run(
+        "catalog", "add-price", "prd_plus", "subscription", "999", "EUR", "--every", "3", "month"
+    )
+    assert (await cinema.order(plan.split(":")[0]))["kind"] == "subscription"
+    await run("catalog", "retire", price_id)
+    refused = await cinema.call(
+        "POST", "/v1/orders", {"price_id": price_id, "return_url": "http://cinema.test/"}
+    )
+    assert refused.json()["code"] == "price_retired"
+    await run("catalog", "retire", "prc_none", status=2)
+    await run("catalog", "add-price", "prd_none", "rental", "299", "EUR", status=2)
+    await run("catalog", "add-price", "prd_plus", "rental", "299", "euro", status=2)
+    await run("catalog", "add-price", "prd_plus", "subscription", "299", "EUR", status=2)
+
+
+async def test_the_test_clock_moves_both_sides_and_never_in_production(
+    cinema: Cinema, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = cinema.now()
+    assert "the real time" in await run("clock", "show")
+    assert "32 days" in await run("clock", "advance", "31d24h")
+    assert cinema.now() - before > timedelta(days=31)
+    await run("clock", "advance", "tomorrow", status=2)
+    monkeypatch.setenv("BOXOFFICE_ENVIRONMENT", "production")
+    await run("clock", "advance", "1d", status=2)
+    assert "production" in run.err
+
+
+async def test_a_tick_by_hand_renews_what_is_due(cinema: Cinema, run: Run) -> None:
+    await cinema.bought("prc_basic_month")
+    await cinema.advance(timedelta(days=32))
+    assert "was taken" in await run("tick", "renewal")
+    await cinema.drain()
+    assert cinema.value("SELECT count(*) FROM payments WHERE status = 'succeeded'") == 2
+    assert "was taken" in await run("tick", "reconcile")
+
+
+async def test_without_a_database_it_says_what_to_set(
+    capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("BOXOFFICE_DATABASE_URL", raising=False)
+    assert await asyncio.to_thread(main, ["catalog", "list"]) == 2
+    assert "BOXOFFICE_DATABASE_URL" in capsys.readouterr().err
