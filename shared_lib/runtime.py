@@ -44,7 +44,8 @@ class Runtime:
     @classmethod
     async def open(cls, settings: Settings) -> Runtime:
         """Connect lazily: a door starts although PostgreSQL is still starting, and is ready when it is."""
-        providers = make_providers(settings)  # first: wrong settings end a process that has nothing to close yet
+        # First: wrong settings end a process that has nothing to close yet.
+        providers = make_providers(settings)
         http = httpx.AsyncClient(timeout=httpx.Timeout(10.0, connect=2.0))
         pool = connection_pool(settings.database_url, connections_max=settings.writers + settings.readers)
         await pool.open(wait=False)

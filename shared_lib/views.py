@@ -182,8 +182,16 @@ def shown_order(shown: ShownOrder) -> OrderView:
 
 
 def order_reply(order: Order, payment: Payment) -> SavedReply:
-    """The answer to POST /v1/orders: 201 with a link or paid, 202 while nobody knows, 402 for a decline."""
+    """The answer to POST /v1/orders: 201 with a link or paid, 202 while nobody knows, 402 for a decline.
+
+    A payment that ended without ever reaching the provider was refused by it: that is our bug, so 502.
+    """
     location = f"/v1/orders/{order.id}"
+    if payment.status is PaymentStatus.CANCELED and payment.provider_ref is None:
+        refusal = Refusal(
+            Code.PROVIDER_REFUSED, "Nothing was charged; the order is canceled. We have been told."
+        )
+        return SavedReply(502, problem_body(refusal, order_id=order.id), location)
     if payment.status is PaymentStatus.DECLINED:
         refusal = Refusal(Code.PAYMENT_DECLINED, "The payment method was declined; try another one.")
         body = problem_body(refusal, order_id=order.id, decline_reason=payment.decline_reason)

@@ -26,6 +26,7 @@ from infra.local.routes import EVENTS, door_of
 from infra.sandbox.launch import SandboxHandle
 from shared_lib.asgi import DOORS, door
 from shared_lib.events import binary
+from shared_lib.http import verifier
 from shared_lib.runtime import Runtime, install
 from shared_lib.settings import Settings
 from shared_lib.workers.http_sink import HttpSink
@@ -265,6 +266,7 @@ async def cinema(
     serving = asyncio.create_task(server.serve())
     while not server.started:  # noqa: ASYNC110  # uvicorn has no event to wait for
         await asyncio.sleep(0.01)
+    await verifier(rt).warm_up()  # as the lifespan does
     http = httpx.AsyncClient(timeout=30)
     try:
         yield Cinema(

@@ -161,7 +161,7 @@ async def cancel(request: Request, order_id: str) -> Reply:
     payment = settled.settled.payment
     if payment.is_live:
         unresolved = Refusal(
-            Code.PAYMENT_UNRESOLVED, "The provider does not answer; the order is being canceled.", 5
+            Code.PAYMENT_UNRESOLVED, "The provider does not answer; ask again.", 5
         )
         raise RefusedError(unresolved)
     note(payment=payment.id, outcome=payment.status)

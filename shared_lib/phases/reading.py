@@ -134,10 +134,11 @@ def _extended(entitlement: Entitlement, row: Row) -> Entitlement:
 
 
 async def payment_methods(tx: Transaction, ask: Ask) -> list[ShownMethod]:
+    """What may still be charged: neither forgotten nor refused for good."""
     rows = await tx.fetch(
         """
         SELECT id, provider, brand, last4, expires FROM payment_methods
-        WHERE customer_id = %s AND deleted_at IS NULL AND (%s::text IS NULL OR id = %s) ORDER BY id DESC
+        WHERE customer_id = %s AND usable AND (%s::text IS NULL OR id = %s) ORDER BY id DESC
         """,
         [ask.customer_id, ask.id, ask.id],
     )

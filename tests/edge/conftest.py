@@ -22,5 +22,5 @@ def unreachable_auth(cinema: Cinema) -> Cinema:
         audience=AUDIENCE,
         now=cinema.rt.now,
     )
-    cinema.rt.keep("verifier", lambda: lost)
+    cinema.rt._kept["verifier"] = lost
     return cinema
