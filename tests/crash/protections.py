@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 RENEWALS = "tests/crash/test_renewals.py::test_"
+SILENCE = "tests/crash/test_silence.py::test_"
 ORDERS = "tests/crash/test_orders.py::test_"
 COMMIT = "tests/crash/test_commit.py::test_"
 WEBHOOKS = "tests/crash/test_webhooks.py::test_"
@@ -219,7 +220,7 @@ MUTATIONS = (
     Mutation(
         "W15",
         "a retry does not look whether the customer has a link",
-        f"{RENEWALS}w15_while_the_customer_has_a_link_the_renewal_does_not_charge",
+        f"{SILENCE}w15_while_the_customer_has_a_link_the_renewal_does_not_charge",
         (
             Edit(
                 "shared_lib/phases/renewals.py",
@@ -231,7 +232,7 @@ MUTATIONS = (
     Mutation(
         "W16",
         "no answer counts as no",
-        f"{RENEWALS}w16_an_unknown_charge_stays_unknown_until_the_provider_tells[drop_after-6]",
+        f"{SILENCE}w16_an_unknown_charge_stays_unknown_until_the_provider_tells[drop_after-6]",
         (
             Edit(
                 "shared_lib/phases/observations.py",
@@ -243,7 +244,7 @@ MUTATIONS = (
     Mutation(
         "W16",
         "a key is used past its lifetime",
-        f"{RENEWALS}w16_past_the_lifetime_of_its_key_a_charge_is_only_asked_about_never_sent_again",
+        f"{SILENCE}w16_past_the_lifetime_of_its_key_a_charge_is_only_asked_about_never_sent_again",
         (Edit(ASKING, "if age > provider.capabilities.idempotency_ttl - KEY_MARGIN:", "if age is None:"),),
     ),
 )
