@@ -7,7 +7,6 @@ from datetime import timedelta
 from typing import Any
 
 import httpx
-import pytest
 
 from shared_lib.cli.routes import ROUTES
 from shared_lib.phases.outgoing import Outgoing
@@ -107,27 +106,26 @@ def put_in_outbox(cinema: Cinema, kind: str, data: dict[str, Any], key: str = "a
         )
 
 
-@pytest.mark.parametrize(
-    ("kind", "data"),
-    [
-        ("billing.job.start_payment", {"payment_id": 7}),
-        ("billing.job.start_refund", {}),
-        ("billing.job.charge_renewals", {"payment_ids": "all"}),
-        ("billing.job.dance", {}),
-        ("weather.changed", {}),
-    ],
-)
 async def test_a_poisoned_row_becomes_a_dead_letter_and_what_stands_behind_it_is_delivered(
-    cinema: Cinema, kind: str, data: dict[str, Any]
+    cinema: Cinema,
 ) -> None:
-    put_in_outbox(cinema, kind, data)
+    poison: dict[str, dict[str, Any]] = {
+        "billing.job.start_payment": {"payment_id": 7},
+        "billing.job.start_refund": {},
+        "billing.job.charge_renewals": {"payment_ids": "all"},
+        "billing.job.dance": {},
+        "weather.changed": {},
+    }
+    for kind, data in poison.items():
+        put_in_outbox(cinema, kind, data)
     put_in_outbox(cinema, "billing.job.charge_renewals", {"payment_ids": []})
     await cinema.drain()
     assert cinema.value("SELECT count(*) FROM outbox") == 0
-    ((dead, body, reason, attempts),) = cinema.rows("SELECT type, body, reason, 1 FROM dead_letters")
-    assert (dead, json.loads(bytes(body)), attempts) == (kind, data, 1)
-    assert reason
-    assert not LEAKS.search(reason.replace(cinema.url, ""))
+    dead = cinema.rows("SELECT type, body, reason FROM dead_letters")
+    assert {kind: json.loads(bytes(body)) for kind, body, _ in dead} == poison
+    for _, _, reason in dead:
+        assert reason
+        assert not LEAKS.search(reason.replace(cinema.url, ""))
 
 
 async def test_a_trace_that_is_none_and_a_name_in_another_script_do_not_stop_the_relay(

@@ -93,12 +93,14 @@ async def test_while_postgresql_is_down_every_call_may_be_tried_again_and_then_w
 ) -> None:
     assert (await mortal.call("POST", "/v1/orders", order_body(), key="before")).status_code == 201
     await asyncio.to_thread(stoppable.stop)
-    for method, path, body in (
-        ("GET", "/v1/orders/ord_x", None),
-        ("POST", "/v1/orders", order_body("prc_stalker_buy")),
-    ):
-        assert_problem(await mortal.call(method, path, body, key="during"), "unavailable")
-    assert (await mortal.event("billing.tick.reconcile")).status_code == 503
+    read, write, event = await asyncio.gather(
+        mortal.call("GET", "/v1/orders/ord_x"),
+        mortal.call("POST", "/v1/orders", order_body("prc_stalker_buy"), key="during"),
+        mortal.event("billing.tick.reconcile"),
+    )
+    assert_problem(read, "unavailable")
+    assert_problem(write, "unavailable")
+    assert event.status_code == 503
     stoppable.start()
     assert (
         await mortal.call("POST", "/v1/orders", order_body("prc_stalker_buy"), key="during")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
-
 from tests.cinema import Cinema
 from tests.edge.answers import assert_problem, nothing_changes, order_body
 
@@ -61,12 +59,15 @@ async def test_a_return_url_elsewhere_is_refused_before_anything_is_written(cine
             assert_problem(answer, "return_url_forbidden")
 
 
-@pytest.mark.parametrize(
-    "url", ["http://cinema.test/", "http://cinema.test/a?b=c#d", "http://CINEMA.test/x", "http://cinema.test"]
-)
-async def test_a_page_of_the_cinema_may_be_returned_to(cinema: Cinema, url: str) -> None:
-    answer = await cinema.call("POST", "/v1/orders", order_body(return_url=url))
-    assert answer.status_code == 201, answer.text
+async def test_a_page_of_the_cinema_may_be_returned_to(cinema: Cinema) -> None:
+    for url in (
+        "http://cinema.test/",
+        "http://cinema.test/a?b=c#d",
+        "http://CINEMA.test/x",
+        "http://cinema.test",
+    ):
+        answer = await cinema.call("POST", "/v1/orders", order_body(return_url=url))
+        assert answer.status_code == 201, f"{url}: {answer.text}"
 
 
 async def test_an_endless_return_url_does_not_fit(cinema: Cinema) -> None:
