@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import os
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -79,7 +80,8 @@ class Slot:
             await self._rt.replays.drop(self._address)
 
     def _mark(self) -> bytes:
-        return to_json({"fingerprint": self.key.fingerprint.hex()})
+        """Ours and nobody else's, so that we know it again."""
+        return to_json({"fingerprint": self.key.fingerprint.hex(), "owner": os.urandom(8).hex()})
 
 
 @asynccontextmanager

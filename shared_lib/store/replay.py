@@ -12,6 +12,8 @@ from typing import Any
 
 import structlog
 from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
 # After a failure Redis is left alone for a moment: every call would pay for a timeout.
@@ -35,13 +37,16 @@ class ReplayCache:
         self._sending: asyncio.Task[None] | None = None
 
     async def claim(self, key: str, mark: bytes, lease_s: int) -> bytes | None:
-        """Leave our mark if nobody did; what stood there before, or None."""
+        """Leave our mark if nobody did; what stood there before, or None.
+
+        The mark must be the caller's own: an answer may get lost after the mark was made, and then it is found again.
+        """
         was_set = await self._ask([("SET", (key, mark, "NX", "EX", lease_s))])
         if was_set is None or was_set[0]:
             return None
         found = await self._ask([("GET", (key,))])
         value: bytes | None = found[0] if found else None
-        return value
+        return None if value == mark else value
 
     async def keep(self, key: str, value: bytes, ttl_s: int) -> None:
         await self._ask([("SET", (key, value, "EX", ttl_s))])
@@ -94,6 +99,9 @@ class ReplayCache:
         if self._redis is None:
             assert self._url is not None
             self._redis = Redis.from_url(
-                self._url, socket_timeout=TIMEOUT_S, socket_connect_timeout=TIMEOUT_S
+                self._url,
+                socket_timeout=TIMEOUT_S,
+                socket_connect_timeout=TIMEOUT_S,
+                retry=Retry(NoBackoff(), 0),  # PostgreSQL is the second try
             )
         return self._redis
