@@ -21,7 +21,7 @@ from starlette.requests import Request
 from shared_lib.auth import Principal
 from shared_lib.domain.errors import Code, Refusal
 from shared_lib.http import RefusedError, Reply, note, refuse
-from shared_lib.phases.keys import KEEP, LEASE, Key, SavedReply
+from shared_lib.phases.keys import KEEP, LEASE, Key, SavedReply, look_at_keys
 from shared_lib.problems import MEDIA_TYPE
 from shared_lib.runtime import Runtime
 
@@ -49,11 +49,21 @@ class Slot:
         saved = json.loads(known)
         if saved["fingerprint"] != self.key.fingerprint.hex():
             raise refuse(Code.KEY_REUSED, "This Idempotency-Key was used for a different request.")
-        if "status" not in saved:
-            busy = "A request with this Idempotency-Key is being worked on."
-            raise RefusedError(Refusal(Code.KEY_IN_FLIGHT, busy, retry_after_s=1))
-        body = base64.b64decode(saved["body"])
-        self.reply = replayed(SavedReply(saved["status"], body, saved["location"]))
+        if "status" in saved:
+            body = base64.b64decode(saved["body"])
+            self.reply = replayed(SavedReply(saved["status"], body, saved["location"]))
+        else:
+            await self._look_behind_the_mark()
+
+    async def _look_behind_the_mark(self) -> None:
+        """A mark is a hint. Its owner may have answered, or died, without being able to tell Redis."""
+        match await self._rt.run(look_at_keys, self.key):
+            case SavedReply() as saved:
+                self.reply = await self.repeat(saved)
+            case Refusal() as in_flight:
+                raise RefusedError(in_flight)
+            case _:
+                pass  # PostgreSQL decides, as it does anyway
 
     async def keep(self, saved: SavedReply) -> Reply:
         """Answer with what PostgreSQL has just kept, and let Redis repeat it."""

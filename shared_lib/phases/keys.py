@@ -83,6 +83,26 @@ async def claim_keys(tx: Transaction, wanted: Sequence[tuple[Key, str]]) -> list
     return answers
 
 
+async def look_at_keys(tx: Transaction, keys: Sequence[Key]) -> list[KeyState]:
+    """What is known of keys, without claiming any: a saved reply, in flight, or free to be claimed."""
+    rows = await tx.fetch(
+        """
+        SELECT k.customer_id, k.route, k.key, k.reply_status, k.reply_body, k.reply_location
+        FROM idempotency_keys k
+        JOIN unnest(%b::text[], %b::text[], %b::text[]) AS asked (customer_id, route, key)
+            USING (customer_id, route, key)
+        WHERE k.reply_status IS NOT NULL OR k.locked_until > %s
+        """,
+        [*_addresses(keys), tx.now],
+    )
+    known = {(row[0], row[1], row[2]): SavedReply(*row[3:]) if row[3] else _IN_FLIGHT for row in rows}
+    return [known.get(key.address, FRESH) for key in keys]
+
+
+def _addresses(keys: Sequence[Key]) -> list[list[str]]:
+    return [[key.customer_id for key in keys], [key.route for key in keys], [key.key for key in keys]]
+
+
 async def _insert(tx: Transaction, claims: Sequence[tuple[Key, str]]) -> list[tuple[str, str, str]]:
     rows = await tx.fetch(
         """
@@ -116,7 +136,7 @@ async def _look_up(tx: Transaction, keys: Sequence[Key]) -> dict[tuple[str, str,
             USING (customer_id, route, key)
         ORDER BY k.customer_id, k.route, k.key FOR UPDATE OF k
         """,
-        [[key.customer_id for key in keys], [key.route for key in keys], [key.key for key in keys]],
+        _addresses(keys),
     )
     fingerprints = {key.address: key.fingerprint for key in keys}
     states: dict[tuple[str, str, str], KeyState] = {}
@@ -145,7 +165,7 @@ def release_keys(tx: Transaction, keys: Sequence[Key]) -> None:
             DELETE FROM idempotency_keys k USING unnest(%b::text[], %b::text[], %b::text[]) AS gone (c, r, k)
             WHERE (k.customer_id, k.route, k.key) = (gone.c, gone.r, gone.k)
             """,
-            [[key.customer_id for key in keys], [key.route for key in keys], [key.key for key in keys]],
+            _addresses(keys),
         )
 
 
