@@ -16,7 +16,6 @@ from shared_lib.phases.collecting import Collecting
 from shared_lib.phases.desk import Desk
 from shared_lib.phases.known import Known
 from shared_lib.phases.observations import Observed, Silence
-from shared_lib.phases.payments import order_ids
 from shared_lib.providers.base import PaymentRef, SavedMethodRef
 from shared_lib.store.transaction import Transaction
 
@@ -64,7 +63,7 @@ async def claim_payments(tx: Transaction, claims: Sequence[Claim]) -> list[list[
     """
     batches = [await _candidates(tx, claim) for claim in claims]
     desk = Desk(tx)
-    await desk.lock(await order_ids(tx, [payment_id for batch in batches for payment_id in batch]))
+    await desk.lock_payments([payment_id for batch in batches for payment_id in batch])
     collecting = Collecting(desk, await Known.read(desk, []))
     leased = [[found for id_ in batch if (found := _lease(desk, collecting, id_))] for batch in batches]
     desk.write()

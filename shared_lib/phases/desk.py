@@ -51,12 +51,25 @@ class Desk:
 
         The order a subscription collects now comes with it: whatever ends the subscription ends that order too.
         """
-        order_ids = sorted(set(order_ids))
+        if not order_ids:
+            return
         roots = await self.tx.fetch(
-            "SELECT DISTINCT subscription_id FROM orders WHERE id = ANY(%s) AND subscription_id IS NOT NULL",
-            [order_ids],
+            "SELECT id, subscription_id FROM orders WHERE id = ANY(%s)", [sorted(set(order_ids))]
         )
-        subscriptions = await lock_subscriptions(self.tx, [row[0] for row in roots])
+        await self._lock_from(roots, refund_ids)
+
+    async def lock_payments(self, payment_ids: Sequence[str]) -> None:
+        """The same for the orders of these payments. What a payment collects never changes, so it is read unlocked."""
+        roots = await self.tx.fetch(
+            "SELECT o.id, o.subscription_id FROM payments p JOIN orders o ON o.id = p.order_id WHERE p.id = ANY(%s)",
+            [sorted(set(payment_ids))],
+        )
+        if roots:
+            await self._lock_from(roots, ())
+
+    async def _lock_from(self, roots: Sequence[Row], refund_ids: Sequence[str]) -> None:
+        subscriptions = await lock_subscriptions(self.tx, sorted({row[1] for row in roots if row[1]}))
+        order_ids = [row[0] for row in roots]
         order_ids = sorted(
             {*order_ids, *(s.open_order_id for s in subscriptions.values() if s.open_order_id)}
         )

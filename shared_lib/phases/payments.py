@@ -25,7 +25,7 @@ class Answered:
 async def settle_payments(tx: Transaction, observed: Sequence[Observed]) -> list[Answered | None]:
     """Record what providers said of payments. None for a payment that does not exist."""
     desk = Desk(tx)
-    await desk.lock(await order_ids(tx, [news.payment_id for news in observed]))
+    await desk.lock_payments([news.payment_id for news in observed])
     known = [news for news in observed if news.payment_id in desk.payments]
     collecting = Collecting(desk, await Known.read(desk, known))
     settled = [collecting.apply(news) if news.payment_id in desk.payments else None for news in observed]
@@ -52,11 +52,3 @@ def _answered(collecting: Collecting, news: Observed, settled: Settled) -> Answe
     payment = collecting.desk.payments[settled.payment.id]
     reply = news.answer[1](order, payment) if news.answer else None
     return Answered(settled=replace(settled, order=order, payment=payment), reply=reply)
-
-
-async def order_ids(tx: Transaction, payment_ids: Sequence[str]) -> list[str]:
-    """The orders of payments; which order a payment collects never changes, so no lock is needed to know it."""
-    rows = await tx.fetch(
-        "SELECT DISTINCT order_id FROM payments WHERE id = ANY(%s)", [sorted(set(payment_ids))]
-    )
-    return [row[0] for row in rows]

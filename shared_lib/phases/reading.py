@@ -22,8 +22,8 @@ from shared_lib.store.rows.refunds import REFUNDS, refund_of
 from shared_lib.store.rows.subscriptions import ENTITLEMENTS, SUBSCRIPTIONS, entitlement_of, subscription_of
 from shared_lib.store.transaction import Row, Transaction
 
-# A renewal is charged when the period ends; access does not blink while that takes its time.
-RENEWAL_SLACK = timedelta(hours=24)
+# A renewal is charged when the period ends; access does not blink while that, or our outage, takes its time.
+RENEWAL_SLACK = timedelta(days=cycles.POLICY.grace_days)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
