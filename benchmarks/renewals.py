@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import chain
 from pathlib import Path
 from subprocess import PIPE, Popen
 from typing import Any, Final
@@ -45,6 +46,7 @@ class Planned:
 
 TITLES: Final[Mapping[str, str]] = {
     "ours": "the renew door's code, one process: claim, lease, charge, settle",
+    "ours twice": "the same in two processes that share the work, as two renew functions do",
     "a": "SQLAlchemy ORM loop, row by row, two commits each",
     "b": "one SQL statement per 5,000, no provider asked: a ceiling nobody can use",
 }
@@ -53,10 +55,10 @@ TITLES: Final[Mapping[str, str]] = {
 class Worker:
     """A process that renews what is due whenever it is told to."""
 
-    def __init__(self, stage: Stage, module: str) -> None:
+    def __init__(self, stage: Stage, module: str, *arguments: str) -> None:
         self._log = (stage.home / f"{module}.log").open("ab")
         self._process = Popen(
-            [sys.executable, "-m", module],
+            [sys.executable, "-m", module, *arguments],
             stdin=PIPE,
             stdout=PIPE,
             stderr=self._log,
@@ -66,10 +68,12 @@ class Worker:
         )
         self._expect("ready")
 
-    def renew(self) -> dict[str, Any]:
+    def start(self) -> None:
         assert self._process.stdin is not None
         self._process.stdin.write("go\n")
         self._process.stdin.flush()
+
+    def finish(self) -> dict[str, Any]:
         found: dict[str, Any] = json.loads(self._expect("{"))
         return found
 
@@ -91,11 +95,36 @@ class Worker:
         self._log.close()
 
 
+def renewed_by(crew: Sequence[Worker]) -> dict[str, Any]:
+    """All of them start at once; the slowest ends the leg."""
+    for worker in crew:
+        worker.start()
+    found = [worker.finish() for worker in crew]
+    return {
+        "renewed": sum(one["renewed"] for one in found),
+        "seconds": max(one["seconds"] for one in found),
+        "cpu_s": sum(one["cpu_s"] for one in found),
+        "memory_mib": [size for one in found for size in one.get("memory_mib", [])],
+        "peak_mib": max(one["peak_mib"] for one in found),
+    }
+
+
+def crews(stage: Stage, names: Sequence[str]) -> dict[str, list[Worker]]:
+    ours = "benchmarks.renewal_worker"
+    made: dict[str, Callable[[], list[Worker]]] = {
+        "ours": lambda: [Worker(stage, ours)],
+        "ours twice": lambda: [Worker(stage, ours, str(place), "2") for place in range(2)],
+        "a": lambda: [Worker(stage, "benchmarks.controls.orm_renewals")],
+    }
+    return {name: make() for name, make in made.items() if name in names}
+
+
 def measure(stage: Stage, options: Options, say: Callable[[str], None]) -> Report:
     names = [name for name in TITLES if not options.only or name in options.only]
     contenders = {name: Contender(name, TITLES[name]) for name in names}
     counts = {
         "ours": options.renewals // options.rounds,
+        "ours twice": options.renewals // options.rounds,
         "a": options.orm_sample,
         "b": options.sql_sample,
     }
@@ -107,17 +136,13 @@ def measure(stage: Stage, options: Options, say: Callable[[str], None]) -> Repor
     began = time.perf_counter()
     seed(stage, planned)
     say(f"seeded {sum(leg.count for leg in planned):,} subscriptions in {time.perf_counter() - began:.0f} s")
-    workers = {
-        name: Worker(stage, module)
-        for name, module in (("ours", "benchmarks.renewal_worker"), ("a", "benchmarks.controls.orm_renewals"))
-        if name in names
-    }
+    workers = crews(stage, names)
     memory_mib: list[float] = []
     try:
         for leg in planned:
             contender = contenders[leg.name]
             make_due(stage, leg.due_at)
-            found = workers[leg.name].renew() if leg.name in workers else one_statement(stage)
+            found = renewed_by(workers[leg.name]) if leg.name in workers else one_statement(stage)
             check(stage, leg, found)
             contender.legs.append(
                 Leg(
@@ -127,12 +152,12 @@ def measure(stage: Stage, options: Options, say: Callable[[str], None]) -> Repor
                 )
             )
             contender.peak_mib = found.get("peak_mib")
-            memory_mib += found.get("memory_mib", [])
+            memory_mib += found.get("memory_mib", []) if leg.name == "ours" else []
             say(
                 f"{leg.name}: {found['renewed']:,} in {found['seconds']:.1f} s, {contender.legs[-1].per_s:,.0f}/s"
             )
     finally:
-        for worker in workers.values():
+        for worker in chain.from_iterable(workers.values()):
             worker.close()
     return Report(
         title=f"Renewal of {options.renewals:,} due subscriptions, {options.rounds} rounds",

@@ -160,9 +160,7 @@ async def cancel(request: Request, order_id: str) -> Reply:
     assert settled is not None
     payment = settled.settled.payment
     if payment.is_live:
-        unresolved = Refusal(
-            Code.PAYMENT_UNRESOLVED, "The provider does not answer; ask again.", 5
-        )
+        unresolved = Refusal(Code.PAYMENT_UNRESOLVED, "The provider does not answer; ask again.", 5)
         raise RefusedError(unresolved)
     note(payment=payment.id, outcome=payment.status)
     return Reply(200, order_view(settled.settled.order, payment))
