@@ -43,8 +43,9 @@ logs: ## follow what the running stack writes
 ##@ Poke
 
 .PHONY: cli
-cli: $(READY) ## run the operator's command line: make cli ARGS="explain ord_..."
-	@$(BIN)/python -m shared_lib.cli.main $(ARGS)
+cli: $(READY) ## run the operator's command line on the running stack: make cli ARGS="explain ord_..."
+	@set -a; if [ -f .local/settings.env ]; then source .local/settings.env; fi; \
+	  $(BIN)/python -m shared_lib.cli.main $(ARGS)
 
 .PHONY: bench
 bench: $(READY) ## measure orders and renewals beside their controls; ARGS go to the benchmark

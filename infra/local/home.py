@@ -7,10 +7,11 @@ import json
 import os
 import random
 import secrets
+import shlex
 import socket
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Any, Final
@@ -150,6 +151,11 @@ class Home:
         path = self.folder / f"{name}.token"
         self._write_text(path, token)
         return path
+
+    def keep_settings(self, settings: Mapping[str, str]) -> None:
+        """The running stack's settings for a shell: `make cli` and whoever runs a part by hand read them."""
+        lines = [f"{name}={shlex.quote(value)}\n" for name, value in sorted(settings.items())]
+        self._write_text(self.folder / "settings.env", "".join(lines))
 
     def _write(self, path: Path, content: dict[str, Any]) -> None:
         self._write_text(path, json.dumps(content, indent=2) + "\n")

@@ -77,6 +77,7 @@ class Stack:
         await asyncio.gather(*(up.ready(child) for child in [*neighbours, *doors, *front]))
         up.watch()
         running = self._running()
+        self._home.keep_settings(self._settings())
         self._home.announce(running)
         return running
 
