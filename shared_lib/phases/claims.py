@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from shared_lib.domain.order import BillingReason, Order, OrderStatus
-from shared_lib.domain.payment import LIVE, PAYMENT, Payment, PaymentEvent, PaymentFlow, PaymentStatus
+from shared_lib.domain.payment import PAYMENT, Payment, PaymentEvent, PaymentFlow, PaymentStatus
 from shared_lib.domain.refund import REFUND, Refund, RefundEvent, RefundStatus
 from shared_lib.domain.schedule import LEASE
 from shared_lib.domain.values import replace
@@ -217,4 +217,4 @@ def _lease_refund(desk: Desk, refund_id: str) -> ClaimedRefund | None:
     )
 
 
-__all__ = ["LIVE", "Claim", "Claimed", "ClaimedRefund", "claim_payments", "claim_refunds", "method_of"]
+__all__ = ["Claim", "Claimed", "ClaimedRefund", "claim_payments", "claim_refunds", "method_of"]

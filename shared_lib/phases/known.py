@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 
+from shared_lib.domain import dunning
 from shared_lib.domain.order import BillingReason
 from shared_lib.domain.payment import PaymentEvent
 from shared_lib.phases.desk import Desk
@@ -70,9 +72,9 @@ async def _recent_charges(desk: Desk, observed: Sequence[Observed]) -> dict[str,
         SELECT m.id, count(*) FROM payment_methods m
         JOIN orders o ON o.customer_id = m.customer_id JOIN payments p ON p.order_id = o.id
         WHERE m.id = ANY(%s) AND p.payment_method_id = m.id
-          AND p.flow = 'charge' AND p.created_at > %s - interval '30 days'
+          AND p.flow = 'charge' AND p.created_at > %s
         GROUP BY m.id
         """,
-        [list(declined), desk.now],
+        [list(declined), desk.now - timedelta(days=dunning.DEFAULT.attempts_window_days)],
     )
     return {row[0]: row[1] for row in rows}
