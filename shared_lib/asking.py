@@ -175,9 +175,11 @@ async def _give_back(provider: PaymentProvider, claimed: ClaimedRefund) -> Refun
 
 def _silence(error: ProviderError, *, first: bool, **what: str) -> Silence:
     """An error as an observation. Only the first send of a key can be known not to have been executed."""
-    log.warning(
-        "provider_error", provider=error.provider, error=type(error).__name__, code=error.code, **what
-    )
+    facts = {"provider": error.provider, "error": type(error).__name__, "code": error.code, **what}
+    if error.pages:  # only a person can mend it
+        log.error("provider_error", **facts)
+    else:
+        log.warning("provider_error", **facts)
     if error.may_have_executed or not first:
         return Silence.TIMED_OUT
     match error:
