@@ -52,6 +52,11 @@ class Settings(BaseSettings):
 
     # Event type or its prefix -> address of the door that takes it; the longest prefix wins.
     event_routes: dict[str, str] = Field(default_factory=dict)
+    # Empty: the relay delivers over HTTP itself. Else the relay writes to Kafka, and triggers carry events to the doors.
+    kafka_bootstrap: Words = ()
+    trigger_topics: Words = ("billing.jobs", "billing.events", "cinema.playback")
+    trigger_group: str = "boxoffice"
+    trigger_instance: str = ""  # static membership: a restart within the session timeout moves no partition
     renewal_tick_s: float = Field(default=60.0, gt=0)
     reconcile_tick_s: float = Field(default=10.0, gt=0)
 
