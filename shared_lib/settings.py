@@ -57,6 +57,7 @@ class Settings(BaseSettings):
     trigger_topics: Words = ("billing.jobs", "billing.events", "cinema.playback")
     trigger_group: str = "boxoffice"
     trigger_instance: str = ""  # static membership: a restart within the session timeout moves no partition
+    trigger_port: int = Field(default=8090, ge=0, le=65535)  # its health, on loopback; 0: none
     renewal_tick_s: float = Field(default=60.0, gt=0)
     reconcile_tick_s: float = Field(default=10.0, gt=0)
 
