@@ -1,4 +1,4 @@
-"""A stand-in for the cinema's Auth service: real keys, real tokens, no passwords. Loopback only.
+"""A stand-in for the cinema's Auth service: real keys, real tokens, no passwords. Loopback only, unless told otherwise.
 
     python -m infra.local.auth_service --port 8090 --data .local/auth
 
@@ -180,13 +180,14 @@ def _jwk(private: rsa.RSAPrivateKey | ed25519.Ed25519PrivateKey) -> dict[str, An
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--host", default=HOST, help="0.0.0.0 in a container, whose network is its own")
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--data", type=Path, required=True, help="directory that keeps the keys")
     parser.add_argument("--issuer", default=ISSUER)
     parser.add_argument("--audience", default=AUDIENCE)
     args = parser.parse_args()
     app = build_app(SigningKeys.open(args.data), issuer=args.issuer, audience=args.audience)
-    uvicorn.run(app, host=HOST, port=args.port, log_level="warning", access_log=False)
+    uvicorn.run(app, host=args.host, port=args.port, log_level="warning", access_log=False)
 
 
 if __name__ == "__main__":

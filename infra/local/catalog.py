@@ -1,7 +1,11 @@
-"""A small catalog to start with: two films and two plans. Seeding twice changes nothing."""
+"""A small catalog to start with: two films and two plans. Seeding twice changes nothing.
+
+python -m infra.local.catalog        into BOXOFFICE_DATABASE_URL
+"""
 
 from __future__ import annotations
 
+import os
 from datetime import UTC, datetime
 from typing import Final, NamedTuple
 
@@ -58,3 +62,7 @@ def seed(url: str) -> None:
                 for p in PRICES
             ],
         )
+
+
+if __name__ == "__main__":
+    seed(os.environ["BOXOFFICE_DATABASE_URL"])

@@ -9,7 +9,6 @@ from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Final
-from urllib.parse import urlsplit
 
 import httpx
 import psycopg
@@ -82,7 +81,7 @@ async def leftovers(town: Town, console: Console) -> None:
 
 async def mails(town: Town, console: Console, run: str) -> None:
     """What SES, played by moto, was given for the customers of this run."""
-    sent = await asyncio.to_thread(_sent, int(urlsplit(town.running.mail).port or 0))
+    sent = await asyncio.to_thread(_sent, town.running.mail)
     subjects: dict[str, Counter[str]] = {}
     for to, subject in sent:
         name, _, rest = to.partition("-")
@@ -94,11 +93,7 @@ async def mails(town: Town, console: Console, run: str) -> None:
             console.say(f"  {name:<5} {subject}" + (f"  x {count}" if count > 1 else ""))
 
 
-def _sent(port: int) -> list[tuple[str, str]]:
-    from infra.local.mail import EmbeddedMoto  # noqa: PLC0415  # boto3 takes its time
+def _sent(url: str) -> list[tuple[str, str]]:
+    from infra.local.mail import sent_mails  # noqa: PLC0415  # boto3 takes its time
 
-    return [
-        (to, str(mail.message["subject"]))
-        for mail in EmbeddedMoto(port=port).sent()
-        for to in mail.recipients
-    ]
+    return [(to, str(mail.message["subject"])) for mail in sent_mails(url) for to in mail.recipients]

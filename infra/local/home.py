@@ -53,6 +53,7 @@ class Running:
     mail: str
     database_url: str
     doors: dict[str, str]
+    public: str = ""  # what customers call the gateway, where that is not how we reach it
 
 
 class Home:

@@ -75,16 +75,7 @@ class EmbeddedMoto:
 
     def sent(self) -> list[SentMail]:
         """Return every raw message accepted since the start or the last `reset()`, oldest first."""
-        models = httpx.get(f"{self.url}/moto-api/data.json", trust_env=False).raise_for_status().json()
-        return [
-            SentMail(
-                message_id=raw["id"],
-                # moto adds the recipients it reads in the headers to those of the envelope.
-                recipients=tuple(dict.fromkeys(raw["destinations"])),
-                message=message_from_string(raw["raw_data"], policy=modern_policy),
-            )
-            for raw in models.get("ses", {}).get("RawMessage", [])
-        ]
+        return sent_mails(self.url)
 
     def reset(self) -> None:
         """Forget every message and every verified identity."""
@@ -115,3 +106,17 @@ class EmbeddedMoto:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.stop()
+
+
+def sent_mails(url: str) -> list[SentMail]:
+    """What the moto server at `url` has accepted."""
+    models = httpx.get(f"{url}/moto-api/data.json", trust_env=False).raise_for_status().json()
+    return [
+        SentMail(
+            message_id=raw["id"],
+            # moto adds the recipients it reads in the headers to those of the envelope.
+            recipients=tuple(dict.fromkeys(raw["destinations"])),
+            message=message_from_string(raw["raw_data"], policy=modern_policy),
+        )
+        for raw in models.get("ses", {}).get("RawMessage", [])
+    ]

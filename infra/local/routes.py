@@ -1,9 +1,9 @@
-"""Which door answers which path, and which takes which event: the gateway's table, as NGINX has it in production."""
+"""Which door answers which path, and which takes which event. The local gateway and NGINX's doors.conf follow it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final
+from typing import Final, NamedTuple
 
 EVENTS: Final[Mapping[str, str]] = {
     "billing.job.start_payment": "create_order",
@@ -16,18 +16,31 @@ EVENTS: Final[Mapping[str, str]] = {
 }
 
 
+class Way(NamedTuple):
+    """Calls of /v1/{place}/... with these methods go to this door; no methods stand for all."""
+
+    door: str
+    places: tuple[str, ...]
+    methods: tuple[str, ...] = ()
+
+
+# The first that fits, so that a method that does not exist is refused by a door, which says which ones do.
+WAYS: Final = (
+    Way("webhook", ("webhooks",)),
+    Way("create_order", ("orders",), ("POST",)),
+    Way("refund", ("refunds",)),
+    Way("subscription", ("subscriptions",), ("PATCH", "POST")),
+    Way("account", ("orders", "subscriptions", "entitlements", "payment-methods", "catalog")),
+)
+
+
 def door_of(method: str, path: str) -> str | None:
     """The function that answers a public call, or None. Events do not come through here."""
-    match method, [segment for segment in path.split("/") if segment]:
-        case _, ["v1", "webhooks", *_]:
-            return "webhook"
-        case "POST", ["v1", "orders", *_]:
-            return "create_order"
-        case _, ["v1", "refunds", *_]:
-            return "refund"
-        case "PATCH" | "POST", ["v1", "subscriptions", *_]:
-            return "subscription"
-        case _, ["v1", "orders" | "subscriptions" | "entitlements" | "payment-methods" | "catalog", *_]:
-            return "account"
+    match [segment for segment in path.split("/") if segment]:
+        case ["v1", place, *_]:
+            fitting = (
+                way.door for way in WAYS if place in way.places and (not way.methods or method in way.methods)
+            )
+            return next(fitting, None)
         case _:
             return None

@@ -56,6 +56,15 @@ class Town:
     async def rows(self, sql: str, *values: Any) -> list[Json]:
         return await (await self._db.execute(sql, values)).fetchall()
 
+    @property
+    def public(self) -> str:
+        """The address of the gateway as customers know it."""
+        return self.running.public or self.running.gateway
+
+    def reachable(self, url: str) -> str:
+        """A link for customers, as it leads there from where we stand: in a container the host's loopback is elsewhere."""
+        return url.replace(self.public, self.running.gateway, 1) if url.startswith(self.public) else url
+
     # ---- time ------------------------------------------------------------------------------------------------
 
     async def now(self) -> datetime:
@@ -133,7 +142,7 @@ class Town:
 
     async def pay(self, checkout_url: str, number: str = CARD) -> None:
         """Open the page and send its form, as a browser would. StackError unless the payment went through."""
-        page = await self.http.get(checkout_url)
+        page = await self.http.get(self.reachable(checkout_url))
         found = _FORM_ACTION.search(page.text)
         if page.status_code != 200 or found is None:
             raise StackError(f"{checkout_url} shows no form to pay ({page.status_code}).")
@@ -196,7 +205,7 @@ class Visitor:
 
     async def order(self, price_id: str) -> tuple[int, Json]:
         """Order at a price; the status of the answer and the order."""
-        wanted = {"price_id": price_id, "return_url": self.town.running.gateway + "/thanks"}
+        wanted = {"price_id": price_id, "return_url": self.town.public + "/thanks"}
         answer = await self.call("POST", "/v1/orders", wanted)
         if answer.status_code not in (201, 202):
             raise StackError(f"The order was answered {answer.status_code}: {answer.text}")

@@ -27,7 +27,7 @@ def main() -> None:
     options = _options()
     logging.basicConfig(level=options.log_level.upper(), format="%(asctime)s %(name)s %(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)
-    listener = _listen(options.port)
+    listener = _listen(options.host, options.port)
     url = f"http://127.0.0.1:{listener.getsockname()[1]}"
     app = build(_config(options, url))
     if options.webhook_url:
@@ -47,6 +47,9 @@ def main() -> None:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="infra.sandbox", description="A simulated payment provider.")
+    parser.add_argument(
+        "--host", default="127.0.0.1", help="0.0.0.0 in a container, whose network is its own"
+    )
     parser.add_argument("--port", type=int, default=8090, help="0 takes a free one")
     parser.add_argument("--data", type=Path, required=True, help="directory of its database")
     parser.add_argument("--webhook-url", help="where alone events go, signed with SANDBOX_WEBHOOK_SECRET")
@@ -71,11 +74,11 @@ def _config(options: argparse.Namespace, url: str) -> Config:
     )
 
 
-def _listen(port: int) -> socket.socket:
-    """Loopback alone: whoever can reach the control surface can move the clock."""
+def _listen(host: str, port: int) -> socket.socket:
+    """Loopback alone unless told otherwise: whoever can reach the control surface can move the clock."""
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    listener.bind(("127.0.0.1", port))
+    listener.bind((host, port))
     listener.listen(512)
     return listener
 
