@@ -10,22 +10,20 @@ import httpx
 from shared_lib.events import EVENTS_PATH, binary
 from shared_lib.phases.facts import instant
 from shared_lib.phases.outgoing import Outgoing
+from shared_lib.workers.doors import Routes, asks_again
 from shared_lib.workers.sink import NeverError, NotNowError
 
 # A charge of a whole chunk takes its time; the door's own deadlines are shorter.
 TIMEOUT: Final = httpx.Timeout(120.0, connect=2.0)
-_AGAIN: Final = frozenset({404, 408, 409, 425, 429})
 
 
 class HttpSink:
-    """`routes`: event type or its prefix -> address of a door. The longest prefix wins."""
-
     def __init__(self, http: httpx.AsyncClient, routes: Mapping[str, str]) -> None:
         self._http = http
-        self._routes = sorted(routes.items(), key=lambda route: -len(route[0]))
+        self._routes = Routes(routes)
 
     async def deliver(self, event: Outgoing) -> None:
-        url = next((url for prefix, url in self._routes if event.type.startswith(prefix)), None)
+        url = self._routes.door_of(event.type)
         if url is None:
             raise NeverError(f"no door takes {event.type}")
         headers, body = binary(
@@ -47,6 +45,6 @@ class HttpSink:
         if answer.is_success:
             return
         reason = f"{url} answered {answer.status_code}: {answer.text[:200]}"
-        if answer.status_code >= 500 or answer.status_code in _AGAIN:
+        if asks_again(answer.status_code):
             raise NotNowError(reason)
         raise NeverError(reason)

@@ -1,0 +1,32 @@
+"""The process: settings in, a loop until SIGTERM, exit status 1 when it cannot go on (whoever started it starts it again).
+
+An exit is the safest repair: what was not committed is delivered again.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from shared_lib.workers.trigger import health
+
+PORT = "BOXOFFICE_TRIGGER_PORT"
+PORT_UNSET = 8090
+
+
+def check() -> int:
+    well, says = health.ask(int(os.environ.get(PORT) or PORT_UNSET))
+    print(says)  # noqa: T201
+    return 0 if well else 1
+
+
+def main() -> int:
+    if sys.argv[1:] == ["--healthy"]:
+        return check()
+    from shared_lib.workers.trigger.process import run  # noqa: PLC0415  # a health check needs none of it
+
+    return run()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
