@@ -12,22 +12,34 @@ READY := $(VENV)/.ready
 CODE := $(wildcard shared_lib functions infra benchmarks tests)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
+# The stack in containers. Everything about it works without the virtualenv.
+COMPOSED := $(filter compose,$(TARGET))
+COMPOSE := $(PYTHON) -m infra.compose
+
 .PHONY: help
 help:
 	@awk 'BEGIN { FS = ":.*## " } \
 	  /^##@ / { printf "\n%s\n", substr($$0, 5) } \
-	  /^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	  /^[a-z_-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo
 
 ##@ Start
 
 .PHONY: demo
-demo: $(READY) ## play the whole story on the local stack: buy, watch, renew, decline, opt out, refund, count
-	@$(BIN)/python -m infra.local demo $(ARGS)
+demo: $(if $(COMPOSED),,$(READY)) ## play the whole story and count the money; TARGET=compose: on the stack of up_all
+	@$(if $(COMPOSED),$(COMPOSE) demo,$(BIN)/python -m infra.local demo) $(ARGS)
 
 .PHONY: up
 up: $(READY) ## start every door, PostgreSQL, Redis, mail and the sandbox provider; Ctrl-C stops them
 	@$(BIN)/python -m infra.local up $(ARGS)
+
+.PHONY: up_all
+up_all: ## start everything in containers, on Kafka behind NGINX, and wait until all is healthy: needs Docker
+	@$(COMPOSE) up $(ARGS)
+
+.PHONY: down_all
+down_all: ## stop the containers; ARGS=-v also forgets their data
+	@$(COMPOSE) down $(ARGS)
 
 ##@ Look
 
@@ -36,9 +48,12 @@ db: $(READY) ## open psql on DATABASE_URL or on the running stack's database
 	@$(BIN)/python -m infra.local.psql
 
 .PHONY: logs
-logs: ## follow what the running stack writes
-	@ls .local/logs/*.log >/dev/null 2>&1 || { echo "No logs yet: make up"; exit 1; }
-	@tail -n 20 -F .local/logs/*.log
+logs: ## follow what the running stack writes; TARGET=compose: the containers, ARGS=relay: one of them
+	@if [ -n "$(COMPOSED)" ] || { [ ! -e .local/running.json ] && $(COMPOSE) running 2>/dev/null; }; then \
+	    exec $(COMPOSE) logs $(ARGS); \
+	  fi; \
+	  ls .local/logs/*.log >/dev/null 2>&1 || { echo "No logs yet: make up, or make up_all"; exit 1; }; \
+	  exec tail -n 20 -F .local/logs/*.log
 
 ##@ Poke
 
@@ -46,6 +61,16 @@ logs: ## follow what the running stack writes
 cli: $(READY) ## run the operator's command line on the running stack: make cli ARGS="explain ord_..."
 	@set -a; if [ -f .local/settings.env ]; then source .local/settings.env; fi; \
 	  $(BIN)/python -m shared_lib.cli.main $(ARGS)
+
+CUSTOMER ?= ann
+
+.PHONY: token
+token: ## print a token of up_all's stack: make token CUSTOMER=bob
+	@$(COMPOSE) token $(CUSTOMER) $(ARGS)
+
+.PHONY: kills
+kills: ## kill each container of up_all's stack in turn under a load of orders, and count what was lost
+	@$(COMPOSE) kills $(ARGS)
 
 .PHONY: bench
 bench: $(READY) ## measure orders and renewals beside their controls; ARGS go to the benchmark
@@ -59,6 +84,7 @@ check: lint types contracts docs-check test ## everything continuous integration
 .PHONY: test
 test: $(READY) ## run the tests: make test T=tests/test_ground.py ARGS="-k redis"
 	@.ci/chromium
+	@.ci/java
 	@$(BIN)/python -m pytest $(T) $(ARGS)
 
 .PHONY: test-fast

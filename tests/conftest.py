@@ -24,7 +24,7 @@ from infra.local.postgres import EmbeddedPostgres
 from infra.local.redis import EmbeddedRedis
 from tests.servers import ExternalPostgres, ExternalRedis, PostgresServer, RedisServer
 
-pytest_plugins = ["tests.cinema_fixtures"]
+pytest_plugins = ["tests.cinema_fixtures", "tests.kafka_fixtures"]
 
 ServerFolders = Callable[[], Path]
 

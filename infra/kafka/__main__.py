@@ -1,0 +1,47 @@
+"""Run a broker in the foreground until Ctrl-C.
+
+python -m infra.kafka [--port 9092]
+"""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+import time
+
+from infra.kafka.choice import own_broker
+from infra.kafka.jars import NoKafkaError
+from infra.local.ports import NotReadyError
+from shared_lib.workers import topics
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m infra.kafka", description=__doc__)
+    parser.add_argument("--port", type=int, default=9092)
+    port: int = parser.parse_args().port
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        with own_broker(port=port) as broker:
+            topics.create([broker.bootstrap])
+            print(
+                f"Kafka answers on {broker.bootstrap} with the topics of Boxoffice. Ctrl-C stops it; its data goes."
+            )
+            print(f"  export BOXOFFICE_KAFKA_BOOTSTRAP={broker.bootstrap}   # the relay writes to it")
+            print(
+                f"  export BOXOFFICE_KAFKA={broker.bootstrap}             # tests and benchmarks use it",
+                flush=True,
+            )
+            while broker.running:
+                time.sleep(0.5)
+            print("Kafka has ended by itself.", file=sys.stderr)
+            return 1
+    except KeyboardInterrupt:
+        return 0
+    except (NoKafkaError, NotReadyError) as error:
+        print(error, file=sys.stderr)
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

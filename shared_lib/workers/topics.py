@@ -1,0 +1,128 @@
+"""The topics of Kafka: names, partitions, how long they keep what they hold. Creating them again changes nothing.
+
+    python -m shared_lib.workers.topics
+
+Partitions are twelve for ever: adding one would send a customer's next event to another partition than the last.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+import structlog
+from kafka import KafkaAdminClient
+from kafka.errors import KafkaError, TopicAlreadyExistsError
+
+from shared_lib import log as logs
+from shared_lib.settings import settings
+from shared_lib.store.outbox import FACTS, JOBS
+from shared_lib.workers.kafka_client import opened
+
+PLAYBACK: Final = "cinema.playback"
+DEAD_LETTERS: Final = "billing.dead-letters"
+
+PARTITIONS: Final = 12
+DAY_MS: Final = 24 * 60 * 60 * 1000
+BROKER_TIMEOUT_S: Final = 60.0
+ATTEMPT_TIMEOUT_S: Final = 5.0
+
+log = structlog.get_logger("boxoffice")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Topic:
+    name: str
+    partitions: int = PARTITIONS
+    configs: Mapping[str, str] = field(default_factory=dict)
+
+
+# A consumer that was away for a week finds everything; PostgreSQL keeps the truth, so nobody reads Kafka as an archive.
+KEPT: Final = {"retention.ms": str(14 * DAY_MS), "cleanup.policy": "delete"}
+TOPICS: Final = (
+    Topic(name=FACTS, configs=KEPT),
+    Topic(name=JOBS, configs=KEPT),
+    Topic(name=PLAYBACK, configs=KEPT),
+    # One partition: a person reads it, and its order is the order in which things went wrong. Kept for ever.
+    Topic(name=DEAD_LETTERS, partitions=1, configs={"retention.ms": "-1", "cleanup.policy": "delete"}),
+)
+
+
+def create(
+    bootstrap: Sequence[str],
+    wanted: Sequence[Topic] = TOPICS,
+    *,
+    timeout_s: float = BROKER_TIMEOUT_S,
+    replicas: int = -1,
+) -> list[str]:
+    """Create the topics that do not exist yet and return their names. Waits for the broker at most `timeout_s`.
+
+    `replicas` -1: the broker's default.replication.factor. Raises KafkaError when nobody answers in time.
+    """
+    deadline = time.monotonic() + timeout_s
+    while True:
+        try:
+            return _create_once(bootstrap, wanted, replicas, deadline - time.monotonic())
+        except (KafkaError, OSError) as error:
+            if time.monotonic() > deadline or not _may_pass(error):
+                raise
+            log.info("broker_awaited", error=type(error).__name__)
+            time.sleep(0.5)
+
+
+def _may_pass(error: Exception) -> bool:
+    return bool(getattr(error, "retriable", True))
+
+
+def _create_once(
+    bootstrap: Sequence[str], wanted: Sequence[Topic], replicas: int, left_s: float
+) -> list[str]:
+    admin = opened(
+        KafkaAdminClient,
+        bootstrap_servers=list(bootstrap),
+        client_id="boxoffice-topics",
+        bootstrap_timeout_ms=round(1000 * max(0.1, min(left_s, ATTEMPT_TIMEOUT_S))),
+        request_timeout_ms=round(1000 * ATTEMPT_TIMEOUT_S),
+    )
+    try:
+        there = set(admin.list_topics())
+        return [topic.name for topic in wanted if topic.name not in there and _add(admin, topic, replicas)]
+    finally:
+        admin.close()
+
+
+def _add(admin: KafkaAdminClient, topic: Topic, replicas: int) -> bool:
+    options = {
+        "num_partitions": topic.partitions,
+        "replication_factor": replicas,
+        "configs": dict(topic.configs),
+    }
+    try:
+        admin.create_topics({topic.name: options}, wait_for_metadata=True)
+    except TopicAlreadyExistsError:  # somebody else was faster
+        return False
+    return True
+
+
+def main() -> int:
+    """Compose's topic job: 0 when every topic exists."""
+    logs.configure(function="topics")
+    logging.getLogger("kafka").setLevel(logging.CRITICAL)
+    own = settings()
+    if not own.kafka_bootstrap:
+        print("BOXOFFICE_KAFKA_BOOTSTRAP is not set: there is no Kafka to create topics in.", file=sys.stderr)  # noqa: T201
+        return 2
+    try:
+        log.info("topics", created=create(own.kafka_bootstrap), wanted=[topic.name for topic in TOPICS])
+    except KafkaError as error:
+        log.error("topics_not_created", error=repr(error))  # noqa: TRY400  # the traceback is the client library's
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

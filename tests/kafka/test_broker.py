@@ -1,0 +1,93 @@
+"""The broker itself: topics are created once, it keeps its data over a stop and a kill, and it ends with its parent."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+import pytest
+from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer
+
+from infra.local.processes import ROOT
+from shared_lib.workers import topics
+from tests.kafka_fixtures import NewTopic
+
+if TYPE_CHECKING:
+    from infra.kafka.choice import OwnKafka
+
+pytestmark = pytest.mark.kafka
+
+
+def test_topics_are_created_once_with_their_partitions(kafka: str) -> None:
+    assert topics.create([kafka]) == []
+    with closing(KafkaAdminClient(bootstrap_servers=kafka)) as admin:
+        found = {topic["name"]: len(topic["partitions"]) for topic in admin.describe_topics()}
+    assert found["billing.events"] == found["billing.jobs"] == found["cinema.playback"] == 12
+    assert found["billing.dead-letters"] == 1
+
+
+def test_nobody_there_is_an_error_after_the_time_given() -> None:
+    began = time.monotonic()
+    with pytest.raises(Exception, match=r"(?i)bootstrap|timeout|unable"):
+        topics.create(["127.0.0.1:9"], timeout_s=0.5)
+    assert time.monotonic() - began < 20
+
+
+@pytest.mark.slow
+def test_what_was_acknowledged_survives_a_stop_and_a_kill(
+    mortal_kafka: OwnKafka, new_topic: NewTopic
+) -> None:
+    topic = new_topic("kept", partitions=1, bootstrap=mortal_kafka.bootstrap)
+    for end in (mortal_kafka.stop, mortal_kafka.kill):
+        with closing(KafkaProducer(bootstrap_servers=mortal_kafka.bootstrap)) as producer:
+            producer.send(topic, end.__name__.encode()).get(10)
+        end()
+        assert not mortal_kafka.running
+        mortal_kafka.start()
+    with closing(
+        KafkaConsumer(
+            topic,
+            bootstrap_servers=mortal_kafka.bootstrap,
+            auto_offset_reset="earliest",
+            consumer_timeout_ms=10_000,
+        )
+    ) as consumer:
+        assert [next(consumer).value for _ in range(2)] == [b"stop", b"kill"]
+
+
+@pytest.mark.slow
+def test_the_broker_of_a_killed_parent_is_gone() -> None:
+    script = """if True:
+        import time
+        from infra.kafka.broker import EmbeddedKafka
+        broker = EmbeddedKafka().start()
+        print(broker.pid, broker._home, flush=True)
+        time.sleep(60)
+    """
+    with subprocess.Popen(
+        [sys.executable, "-c", script], cwd=ROOT, stdout=subprocess.PIPE, text=True
+    ) as parent:
+        assert parent.stdout is not None
+        pid_text, home = parent.stdout.readline().split()
+        pid = int(pid_text)
+        os.kill(parent.pid, signal.SIGKILL)
+        parent.wait()
+    shutil.rmtree(home)  # nobody was left to do it
+    deadline = time.monotonic() + 10
+    while _lives(pid) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not _lives(pid)
+
+
+def _lives(pid: int) -> bool:
+    try:
+        with open(f"/proc/{pid}/stat") as stat:  # noqa: PTH123
+            return stat.read().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
