@@ -12,7 +12,7 @@ from infra.local.timeline import cents
 from infra.local.town import Json, Town
 
 # Every order ever made in this database, with what each of our tables says about its money.
-_OURS: Final = """
+OURS: Final = """
 SELECT o.id, o.customer_id, o.product_title, o.billing_reason, o.kind, o.status, o.currency, o.amount_minor,
        coalesce(l.taken, 0)::bigint AS ledger_in, coalesce(l.returned, 0)::bigint AS ledger_out,
        coalesce(l.surplus, 0)::bigint AS surplus,
@@ -34,7 +34,7 @@ LEFT JOIN entitlements e ON e.order_id = o.id
 ORDER BY o.id
 """
 
-_OPEN: Final = """
+OPEN: Final = """
 SELECT 'payments not terminal' AS what, count(*) AS count FROM payments
  WHERE status IN ('created', 'sending', 'pending', 'action_required', 'unknown')
 UNION ALL SELECT 'orders not terminal', count(*) FROM orders WHERE status = 'pending'
@@ -83,11 +83,11 @@ class Line:
 async def reckon(town: Town, console: Console, run: str) -> bool:
     """Print the table; True when everything agrees and nothing is left open, over all runs there ever were."""
     books = await town.books()
-    lines = [_line(order, books["orders"]) for order in await town.rows(_OURS)]
+    lines = [line_of(order, books["orders"]) for order in await town.rows(OURS)]
     faults = [fault for line in lines for fault in line.faults]
     known = {line.order["id"] for line in lines}
     faults += [f"{id_}: known to the provider alone" for id_ in books["orders"] if id_ not in known]
-    faults += [f"{row['what']}: {row['count']}" for row in await town.rows(_OPEN) if row["count"]]
+    faults += [f"{row['what']}: {row['count']}" for row in await town.rows(OPEN) if row["count"]]
     faults += _totals_disagree(lines, books["currencies"])
     _print_table(console, lines, run)
     for fault in faults[:20]:
@@ -101,7 +101,7 @@ async def reckon(town: Town, console: Console, run: str) -> bool:
     return not faults
 
 
-def _line(order: Json, theirs: dict[str, Any]) -> Line:
+def line_of(order: Json, theirs: dict[str, Any]) -> Line:
     told = theirs.get(order["id"], {})
     return Line(
         order=order, provider_in=told.get("captured_minor", 0), provider_out=told.get("refunded_minor", 0)

@@ -143,10 +143,9 @@ class Town:
     async def pay(self, checkout_url: str, number: str = CARD) -> None:
         """Open the page and send its form, as a browser would. StackError unless the payment went through."""
         page = await self.http.get(self.reachable(checkout_url))
-        found = _FORM_ACTION.search(page.text)
-        if page.status_code != 200 or found is None:
+        action = form_action(page)
+        if page.status_code != 200 or action is None:
             raise StackError(f"{checkout_url} shows no form to pay ({page.status_code}).")
-        action = page.url.join(html.unescape(found[1]))
         typed = {"number": number, "expires": "12 / 69", "cvc": "123", "holder": "A Customer"}
         answer = await self.http.post(action, data=typed, follow_redirects=False)
         if answer.status_code != 303:
@@ -235,6 +234,12 @@ class Visitor:
     async def entitlements(self) -> list[Json]:
         items: list[Json] = (await self.get("/v1/entitlements"))["items"]
         return items
+
+
+def form_action(page: httpx.Response) -> httpx.URL | None:
+    """Where the page's form is sent to, or None when there is none."""
+    found = _FORM_ACTION.search(page.text)
+    return page.url.join(html.unescape(found[1])) if found else None
 
 
 @asynccontextmanager

@@ -1,0 +1,62 @@
+"""Boxoffice in containers. Needs Docker and nothing else of ours: no virtualenv.
+
+python3 -m infra.compose up               build, start, wait until all are healthy
+python3 -m infra.compose down [-v]        stop; -v also forgets the data
+python3 -m infra.compose demo             play the whole story on it and count the money
+python3 -m infra.compose logs [SERVICE]   follow what it writes
+python3 -m infra.compose token CUSTOMER   a token of the Auth stand-in
+python3 -m infra.compose secrets          make the env files, as `up` does
+python3 -m infra.compose kills [NAME...]  kill each container in turn under a load of orders, and count
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+
+from infra.compose import env_files, kills, up
+from infra.compose.docker import DockerError, compose, containers
+
+
+def main(arguments: list[str]) -> int:
+    parser = argparse.ArgumentParser(
+        prog="infra.compose", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "what", choices=["up", "down", "demo", "logs", "token", "secrets", "kills", "running"]
+    )
+    options, rest = parser.parse_known_args(arguments)
+    os.environ.setdefault("BOXOFFICE_PUBLIC_URL", up.address())
+    try:
+        return _do(options.what, rest)
+    except DockerError as error:
+        print(error, file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+
+
+def _do(what: str, rest: list[str]) -> int:
+    if what == "up":
+        up.up()
+    elif what == "secrets":
+        env_files.make()
+    elif what == "token":
+        print(up.token(rest[0] if rest else up.CUSTOMER, *(rest[1:] or ["billing:customer"])))
+    elif what == "running":
+        return 0 if (env_files.FOLDER / "boxoffice.env").exists() and containers() else 1
+    elif what == "kills":
+        return kills.kills(rest)
+    elif what == "down":
+        env_files.make()  # Compose reads them even to stop
+        compose("--profile", "demo", "--profile", "tunnel", "down", "--remove-orphans", *rest)
+    elif what == "logs":
+        compose("logs", "--follow", "--tail=20", *rest)
+    else:
+        compose("run", "--rm", "demo", *rest)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

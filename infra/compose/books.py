@@ -1,0 +1,56 @@
+"""Who lost what, and what happened twice: customers' own memory, the provider's books, and our rows, order by order."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final
+
+from infra.compose.customer import Customer
+from infra.local.reckoning import OPEN, OURS, line_of
+from infra.local.town import Json
+
+FAULTS_SHOWN: Final = 10
+
+# Each finds what must not be there twice.
+TWICE: Final = """
+SELECT 'two orders of one customer: ' || customer_id AS fault FROM orders
+ WHERE customer_id LIKE 'load%' GROUP BY customer_id HAVING count(*) > 1
+UNION ALL SELECT 'two payments kept for one order: ' || order_id FROM payments
+ WHERE status = 'succeeded' AND NOT surplus GROUP BY order_id HAVING count(*) > 1
+UNION ALL SELECT 'money taken twice and to be returned: ' || order_id FROM payments WHERE surplus
+UNION ALL SELECT 'told twice: ' || customer_id FROM notifications
+ WHERE customer_id LIKE 'load%' GROUP BY customer_id, event_type HAVING count(*) > 1
+"""
+
+Ask = Callable[[str], Awaitable[list[Json]]]
+
+
+async def counted(ask: Ask, books: Json, customers: Sequence[Customer]) -> Json:
+    """`lost`: promised to a customer and not there. `doubled`: there twice. `faults`: every contradiction, in words."""
+    lines = [line_of(order, books["orders"]) for order in await ask(OURS)]
+    made = Counter(one.order["customer_id"] for one in lines)
+    lost = [f"{one.id}: {one.failed or 'paid, and may not watch'}" for one in customers if not one.watches]
+    lost += [f"{one.id}: the order is gone" for one in customers if one.order and not made[one.id]]
+    doubled = [row["fault"] for row in await ask(TWICE)]
+    doubled += [
+        f"{one.order['id']}: the provider took {one.provider_in} of {one.order['amount_minor']}"
+        for one in lines
+        if one.provider_in > one.order["amount_minor"]
+    ]
+    faults = [fault for one in lines for fault in one.faults]
+    known = {one.order["id"] for one in lines}
+    faults += [f"{id_}: known to the provider alone" for id_ in books["orders"] if id_ not in known]
+    faults += [f"{row['what']}: {row['count']}" for row in await ask(OPEN) if row["count"]]
+    doubtful = await ask("SELECT count(*) AS mails FROM notifications WHERE status = 'unknown'")
+    return {
+        "customers": len(customers),
+        "orders": len(lines),
+        "lost": lost[:FAULTS_SHOWN],
+        "lost_count": len(lost),
+        "doubled": doubled[:FAULTS_SHOWN],
+        "doubled_count": len(doubled),
+        "faults": faults[:FAULTS_SHOWN],
+        "faults_count": len(faults),
+        "doubtful_mails": doubtful[0]["mails"],
+    }

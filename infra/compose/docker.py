@@ -1,0 +1,80 @@
+"""Docker and Compose as commands: `docker compose` where there is one, docker-compose where not."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Final
+
+ROOT: Final = Path(__file__).parents[2]
+_INSTALL: Final = (
+    "Docker is needed: https://docs.docker.com/get-started/get-docker/ (on Debian: apt-get install docker.io"
+    " docker-compose).\nWithout it, `make up` and `make demo` start a whole Boxoffice on this machine as well."
+)
+
+
+class DockerError(RuntimeError):
+    """Docker is not there or did not do it; the text is for people."""
+
+
+@lru_cache(maxsize=1)
+def compose_command() -> tuple[str, ...]:
+    """What `docker compose` is called here. DockerError when nothing is, or nobody answers."""
+    if shutil.which("docker") is None:
+        raise DockerError(_INSTALL)
+    if _quietly(["docker", "info"]):
+        raise DockerError(
+            "Docker does not answer. Is its daemon running, and may you use it? Try: docker info"
+        )
+    if not _quietly(["docker", "compose", "version"]):
+        return ("docker", "compose")
+    if shutil.which("docker-compose"):
+        return ("docker-compose",)
+    raise DockerError(f"Docker is here, Compose is not. {_INSTALL}")
+
+
+def compose(*arguments: str, capture: bool = False) -> str:
+    """Run `docker compose ...` on our file. Its output when captured. DockerError when it fails."""
+    command = [*compose_command(), *arguments]
+    run = subprocess.run(
+        command, cwd=ROOT, text=True, check=False, stdout=subprocess.PIPE if capture else None
+    )
+    if run.returncode:
+        raise DockerError(f"{' '.join(command)} failed with {run.returncode}")
+    return run.stdout or ""
+
+
+def docker(*arguments: str) -> str:
+    """The output of `docker ...`. DockerError with what it said when it fails."""
+    run = subprocess.run(["docker", *arguments], cwd=ROOT, text=True, capture_output=True, check=False)
+    if run.returncode:
+        raise DockerError(f"docker {' '.join(arguments)}: {run.stderr.strip()}")
+    return run.stdout
+
+
+def containers() -> dict[str, dict[str, Any]]:
+    """What `docker inspect` tells of each container of the stack, by service; jobs that ended among them."""
+    ids = (
+        compose("ps", "-a", "-q", capture=True).split()
+        if _knows_all()
+        else compose("ps", "-q", capture=True).split()
+    )
+    found = json.loads(docker("inspect", *ids)) if ids else []
+    return {
+        one["Config"]["Labels"]["com.docker.compose.service"]: one
+        for one in found
+        if one["Config"]["Labels"].get("com.docker.compose.oneoff", "False") == "False"
+    }
+
+
+def _knows_all() -> bool:
+    """docker-compose 1 lists ended containers without being asked to."""
+    return compose_command()[0] == "docker"
+
+
+def _quietly(command: Sequence[str]) -> int:
+    return subprocess.run(command, capture_output=True, check=False).returncode

@@ -1,0 +1,119 @@
+"""make up_all: build, start, wait until everything is healthy, say where it is and what to type first."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from typing import Any, Final
+
+from infra.compose.docker import ROOT, DockerError, compose, containers, docker
+from infra.compose.env_files import FOLDER, make
+
+HEALTHY_TIMEOUT_S: Final = 300.0
+POLL_S: Final = 1.0
+TOKEN_TTL_S: Final = 12 * 3600
+CUSTOMER, OPERATOR = "ann", "olga"
+# Run inside the Auth stand-in, which is not published.
+_ASKING: Final = """
+import json, sys, urllib.request as r
+wanted = r.Request("http://127.0.0.1:8080/token", sys.argv[1].encode(), {"content-type": "application/json"})
+print(json.load(r.urlopen(wanted, timeout=10))["access_token"])
+"""
+
+
+def up() -> None:
+    """Everything runs and is healthy, or DockerError names who is not and what it said."""
+    began = time.monotonic()
+    if make() and _has_old_database():
+        raise DockerError(
+            "The secrets in .local/compose are new, but a database made with older ones is still here."
+            "\nForget it with `make down_all ARGS=-v`, or bring the old files back."
+        )
+    print("Building and starting; the first time takes some minutes ...", flush=True)
+    compose("up", "-d", "--build", "--remove-orphans")
+    wait(HEALTHY_TIMEOUT_S)
+    _welcome(time.monotonic() - began)
+
+
+def wait(timeout_s: float) -> None:
+    """Return when every container is healthy and every job has ended well."""
+    deadline = time.monotonic() + timeout_s
+    while troubled := troubles(containers()):
+        failed = [name for name, why in troubled.items() if why.startswith("failed")]
+        if failed or time.monotonic() > deadline:
+            name = (failed or list(troubled))[0]
+            said = compose("logs", "--tail=15", name, capture=True)
+            states = ", ".join(f"{name} ({why})" for name, why in troubled.items())
+            raise DockerError(f"Not everything came up: {states}\n\nThe end of what {name} said:\n{said}")
+        time.sleep(POLL_S)
+
+
+def troubles(found: dict[str, dict[str, Any]]) -> dict[str, str]:
+    """Who is not well yet, and why. A job (it is not restarted) is well when it has ended with 0."""
+    told = {name: _trouble(one) for name, one in found.items()}
+    return {name: why for name, why in told.items() if why}
+
+
+def _trouble(one: dict[str, Any]) -> str:
+    state, is_job = one["State"], one["HostConfig"]["RestartPolicy"]["Name"] in ("", "no")
+    if is_job:
+        if state["Status"] == "exited":
+            return f"failed with {state['ExitCode']}" if state["ExitCode"] else ""
+        return "still working"
+    if state["Status"] != "running":
+        return str(state["Status"])
+    health = state.get("Health", {}).get("Status", "healthy")
+    return "" if health == "healthy" else str(health)
+
+
+def token(customer: str, *scopes: str) -> str:
+    """A token of the Auth stand-in."""
+    wanted = {
+        "sub": customer,
+        "scopes": list(scopes),
+        "email": f"{customer}@example.com",
+        "ttl_s": TOKEN_TTL_S,
+    }
+    auth = containers()["auth"]["Id"]
+    return docker("exec", auth, "python", "-c", _ASKING, json.dumps(wanted)).strip()
+
+
+def address() -> str:
+    """Where NGINX is published."""
+    return f"http://127.0.0.1:{os.environ.get('BOXOFFICE_PORT') or 8080}"
+
+
+def _has_old_database() -> bool:
+    volumes = docker("volume", "ls", "-q", "--filter", "label=com.docker.compose.volume=postgres").split()
+    project = docker(
+        "volume", "ls", "-q", "--filter", f"label=com.docker.compose.project={_project()}"
+    ).split()
+    return bool(set(volumes) & set(project))
+
+
+def _project() -> str:
+    """The name Compose gives the stack: that of its folder unless told otherwise."""
+    return os.environ.get("COMPOSE_PROJECT_NAME") or ROOT.name.lower()
+
+
+def _welcome(took_s: float) -> None:
+    for name, scope in ((CUSTOMER, "billing:customer"), (OPERATOR, "billing:operator")):
+        path = FOLDER / f"{name}.token"
+        path.touch(0o600)
+        path.write_text(token(name, scope))
+    here = address()
+    print(
+        f"""
+Everything is healthy after {took_s:.0f} s: {here}
+
+A first order; open its checkout_url in a browser and pay with 4242 4242 4242 4242:
+curl -s {here}/v1/orders -H "Authorization: Bearer $(cat .local/compose/{CUSTOMER}.token)" \\
+  -H "Idempotency-Key: $(date +%s%N)" -H 'Content-Type: application/json' \\
+  -d '{{"price_id": "prc_metropolis_buy", "return_url": "{here}/thanks"}}'
+curl -s {here}/v1/orders -H "Authorization: Bearer $(cat .local/compose/{CUSTOMER}.token)"
+
+The tokens in .local/compose/*.token ({CUSTOMER} is a customer, {OPERATOR} an operator) are good for 12 hours;
+another one: make token CUSTOMER=bob
+The whole story: make demo TARGET=compose    What happens: make logs TARGET=compose    The end: make down_all"""
+    )
