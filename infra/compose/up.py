@@ -31,7 +31,8 @@ def up() -> None:
             "\nForget it with `make down_all ARGS=-v`, or bring the old files back."
         )
     print("Building and starting; the first time takes some minutes ...", flush=True)
-    compose("up", "-d", "--build", "--remove-orphans")
+    compose("build")
+    compose("up", "-d", "--remove-orphans")
     wait(HEALTHY_TIMEOUT_S)
     _welcome(time.monotonic() - began)
 
