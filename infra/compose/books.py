@@ -15,12 +15,16 @@ FAULTS_SHOWN: Final = 10
 # Each finds what must not be there twice.
 TWICE: Final = """
 SELECT 'two orders of one customer: ' || customer_id AS fault FROM orders
- WHERE customer_id LIKE 'load%' GROUP BY customer_id HAVING count(*) > 1
+ WHERE customer_id LIKE 'load%' AND billing_reason <> 'subscription_cycle' GROUP BY customer_id HAVING count(*) > 1
+UNION ALL SELECT 'a period paid twice: ' || o.subscription_id FROM orders o JOIN payments p ON p.order_id = o.id
+ WHERE o.subscription_id IS NOT NULL AND p.status = 'succeeded' AND NOT p.surplus
+ GROUP BY o.subscription_id, o.period_n HAVING count(*) > 1
 UNION ALL SELECT 'two payments kept for one order: ' || order_id FROM payments
  WHERE status = 'succeeded' AND NOT surplus GROUP BY order_id HAVING count(*) > 1
 UNION ALL SELECT 'money taken twice and to be returned: ' || order_id FROM payments WHERE surplus
-UNION ALL SELECT 'told twice: ' || customer_id FROM notifications
- WHERE customer_id LIKE 'load%' GROUP BY customer_id, event_type HAVING count(*) > 1
+UNION ALL SELECT 'told twice: ' || n.customer_id FROM notifications n
+ WHERE n.customer_id LIKE 'load%' AND n.event_type = 'billing.order.paid' GROUP BY n.customer_id
+ HAVING count(*) > (SELECT count(*) FROM orders o WHERE o.customer_id = n.customer_id AND o.paid_at IS NOT NULL)
 """
 
 Ask = Callable[[str], Awaitable[list[Json]]]
@@ -30,7 +34,7 @@ async def counted(ask: Ask, books: Json, customers: Sequence[Customer]) -> Json:
     """`lost`: promised to a customer and not there. `doubled`: there twice. `faults`: every contradiction, in words."""
     lines = [line_of(order, books["orders"]) for order in await ask(OURS)]
     made = Counter(one.order["customer_id"] for one in lines)
-    lost = [f"{one.id}: {one.failed or 'paid, and may not watch'}" for one in customers if not one.watches]
+    lost = [f"{one.id}: {one.failed or 'not served'}" for one in customers if not one.served]
     lost += [f"{one.id}: the order is gone" for one in customers if one.order and not made[one.id]]
     doubled = [row["fault"] for row in await ask(TWICE)]
     doubled += [

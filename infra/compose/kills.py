@@ -37,6 +37,9 @@ VICTIMS: Final = (
     ]
     + ["sandbox", "auth", "nginx"]
 )
+# These are killed while they renew.
+MONTHLY: Final = ("renew",)
+RENEWING_S: Final = 0.5
 BEFORE_S: Final = 6.0
 AFTER_S: Final = 4.0
 CALM_TIMEOUT_S: Final = 240.0
@@ -86,9 +89,7 @@ def one(victim: str, rate: float, down_s: float) -> dict[str, Any]:
         if began["unrest"]:
             raise DockerError(f"Not calm before {victim} was killed: {began['unrest']}")
         before = customers.ask("count")
-        customers.ask("start")
-        time.sleep(BEFORE_S)
-        in_flight = customers.ask("look")["on_the_way"]
+        in_flight = _a_month_passes(customers) if victim in MONTHLY else _they_come(customers)
         id_ = containers()[victim]["Id"]
         docker("kill", "-s", "KILL", id_)
         time.sleep(down_s)
@@ -106,6 +107,25 @@ def one(victim: str, rate: float, down_s: float) -> dict[str, Any]:
         found["lost_count"] or found["doubled_count"] or found["faults_count"]
     )
     return found
+
+
+def _they_come(customers: Customers) -> int:
+    """How many are on the way."""
+    customers.ask("start")
+    time.sleep(BEFORE_S)
+    return int(customers.ask("look")["on_the_way"])
+
+
+def _a_month_passes(customers: Customers) -> int:
+    """How many renewals are due at once. Nobody is on the way meanwhile: no checkout page lives for a month."""
+    _they_come(customers)
+    customers.ask("stop")
+    calm_s, last = _calm(customers, time.monotonic())
+    if calm_s > CALM_TIMEOUT_S:
+        raise DockerError(f"Not calm before a month may pass: {last}")
+    due = int(customers.ask("month")["due"])
+    time.sleep(RENEWING_S)
+    return due
 
 
 def _calm(customers: Customers, up_at: float) -> tuple[float, dict[str, Any]]:

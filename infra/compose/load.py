@@ -2,9 +2,9 @@
 
     docker compose run --rm -T demo python -m infra.compose.load --rate 10
 
-Reads orders from stdin, one word a line, and answers each with a line of JSON: `start`, `stop` (nobody new comes), `look`
-(who is on the way, what is still unrest) and `count` (who lost what). Customers order, pay on the provider's page and wait
-until they may watch, all through NGINX; what fails is tried again with the same Idempotency-Key, as a client should.
+Reads orders from stdin, one word a line, and answers each with a line of JSON: `start`, `stop` (nobody new comes),
+`month` (one passes), `look` (who is on the way, what is still unrest) and `count` (who lost what). Customers come through
+NGINX; what fails is tried again with the same Idempotency-Key, as a client should.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import secrets
 import sys
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from datetime import timedelta
 from typing import Any, Final
 
 import httpx
@@ -23,7 +24,7 @@ import psycopg
 from psycopg.rows import dict_row
 
 from infra.compose.books import counted
-from infra.compose.customer import Customer
+from infra.compose.customer import Customer, Wish
 from infra.compose.demo import inside
 from infra.local.home import Running
 from infra.local.town import UNREST, Json
@@ -32,11 +33,20 @@ from shared_lib.settings import settings
 # What UNREST does not see: whoever paid and was not told. Doubtful mails are not sent again, so they are not waited for.
 UNTOLD: Final = """
 SELECT (SELECT count(*) FROM orders WHERE status = 'pending') AS orders,
-       (SELECT count(*) FROM orders o WHERE status = 'paid' AND customer_id LIKE 'load%' AND NOT EXISTS
+       (SELECT count(*) FROM orders o WHERE paid_at IS NOT NULL AND customer_id LIKE 'load%' AND NOT EXISTS
            (SELECT FROM notifications n WHERE n.customer_id = o.customer_id AND n.event_type = 'billing.order.paid'
                                           AND (n.status IN ('sent', 'skipped', 'unknown')))) AS receipts,
        (SELECT count(*) FROM notifications WHERE status IN ('sending', 'failed')) AS mails
 """
+
+TURN: Final = """
+WITH turned AS (INSERT INTO test_clock (one, ahead) VALUES (true, %(by)s)
+                ON CONFLICT (one) DO UPDATE SET ahead = test_clock.ahead + EXCLUDED.ahead)
+SELECT count(*) AS due FROM subscriptions WHERE next_action_at <= boxoffice_now() + %(by)s
+"""
+WISHES: Final = tuple(Wish)
+# A little more than the longest month.
+MONTH: Final = timedelta(days=31, hours=1)
 
 
 class Load:
@@ -62,13 +72,24 @@ class Load:
         loop = asyncio.get_running_loop()
         due = loop.time()
         while True:
-            customer = Customer(f"load{len(self._customers)}-{self._run}", self._running, self._http)
+            number = len(self._customers)
+            wish = WISHES[number % len(WISHES)]
+            customer = Customer(f"load{number}-{self._run}", wish, self._running, self._http)
             self._customers.append(customer)
             task = asyncio.create_task(customer.visit())
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
             due += 1 / self._rate
             await asyncio.sleep(max(0.0, due - loop.time()))
+
+    async def month(self) -> Json:
+        """A month passes for the provider and for us: subscriptions are due."""
+        told = await self._http.post(
+            f"{self._running.sandbox}/control/clock", json={"advance_s": MONTH.total_seconds()}
+        )
+        told.raise_for_status()
+        (due,) = await self._rows(TURN, MONTH)
+        return due
 
     async def look(self) -> Json:
         """`on_the_way` are customers; `unrest` is empty when nothing more will happen; None when nobody could tell."""
@@ -92,11 +113,11 @@ class Load:
         )
         return await counted(self._rows, answer.raise_for_status().json(), self._customers)
 
-    async def _rows(self, sql: str) -> list[Json]:
+    async def _rows(self, sql: str, by: timedelta | None = None) -> list[Json]:
         async with await psycopg.AsyncConnection.connect(
             self._running.database_url, autocommit=True, row_factory=dict_row, connect_timeout=3
         ) as db:
-            return await (await db.execute(sql)).fetchall()
+            return await (await db.execute(sql, {"by": by} if by else None)).fetchall()
 
 
 async def obey(load: Load) -> None:
@@ -104,6 +125,7 @@ async def obey(load: Load) -> None:
     known: dict[str, Callable[[], Awaitable[Any]]] = {
         "start": load.start,
         "stop": load.stop,
+        "month": load.month,
         "look": load.look,
         "count": load.count,
     }
