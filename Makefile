@@ -84,6 +84,7 @@ check: lint types contracts docs-check test ## everything continuous integration
 .PHONY: test
 test: $(READY) ## run the tests: make test T=tests/test_ground.py ARGS="-k redis"
 	@.ci/chromium
+	@.ci/nginx
 	@.ci/java
 	@$(BIN)/python -m pytest $(T) $(ARGS)
 

@@ -117,7 +117,7 @@ async def _body(request: Request) -> bytes | None:
 
 def _problem(status: int, code: str, title: str, *, retry_after_s: int | None = None) -> Response:
     headers = {"retry-after": str(retry_after_s)} if retry_after_s else {}
-    body = {"type": "about:blank", "title": title, "status": status, "code": code}
+    body = {"type": f"urn:boxoffice:problem:{code}", "title": title, "status": status, "code": code}
     return JSONResponse(body, status, headers, media_type="application/problem+json")
 
 
