@@ -178,17 +178,8 @@ def running_nginx(folder: Path) -> Iterator[Gateway]:
     (folder / "nginx.conf").write_text(text)
     binary = nginx_binary()
     assert binary
-    argv = [
-        binary,
-        "-p",
-        folder,
-        "-e",
-        folder / "error.log",
-        "-c",
-        folder / "nginx.conf",
-        "-g",
-        "daemon off;",
-    ]
+    argv: list[str | Path] = [binary, "-p", folder, "-c", folder / "nginx.conf"]
+    argv += ["-e", folder / "error.log", "-g", "daemon off;"]
     with (folder / "output").open("wb") as output:
         process = spawn(argv, output=output)
     gateway = Gateway(port, names, door_port, log)
