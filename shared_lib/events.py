@@ -6,7 +6,7 @@ import functools
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, TypeVar
+from typing import Any, Final, NamedTuple, TypeVar
 from urllib.parse import quote, unquote
 
 import structlog
@@ -105,6 +105,48 @@ def binary(
     headers, body = to_binary(CloudEvent(attributes, dict(data)))
     return {name: quote(value, safe=_HEADER_SAFE) for name, value in dict(headers).items()}, bytes(body)
 
+
+class KafkaRecord(NamedTuple):
+    """What a producer sends: CloudEvents' binary mode on Kafka."""
+
+    key: bytes
+    value: bytes
+    headers: list[tuple[str, bytes]]
+
+
+def kafka_record(
+    *,
+    event_id: str,
+    kind: str,
+    subject: str,
+    partition_key: str,
+    time_: str,
+    data: str,
+    sequence: int | None = None,
+    traceparent: str | None = None,
+) -> KafkaRecord:
+    """An event as a record of Kafka; `data` is JSON already.
+
+    Written out by hand: the SDK would have the JSON parsed and written again and costs ten times as much (13 us against 1.5),
+    for every event that leaves. A test holds the two against each other.
+    """
+    headers = [
+        ("ce_specversion", b"1.0"),
+        ("ce_id", event_id.encode()),
+        ("ce_source", _SOURCE_BYTES),
+        ("ce_type", kind.encode()),
+        ("ce_subject", subject.encode()),
+        ("ce_time", time_.encode()),
+        ("content-type", b"application/json"),
+    ]
+    if sequence is not None:
+        headers.append(("ce_sequence", str(sequence).encode()))
+    if traceparent:
+        headers.append(("ce_traceparent", traceparent.encode()))
+    return KafkaRecord(partition_key.encode(), data.encode(), headers)
+
+
+_SOURCE_BYTES: Final = SOURCE.encode()
 
 # CloudEvents HTTP binding, 3.1.3.2: everything but printable ASCII travels percent-encoded, as do these three.
 _HEADER_SAFE: Final = "".join(chr(code) for code in range(0x21, 0x7F) if chr(code) not in '"%')

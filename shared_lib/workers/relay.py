@@ -2,21 +2,21 @@
 
     python -m shared_lib.workers.relay
 
-It takes its sink as an argument. Several relays share the work by shards; when one dies, its database session ends and
-another takes its shards over.
+With BOXOFFICE_KAFKA_BOOTSTRAP it is the one of kafka_relay.py; without, the one here, which hands events to the doors over
+HTTP. Several relays share the work by shards (shards.py): when one dies, its database session ends and the others take
+its shards over.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 from collections.abc import Sequence
-from contextlib import suppress
 from datetime import timedelta
 from functools import partial
-from typing import Any, Final
+from typing import TYPE_CHECKING, Final
 
-import psycopg
 import structlog
 
 from shared_lib import log as logs
@@ -33,8 +33,12 @@ from shared_lib.phases.outgoing import (
 from shared_lib.runtime import Runtime
 from shared_lib.settings import settings
 from shared_lib.store.outbox import SHARDS
+from shared_lib.workers.shards import carry
 from shared_lib.workers.signals import until_stopped
 from shared_lib.workers.sink import NeverError, NotNowError, Sink
+
+if TYPE_CHECKING:
+    from shared_lib.workers.kafka_relay import KafkaRelay
 
 __all__ = ["NeverError", "NotNowError", "Relay", "Sink"]
 
@@ -44,14 +48,14 @@ ATTEMPTS_MAX: Final = 12  # about twenty minutes, then it is a dead letter
 BACKOFF_S: Final = 0.5
 BACKOFF_MAX_S: Final = 300.0
 NOBODY_THERE_S: Final = 1.0
-# First half of the advisory locks' names; the second is the shard.
-LOCK_CLASS: Final = 7_263_002
 
 log = structlog.get_logger("boxoffice")
 
 
 class Relay:
-    """Delivers what is ready, as many lanes at once as `lanes_max`."""
+    """Hands what is ready to a sink one by one, as many lanes at once as `lanes_max`."""
+
+    idle_s = IDLE_S
 
     def __init__(self, rt: Runtime, sink: Sink, *, lanes_max: int = LANES_MAX) -> None:
         self._rt = rt
@@ -84,29 +88,13 @@ class Relay:
         while self._busy:
             await asyncio.wait(list(self._busy.values()))
 
-    async def run(self, stop: asyncio.Event) -> None:
-        """Deliver until told to stop. The shards are ours as long as our database session lives."""
-        while not stop.is_set():
-            try:
-                async with await _session(self._rt.settings.database_url) as session:
-                    await self._run_with(session, stop)
-            except (psycopg.OperationalError, Transient) as error:
-                log.warning("relay_disconnected", error=type(error).__name__)
-                await self.settle()  # before anybody else may own the shards, as far as we can help it
-                with suppress(TimeoutError):
-                    await asyncio.wait_for(stop.wait(), 1.0)
+    async def abandon(self) -> None:
+        """Somebody else may own the shards soon: let what is under way end, as far as we can help it."""
         await self.settle()
 
-    async def _run_with(self, session: psycopg.AsyncConnection[Any], stop: asyncio.Event) -> None:
-        shards: list[int] = []
-        while not stop.is_set():
-            shards = await _take_shards(session, shards)
-            found = await self.run_once(shards) if shards else 0
-            if not found:
-                with suppress(TimeoutError):
-                    await asyncio.wait_for(stop.wait(), IDLE_S)
-            else:
-                await asyncio.sleep(0.005)
+    async def run(self, stop: asyncio.Event) -> None:
+        """Deliver until told to stop. The shards are ours as long as our database session lives."""
+        await carry(self, self._rt.settings.database_url, stop)
 
     async def _deliver(self, events: Sequence[Outgoing]) -> None:
         """One lane, in order: the first event that must wait makes the ones behind it wait."""
@@ -143,33 +131,26 @@ def _wait(attempts: int, error: NotNowError) -> timedelta:
     return timedelta(seconds=base_s * random.uniform(0.5, 1.5))
 
 
-async def _session(url: str) -> psycopg.AsyncConnection[Any]:
-    return await psycopg.AsyncConnection.connect(
-        url, autocommit=True, connect_timeout=3, application_name="boxoffice-relay"
-    )
-
-
-async def _take_shards(session: psycopg.AsyncConnection[Any], mine: list[int]) -> list[int]:
-    """Keep ours, and take those nobody holds. Every query also proves that the session lives."""
-    missing = [shard for shard in range(SHARDS) if shard not in mine]
-    rows = await (
-        await session.execute(
-            "SELECT shard FROM unnest(%s::int[]) AS shard WHERE pg_try_advisory_lock(%s, shard)",
-            [missing, LOCK_CLASS],
-        )
-    ).fetchall()
-    return sorted([*mine, *(row[0] for row in rows)])
-
-
 async def main() -> None:
-    from shared_lib.workers.http_sink import HttpSink  # noqa: PLC0415  # Kafka's sink needs none of it
-
     logs.configure(function="relay")
     rt = await Runtime.open(settings())
     try:
-        await Relay(rt, HttpSink(rt.http, rt.settings.event_routes)).run(until_stopped())
+        await _relay(rt).run(until_stopped())
     finally:
         await rt.aclose()
+
+
+def _relay(rt: Runtime) -> Relay | KafkaRelay:
+    """Each imports only what it needs: Kafka's client is half of what a relay over HTTP would load."""
+    if rt.settings.kafka_bootstrap:
+        from shared_lib.workers.kafka_relay import KafkaRelay  # noqa: PLC0415
+
+        # The client library would tell of every attempt to reconnect; what matters of it, the relay says itself.
+        logging.getLogger("kafka").setLevel(logging.CRITICAL)
+        return KafkaRelay(rt, rt.settings.kafka_bootstrap)
+    from shared_lib.workers.http_sink import HttpSink  # noqa: PLC0415
+
+    return Relay(rt, HttpSink(rt.http, rt.settings.event_routes))
 
 
 if __name__ == "__main__":

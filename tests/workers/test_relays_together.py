@@ -14,7 +14,8 @@ from infra.local.ports import free_port
 from infra.local.postgres import EmbeddedPostgres
 from shared_lib.runtime import Runtime
 from shared_lib.store.migrate import upgrade
-from shared_lib.workers.relay import LOCK_CLASS, Relay
+from shared_lib.workers.relay import Relay
+from shared_lib.workers.shards import LOCK_CLASS
 from tests.workers.conftest import OpenRuntime
 from tests.workers.post import Door, facts, post, waiting
 

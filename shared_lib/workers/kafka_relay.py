@@ -1,0 +1,139 @@
+"""Outbox -> Kafka: a batch is read while the former is being acknowledged, and forgotten once it is.
+
+Order. Whoever sends an event has sent every earlier one of its customer before, or has seen that it is gone because it
+was acknowledged; a stream stops at its first failure. So of two relays that work on the same shard by mistake, or of one
+that begins anew, each tells the same story from where the acknowledged part ends: repeated, never in another order.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final, TypeVar
+
+import structlog
+
+from shared_lib.domain.errors import Transient
+from shared_lib.phases.records import Landed, Wanted, forget, unsent
+from shared_lib.runtime import Runtime
+from shared_lib.store.outbox import SHARDS
+from shared_lib.workers.kafka_stream import Fate, Flight, Stream, StreamError
+from shared_lib.workers.shards import carry
+
+BATCH_MAX: Final = 1000
+FLIGHTS_MAX: Final = 4
+# An idle relay asks fifty times a second, for one percent of a core: NOTIFY would make every commit wait for one lock.
+IDLE_S: Final = 0.02
+# After that a producer is not believed to recover by itself, and a new one begins with what was not acknowledged.
+FLIGHT_TIMEOUT_S: Final = 30.0
+SETTLE_TIMEOUT_S: Final = 10.0
+TOPIC_RETRY_S: Final = 10.0
+
+Said = TypeVar("Said")
+
+log = structlog.get_logger("boxoffice")
+
+
+class KafkaRelay:
+    """Carries what is ready, with a few batches under way at a time."""
+
+    idle_s = IDLE_S
+
+    def __init__(self, rt: Runtime, bootstrap: Sequence[str], *, batch_max: int = BATCH_MAX) -> None:
+        self._rt = rt
+        self._bootstrap = bootstrap
+        self._batch_max = batch_max
+        self._stream: Stream | None = None
+        self._on_their_way: set[int] = set()
+        self._flights: set[asyncio.Task[None]] = set()
+        self._no_topics: dict[str, float] = {}  # name -> when to look again
+        # Sending has a thread of its own: it keeps the order, and it may block while metadata is missing.
+        self._sending = ThreadPoolExecutor(1, "kafka-send")
+        self._waiting = ThreadPoolExecutor(FLIGHTS_MAX, "kafka-wait")
+
+    async def run(self, stop: asyncio.Event) -> None:
+        try:
+            await carry(self, self._rt.settings.database_url, stop)
+        finally:
+            await self.aclose()
+
+    async def run_once(self, shards: Sequence[int] = tuple(range(SHARDS))) -> int:
+        """Send what is ready and not on its way yet. Returns how many events were found. Raises StreamError."""
+        stream = await self._live_stream()
+        if len(self._flights) >= FLIGHTS_MAX:
+            await asyncio.wait(self._flights, return_when=asyncio.FIRST_COMPLETED)
+            return 1  # there may be more
+        wanted = Wanted(
+            shards=shards,
+            on_their_way=list(self._on_their_way),
+            no_topics=self._missing_topics(),
+            limit=self._batch_max,
+        )
+        rows = await self._rt.read(unsent, wanted)
+        if rows:
+            self._on_their_way.update(row.row_id for row in rows)
+            flight = await self._in(self._sending, lambda: stream.send(rows))
+            self._note_missing(flight.left_behind)
+            task = asyncio.create_task(self._land(stream, flight, [row.row_id for row in rows]))
+            self._flights.add(task)
+            task.add_done_callback(self._flights.discard)
+        return len(rows)
+
+    async def _live_stream(self) -> Stream:
+        if self._stream is not None and self._stream.stopped_by is not None:
+            raise StreamError(f"the stream stopped: {self._stream.stopped_by!r}")
+        if self._stream is None:
+            self._stream = await self._in(self._sending, lambda: Stream(self._bootstrap))
+        return self._stream
+
+    async def _land(self, stream: Stream, flight: Flight, row_ids: Sequence[int]) -> None:
+        """Wait for the acknowledgements of one batch and delete it. What has none is read again."""
+        try:
+            fate = await self._in(self._waiting, lambda: stream.wait(flight, FLIGHT_TIMEOUT_S))
+            await self._forget(fate)
+        finally:
+            self._on_their_way.difference_update(row_ids)
+
+    async def _forget(self, fate: Fate) -> None:
+        for row_id, reason in fate.refused.items():
+            log.warning("dead_letter", row_id=row_id, reason=reason)
+        if not (fate.acknowledged or fate.refused):
+            return
+        try:
+            await self._rt.run(forget, Landed(acknowledged=fate.acknowledged, refused=fate.refused))
+        except Transient:
+            log.warning("delivery_not_noted", events=len(fate.acknowledged))  # they will be sent again
+
+    def _missing_topics(self) -> list[str]:
+        now = time.monotonic()
+        self._no_topics = {name: until for name, until in self._no_topics.items() if until > now}
+        return list(self._no_topics)
+
+    def _note_missing(self, topics: set[str]) -> None:
+        """Events of a topic that does not exist wait in the outbox; those of other topics go on."""
+        for name in topics:
+            log.error("topic_missing", topic=name, again_in_s=TOPIC_RETRY_S)
+            self._no_topics[name] = time.monotonic() + TOPIC_RETRY_S
+
+    async def settle(self) -> None:
+        """Wait for the acknowledgements of what is under way; what has none after 10 s is sent again by the next relay."""
+        if self._flights:
+            await asyncio.wait(list(self._flights), timeout=SETTLE_TIMEOUT_S)
+
+    async def abandon(self) -> None:
+        """Stop the stream where it stands. Whoever owns the shards begins with what was not acknowledged."""
+        stream, self._stream = self._stream, None
+        if stream is not None:
+            await self._in(self._sending, stream.close)
+        await self.settle()
+
+    async def aclose(self) -> None:
+        await self.abandon()
+        self._sending.shutdown(wait=False)
+        self._waiting.shutdown(wait=False)
+
+    @staticmethod
+    async def _in(threads: ThreadPoolExecutor, work: Callable[[], Said]) -> Said:
+        return await asyncio.get_running_loop().run_in_executor(threads, work)

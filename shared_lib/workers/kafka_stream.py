@@ -1,0 +1,171 @@
+"""A producer that keeps order without exception: after the first failure nothing more leaves it.
+
+kafka-python retries what may pass, and its idempotence drops what arrives twice. But when it gives a batch up, it goes on
+with the next one under a new epoch, and a customer's second event overtakes the first. So here it never gives up by itself
+(no delivery timeout), a partition has one batch on the way at a time (retries of several are queued in the wrong order),
+and a batch that fails for good stops the whole producer, from within its own thread, before the next one is sent. Who
+reads the outbox again starts with the event that failed.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any, Final, NamedTuple
+
+from kafka import KafkaProducer
+from kafka.errors import (
+    IllegalStateError,
+    KafkaError,
+    KafkaTimeoutError,
+    MessageSizeTooLargeError,
+    RecordListTooLargeError,
+)
+
+from shared_lib.domain.errors import Transient
+from shared_lib.events import kafka_record
+from shared_lib.phases.facts import instant
+from shared_lib.phases.records import Unsent
+from shared_lib.workers.kafka_client import opened
+
+BOOTSTRAP_TIMEOUT_MS: Final = 5_000
+METADATA_TIMEOUT_MS: Final = 3_000
+REQUEST_TIMEOUT_MS: Final = 10_000
+NEVER_MS: Final = 2**31 - 1
+# A single larger record travels alone, so the broker never has to ask for a batch to be split.
+BATCH_BYTES: Final = 64 * 1024
+RECORD_BYTES_MAX: Final = 1_000_000
+CLOSE_TIMEOUT_S: Final = 5.0
+
+TOO_LARGE: Final = (MessageSizeTooLargeError, RecordListTooLargeError)
+
+
+class StreamError(Transient):
+    """The broker does not take anything now, and this producer never will again."""
+
+
+@dataclass(slots=True)
+class Flight:
+    """Records handed to the producer together, in their order."""
+
+    waiting: list[tuple[int, Any]] = field(default_factory=list)  # row id, future
+    refused: dict[int, str] = field(default_factory=dict)
+    left_behind: set[str] = field(default_factory=set)  # topics that do not exist
+
+
+class Fate(NamedTuple):
+    """What became of a flight. With an `error`, whatever is in neither list may or may not have reached the broker."""
+
+    acknowledged: list[int]
+    refused: dict[int, str]
+    error: Exception | None
+
+
+class Stream:
+    """Blocking; one thread sends, others wait. Never carried over a fork."""
+
+    def __init__(self, bootstrap: Sequence[str]) -> None:
+        """Connect. Raises StreamError when nobody answers within 5 s."""
+        self.stopped_by: Exception | None = None
+        self._topics: set[str] = set()
+        try:
+            self._producer = opened(
+                KafkaProducer,
+                bootstrap_servers=list(bootstrap),
+                client_id="boxoffice-relay",
+                acks="all",
+                enable_idempotence=True,
+                max_in_flight_requests_per_connection=1,
+                delivery_timeout_ms=NEVER_MS,
+                request_timeout_ms=REQUEST_TIMEOUT_MS,
+                max_block_ms=METADATA_TIMEOUT_MS,
+                bootstrap_timeout_ms=BOOTSTRAP_TIMEOUT_MS,
+                reconnect_backoff_max_ms=1_000,
+                batch_size=BATCH_BYTES,
+                max_request_size=RECORD_BYTES_MAX,
+                allow_auto_create_topics=False,
+                metrics_enabled=False,
+            )
+        except KafkaError as error:
+            raise StreamError(f"no broker: {error}") from error
+
+    def send(self, rows: Sequence[Unsent]) -> Flight:
+        """Hand rows to the producer, in order. Those of a topic that does not exist are left behind."""
+        flight = Flight()
+        for row in rows:
+            if row.topic in flight.left_behind:
+                continue
+            if row.topic not in self._topics and not self._exists(row.topic):
+                flight.left_behind.add(row.topic)
+                continue
+            try:
+                future = self._send(row)
+            except TOO_LARGE as error:
+                flight.refused[row.row_id] = f"{type(error).__name__}: {error}"
+            except (TypeError, ValueError, AssertionError) as error:  # the client will not write it as it is
+                flight.refused[row.row_id] = f"{type(error).__name__}: {error}"
+            except KafkaError as error:
+                self.stop(error)
+                break
+            else:
+                future.add_errback(self.stop)
+                flight.waiting.append((row.row_id, future))
+        return flight
+
+    def _send(self, row: Unsent) -> Any:
+        key, value, headers = kafka_record(
+            event_id=row.event_id,
+            kind=row.type,
+            subject=row.subject,
+            partition_key=row.partition_key,
+            time_=instant(row.created_at) or "",
+            data=row.data,
+            sequence=row.sequence,
+            traceparent=row.traceparent,
+        )
+        return self._producer.send(row.topic, value=value, key=key, headers=headers)
+
+    def _exists(self, topic: str) -> bool:
+        try:
+            found = bool(self._producer.partitions_for(topic))
+        except KafkaError:
+            return False
+        if found:
+            self._topics.add(topic)
+        return found
+
+    def wait(self, flight: Flight, timeout_s: float) -> Fate:
+        """Wait until everything of a flight is acknowledged or has failed. Stops the producer after `timeout_s`."""
+        deadline = time.monotonic() + timeout_s
+        acknowledged: list[int] = []
+        refused = dict(flight.refused)
+        error: Exception | None = None
+        for row_id, future in flight.waiting:
+            try:
+                future.get(max(0.0, deadline - time.monotonic()))
+            except TOO_LARGE as too_large:
+                refused[row_id] = f"{type(too_large).__name__}: {too_large}"
+                error = too_large
+            except KafkaTimeoutError as late:
+                self.stop(late)
+                error = late
+            except Exception as failed:  # noqa: BLE001  # whatever it is, this record was not acknowledged
+                error = failed
+            else:
+                acknowledged.append(row_id)
+        return Fate(acknowledged, refused, error)
+
+    def stop(self, error: Exception | None = None) -> None:
+        """Send nothing more, and let every future that waits fail. May be called from any thread, the producer's too."""
+        self.stopped_by = self.stopped_by or error or IllegalStateError("closed")
+        # close(0) would wait for what is pending first, and raise because it is: only the sender itself can be told.
+        self._producer._sender.force_close()  # noqa: SLF001
+
+    def close(self) -> None:
+        """Stop, and wait until the producer's thread has ended."""
+        self.stop()
+        self._producer._sender.join(CLOSE_TIMEOUT_S)  # noqa: SLF001
+        with suppress(KafkaError):
+            self._producer.close(0)
