@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from typing import Any
 
@@ -62,7 +62,9 @@ def first_told(records: Sequence[Any]) -> dict[str, list[int]]:
 
 
 @contextmanager
-def relay_process(database_url: str, bootstrap: str) -> Iterator[subprocess.Popen[bytes]]:
+def relay_process(
+    database_url: str, bootstrap: str, *, module: str = "shared_lib.workers.relay", **more: str
+) -> Iterator[subprocess.Popen[bytes]]:
     """`python -m shared_lib.workers.relay`, ended with SIGTERM unless the test ended it otherwise."""
     settings = {
         "DATABASE_URL": database_url,
@@ -70,8 +72,8 @@ def relay_process(database_url: str, bootstrap: str) -> Iterator[subprocess.Pope
         "SANDBOX_URL": "http://127.0.0.1:9",
         "SANDBOX_WEBHOOK_SECRETS": new_webhook_secret(),
     }
-    environment = os.environ | {f"BOXOFFICE_{name}": value for name, value in settings.items()}
-    argv = [sys.executable, "-W", "ignore", "-m", "shared_lib.workers.relay"]
+    environment = os.environ | {f"BOXOFFICE_{name}": value for name, value in settings.items()} | more
+    argv = [sys.executable, "-W", "ignore", "-m", module]
     process = spawn(argv, output=subprocess.DEVNULL, env=environment, cwd=ROOT)
     try:
         yield process
@@ -79,6 +81,3 @@ def relay_process(database_url: str, bootstrap: str) -> Iterator[subprocess.Pope
         if process.poll() is None:
             process.terminate()
             process.wait(20)
-
-
-Check = Callable[[], bool]

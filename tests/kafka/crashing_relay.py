@@ -1,0 +1,27 @@
+"""A relay that ends by SIGKILL at the boundary CRASH_AT: `forget:before_commit` is after the acknowledgement."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+
+from shared_lib.runtime import Runtime
+from shared_lib.settings import settings
+from shared_lib.workers.kafka_relay import KafkaRelay
+from tests.crash.boundaries import watch
+
+
+async def die(boundary: str) -> None:
+    if boundary == os.environ["CRASH_AT"]:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+async def main() -> None:
+    rt = await Runtime.open(settings())
+    watch(rt, die)
+    await KafkaRelay(rt, rt.settings.kafka_bootstrap).run(asyncio.Event())
+
+
+if __name__ == "__main__":
+    asyncio.run(main())
