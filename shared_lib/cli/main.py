@@ -6,7 +6,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from shared_lib.cli import catalog, clock, dead_letters
+from shared_lib.cli import catalog, clock, dead_letters, outbox
 from shared_lib.cli.doctor import doctor
 from shared_lib.cli.explain import explain
 from shared_lib.cli.terminal import CannotError
@@ -31,6 +31,8 @@ def run(options: argparse.Namespace) -> tuple[bool, str]:
             return True, explain(options.id)
         case "doctor", _:
             return doctor()
+        case "outbox", _:
+            return outbox.show()
         case "dead-letters", "list":
             return True, dead_letters.show_all()
         case "dead-letters", "show":
@@ -81,6 +83,8 @@ def parser() -> argparse.ArgumentParser:
     )
     one.add_argument("id", help="ord_..., pay_..., ref_..., sub_... or ent_...")
     commands.add_parser("doctor", help="is everything well, and if not, what to do")
+
+    commands.add_parser("outbox", help="what waits to be told, and who works on it; status 1 when it is stuck")
 
     letters = commands.add_parser("dead-letters", help="events nobody could take").add_subparsers(
         dest="verb", required=True
