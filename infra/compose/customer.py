@@ -5,15 +5,15 @@ from __future__ import annotations
 import asyncio
 import random
 import uuid
-from datetime import UTC, datetime
+from datetime import datetime
 from enum import StrEnum
 from typing import Any, Final, assert_never
 
 import httpx
 
+from infra.compose.cinema import Cinema
 from infra.local.home import Running
 from infra.local.town import CARD, form_action
-from shared_lib.events import EVENTS_PATH, binary
 
 FILM: Final = "prc_metropolis_buy"
 PLAN: Final = "prc_basic_month"
@@ -39,8 +39,11 @@ class GaveUpError(RuntimeError):
 class Customer:
     """What came of it is in `order`, `failed` and `served`."""
 
-    def __init__(self, id_: str, wish: Wish, running: Running, http: httpx.AsyncClient) -> None:
+    def __init__(
+        self, id_: str, wish: Wish, running: Running, http: httpx.AsyncClient, cinema: Cinema
+    ) -> None:
         self.id, self.wish = id_, wish
+        self._cinema = cinema
         self.order: dict[str, Any] = {}
         self.served = False
         self.failed = ""
@@ -64,7 +67,10 @@ class Customer:
     async def _then(self) -> None:
         match self.wish:
             case Wish.WATCH:
-                await self._plays()
+                # As soon as it was paid, by the clock both sides live by.
+                await self._cinema.tell(
+                    self.id, "prd_metropolis", datetime.fromisoformat(self.order["paid_at"])
+                )
             case Wish.RETURN:
                 await self._ask("POST", "/v1/refunds", {"order_id": self.order["id"], "reason": "wrong film"})
                 await self._until("refunded")
@@ -140,23 +146,3 @@ class Customer:
             except httpx.TransportError:
                 pass
             await asyncio.sleep(AGAIN_S * random.uniform(0.5, 1.5))
-
-    async def _plays(self) -> None:
-        """The cinema tells that the film was started, until it is heard."""
-        now = datetime.now(UTC).isoformat()
-        headers, body = binary(
-            event_id=f"evt_{self.id}",
-            kind="cinema.playback.started",
-            subject=self.id,
-            partition_key=self.id,
-            time_=now,
-            data={"customer_id": self.id, "product_id": "prd_metropolis", "started_at": now},
-        )
-        url = self._running.doors["playback"] + EVENTS_PATH
-        while True:
-            try:
-                if (await self._http.post(url, content=body, headers=headers)).is_success:
-                    return
-            except httpx.TransportError:
-                pass
-            await asyncio.sleep(AGAIN_S)

@@ -11,16 +11,23 @@ from __future__ import annotations
 import asyncio
 import sys
 from pathlib import Path
+from typing import Any, Final
 
 import httpx
 import psycopg
 
+from infra.compose.cinema import Cinema
 from infra.local.console import Console
 from infra.local.demo import told
 from infra.local.home import Running
 from infra.local.processes import StackError
-from infra.local.town import open_town
+from infra.local.town import Town, open_town
 from shared_lib.settings import Settings, settings
+
+PLAYED_TIMEOUT_S: Final = 30.0
+_PLAYED: Final = (
+    "SELECT 1 FROM entitlements WHERE customer_id = %s AND product_id = %s AND first_played_at IS NOT NULL"
+)
 
 
 def inside(own: Settings) -> Running:
@@ -33,17 +40,44 @@ def inside(own: Settings) -> Running:
         sandbox=own.sandbox_url,
         mail=own.ses_endpoint_url or "",
         database_url=own.database_url,
-        doors={"playback": own.event_routes["cinema.playback.started"]},
+        doors={},
     )
+
+
+class TownOnKafka(Town):
+    """Here the cinema tells on the bus what it tells the door alone on the local stack."""
+
+    cinema: Cinema
+
+    async def play(self, customer_id: str, product_id: str) -> None:
+        """Returns when it has come through: the story looks at once."""
+        await self.cinema.tell(customer_id, product_id, await self.now())
+        deadline = asyncio.get_running_loop().time() + PLAYED_TIMEOUT_S
+        while not await self.rows(_PLAYED, customer_id, product_id):
+            if asyncio.get_running_loop().time() > deadline:
+                raise StackError(
+                    "What the cinema told on Kafka has not arrived. Look at: make logs TARGET=compose"
+                )
+            await asyncio.sleep(0.05)
 
 
 async def demo() -> bool:
     """True when the story went as promised and every cent is accounted for."""
     own = settings()
     console = Console(Path("/tmp"), quiet=True)  # noqa: S108  # nothing is written there
-    async with open_town(inside(own), own.sandbox_api_key.get_secret_value()) as town:
+    cinema = Cinema(own.kafka_bootstrap)
+
+    def on_kafka(*parts: Any) -> TownOnKafka:
+        town = TownOnKafka(*parts)
+        town.cinema = cinema
+        return town
+
+    async with open_town(inside(own), own.sandbox_api_key.get_secret_value(), on_kafka) as town:
         console.say(f"Playing on the stack in containers; customers know it as {own.public_url}")
-        return await told(town, console)
+        try:
+            return await told(town, console)
+        finally:
+            cinema.close()
 
 
 def main() -> int:

@@ -24,19 +24,20 @@ import psycopg
 from psycopg.rows import dict_row
 
 from infra.compose.books import counted
+from infra.compose.cinema import Cinema
 from infra.compose.customer import Customer, Wish
 from infra.compose.demo import inside
-from infra.local.home import Running
 from infra.local.town import UNREST, Json
-from shared_lib.settings import settings
+from shared_lib.settings import Settings, settings
 
 # What UNREST does not see: whoever paid and was not told. Doubtful mails are not sent again, so they are not waited for.
 UNTOLD: Final = """
 SELECT (SELECT count(*) FROM orders WHERE status = 'pending') AS orders,
-       (SELECT count(*) FROM orders o WHERE paid_at IS NOT NULL AND customer_id LIKE 'load%' AND NOT EXISTS
+       (SELECT count(*) FROM orders o WHERE paid_at IS NOT NULL AND starts_with(customer_id, 'load') AND NOT EXISTS
            (SELECT FROM notifications n WHERE n.customer_id = o.customer_id AND n.event_type = 'billing.order.paid'
                                           AND (n.status IN ('sent', 'skipped', 'unknown')))) AS receipts,
-       (SELECT count(*) FROM notifications WHERE status IN ('sending', 'failed')) AS mails
+       (SELECT count(*) FROM notifications WHERE status IN ('sending', 'failed')) AS mails,
+       (SELECT count(*) FROM entitlements WHERE customer_id = ANY(%(watchers)s) AND first_played_at IS NULL) AS starts
 """
 
 TURN: Final = """
@@ -52,8 +53,10 @@ MONTH: Final = timedelta(days=31, hours=1)
 class Load:
     """Customers come at a rate; each is a task of its own."""
 
-    def __init__(self, running: Running, api_key: str, http: httpx.AsyncClient, rate: float) -> None:
-        self._running, self._api_key, self._http, self._rate = running, api_key, http, rate
+    def __init__(self, own: Settings, http: httpx.AsyncClient, rate: float) -> None:
+        self._running, self._api_key = inside(own), own.sandbox_api_key.get_secret_value()
+        self._http, self._rate = http, rate
+        self._cinema = Cinema(own.kafka_bootstrap)
         self._run = secrets.token_hex(2)
         self._customers: list[Customer] = []
         self._tasks: set[asyncio.Task[None]] = set()
@@ -74,7 +77,7 @@ class Load:
         while True:
             number = len(self._customers)
             wish = WISHES[number % len(WISHES)]
-            customer = Customer(f"load{number}-{self._run}", wish, self._running, self._http)
+            customer = Customer(f"load{number}-{self._run}", wish, self._running, self._http, self._cinema)
             self._customers.append(customer)
             task = asyncio.create_task(customer.visit())
             self._tasks.add(task)
@@ -88,7 +91,7 @@ class Load:
             f"{self._running.sandbox}/control/clock", json={"advance_s": MONTH.total_seconds()}
         )
         told.raise_for_status()
-        (due,) = await self._rows(TURN, MONTH)
+        (due,) = await self._rows(TURN, by=MONTH)
         return due
 
     async def look(self) -> Json:
@@ -100,8 +103,8 @@ class Load:
 
     async def _unrest(self) -> Json:
         counts: Json = {}
-        for sql in (UNREST, UNTOLD):
-            counts |= (await self._rows(sql))[0]
+        watchers = [one.id for one in self._customers if one.served and one.wish is Wish.WATCH]
+        counts |= (await self._rows(UNREST))[0] | (await self._rows(UNTOLD, watchers=watchers))[0]
         told = await self._http.get(f"{self._running.sandbox}/control/webhooks")
         waiting = sum(one["state"] == "waiting" for one in told.raise_for_status().json()["deliveries"])
         return {name: count for name, count in (counts | {"deliveries": waiting}).items() if count}
@@ -113,11 +116,11 @@ class Load:
         )
         return await counted(self._rows, answer.raise_for_status().json(), self._customers)
 
-    async def _rows(self, sql: str, by: timedelta | None = None) -> list[Json]:
+    async def _rows(self, sql: str, **values: Any) -> list[Json]:
         async with await psycopg.AsyncConnection.connect(
             self._running.database_url, autocommit=True, row_factory=dict_row, connect_timeout=3
         ) as db:
-            return await (await db.execute(sql, {"by": by} if by else None)).fetchall()
+            return await (await db.execute(sql, values or None)).fetchall()
 
 
 async def obey(load: Load) -> None:
@@ -143,7 +146,7 @@ async def main() -> None:
     async with httpx.AsyncClient(
         timeout=httpx.Timeout(30.0, connect=3.0), limits=limits, trust_env=False
     ) as http:
-        await obey(Load(inside(own), own.sandbox_api_key.get_secret_value(), http, options.rate))
+        await obey(Load(own, http, options.rate))
 
 
 if __name__ == "__main__":

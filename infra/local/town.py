@@ -6,7 +6,7 @@ import asyncio
 import html
 import re
 import uuid
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -243,7 +243,7 @@ def form_action(page: httpx.Response) -> httpx.URL | None:
 
 
 @asynccontextmanager
-async def open_town(running: Running, secret: str) -> AsyncIterator[Town]:
+async def open_town(running: Running, secret: str, kind: Callable[..., Town] = Town) -> AsyncIterator[Town]:
     """`secret` is the provider's API key: its books are not public."""
     async with (
         httpx.AsyncClient(timeout=httpx.Timeout(60.0, connect=5.0), trust_env=False) as http,
@@ -251,4 +251,4 @@ async def open_town(running: Running, secret: str) -> AsyncIterator[Town]:
             running.database_url, autocommit=True, row_factory=dict_row
         ) as db,
     ):
-        yield Town(running, secret, http, db)
+        yield kind(running, secret, http, db)
