@@ -108,7 +108,7 @@ class Runtime:
 
 
 async def _database_now(tx: Transaction, _: None) -> datetime:
-    return tx.now
+    return await tx.clock()
 
 
 _current: Runtime | None = None

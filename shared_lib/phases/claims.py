@@ -80,7 +80,7 @@ async def _candidates(tx: Transaction, claim: Claim) -> list[str]:
         WHERE status IN ('created', 'sending', 'pending', 'action_required', 'unknown') AND next_check_at <= %s
         ORDER BY next_check_at LIMIT %s
         """,
-        [tx.now, claim.limit],
+        [await tx.clock(), claim.limit],
     )
     return [row[0] for row in rows]
 
@@ -173,7 +173,7 @@ async def claim_refunds(tx: Transaction, claims: Sequence[Claim]) -> list[list[C
                 CASE WHEN %b::text[] IS NULL THEN r.next_check_at <= %s ELSE r.id = ANY(%s) END
             ORDER BY r.next_check_at LIMIT %s
             """,
-            [_list(claim.ids), tx.now, _list(claim.ids), claim.limit],
+            [_list(claim.ids), await tx.clock(), _list(claim.ids), claim.limit],
         )
         desk = Desk(tx)
         await desk.lock([row[1] for row in rows], refund_ids=[row[0] for row in rows])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 from shared_lib.domain.entitlement import Entitlement
@@ -13,7 +14,7 @@ from shared_lib.domain.refund import Refund
 from shared_lib.domain.subscription import Subscription
 from shared_lib.domain.values import replace
 from shared_lib.store import ledger, outbox
-from shared_lib.store.bulk import Table
+from shared_lib.store.bulk import Table, array_literal
 from shared_lib.store.outbox import JOBS, Event
 from shared_lib.store.rows.orders import ORDERS, lock_orders, order_row
 from shared_lib.store.rows.payments import PAYMENTS, lock_payments_of, payment_row
@@ -34,7 +35,6 @@ class Desk:
 
     def __init__(self, tx: Transaction) -> None:
         self.tx = tx
-        self.now = tx.now
         self.subscriptions: dict[str, Subscription] = {}
         self.orders: dict[str, Order] = {}
         self.payments: dict[str, Payment] = {}
@@ -46,6 +46,11 @@ class Desk:
         self._versions: dict[str, int] = {}  # of those that facts are told of
         self._attempts: dict[str, dict[str, None]] = {}  # payment ids by order
 
+    @property
+    def now(self) -> datetime:
+        """The database's clock, once something was asked."""
+        return self.tx.now
+
     async def lock(self, order_ids: Sequence[str], *, refund_ids: Sequence[str] = ()) -> None:
         """Lock orders and all that hangs on them, from the root: subscription, order, payment, refund.
 
@@ -54,29 +59,36 @@ class Desk:
         if not order_ids:
             return
         roots = await self.tx.fetch(
-            "SELECT id, subscription_id FROM orders WHERE id = ANY(%s)", [sorted(set(order_ids))]
+            "SELECT id, subscription_id FROM orders WHERE id = ANY(%s::text[])",
+            [array_literal(list(set(order_ids)))],
         )
         await self._lock_from(roots, refund_ids)
 
     async def lock_payments(self, payment_ids: Sequence[str]) -> None:
         """The same for the orders of these payments. What a payment collects never changes, so it is read unlocked."""
         roots = await self.tx.fetch(
-            "SELECT o.id, o.subscription_id FROM payments p JOIN orders o ON o.id = p.order_id WHERE p.id = ANY(%s)",
-            [sorted(set(payment_ids))],
+            "SELECT o.id, o.subscription_id FROM payments p JOIN orders o ON o.id = p.order_id"
+            " WHERE p.id = ANY(%s::text[])",
+            [array_literal(list(set(payment_ids)))],
         )
         if roots:
             await self._lock_from(roots, ())
 
     async def _lock_from(self, roots: Sequence[Row], refund_ids: Sequence[str]) -> None:
-        subscriptions = await lock_subscriptions(self.tx, sorted({row[1] for row in roots if row[1]}))
+        locking = await lock_subscriptions(self.tx, sorted({row[1] for row in roots if row[1]}))
+        subscriptions = await locking.values()
         order_ids = [row[0] for row in roots]
         order_ids = sorted(
             {*order_ids, *(s.open_order_id for s in subscriptions.values() if s.open_order_id)}
         )
         self.subscriptions |= subscriptions
-        self.orders |= await lock_orders(self.tx, order_ids)
-        self.payments |= await lock_payments_of(self.tx, order_ids)
-        self.refunds |= await lock_refunds(self.tx, refund_ids)
+        # Asked in one go, in the order of the levels.
+        orders = await lock_orders(self.tx, order_ids)
+        payments = await lock_payments_of(self.tx, order_ids)
+        refunds = await lock_refunds(self.tx, refund_ids)
+        self.orders |= await orders.values()
+        self.payments |= await payments.values()
+        self.refunds |= await refunds.values()
         self.remember()
 
     async def read_entitlements(self) -> None:

@@ -25,7 +25,7 @@ async def forget_methods(tx: Transaction, wanted: Sequence[ForgetMethod]) -> lis
         WHERE m.id = gone.id AND m.customer_id = gone.customer_id
         RETURNING m.customer_id, m.id, provider, provider_ref, provider_customer_ref, brand, last4, expires
         """,
-        [tx.now, [want.customer_id for want in wanted], [want.method_id for want in wanted]],
+        [await tx.clock(), [want.customer_id for want in wanted], [want.method_id for want in wanted]],
     )
     found = {(row[0], row[1]): method_of(row[2:]) for row in rows}
     return [found.get((want.customer_id, want.method_id)) for want in wanted]

@@ -31,7 +31,7 @@ async def _forget_keys(tx: Transaction, limit: int) -> int:
             SELECT ctid FROM idempotency_keys WHERE expires_at <= %s LIMIT %s FOR UPDATE SKIP LOCKED
         )) RETURNING 1
         """,
-        [tx.now, limit],
+        [await tx.clock(), limit],
     )
     return len(rows)
 
@@ -43,7 +43,7 @@ async def _forget_messages(tx: Transaction, limit: int) -> int:
             SELECT ctid FROM inbox WHERE status = 'done' AND received_at <= %s LIMIT %s FOR UPDATE SKIP LOCKED
         )) RETURNING 1
         """,
-        [tx.now - MESSAGES_KEPT, limit],
+        [(await tx.clock()) - MESSAGES_KEPT, limit],
     )
     return len(rows)
 
@@ -60,7 +60,7 @@ async def backlog(tx: Transaction, _: None) -> dict[str, int]:
                (SELECT count(*) FROM inbox WHERE status = 'orphaned'),
                (SELECT count(*) FROM dead_letters WHERE replayed_at IS NULL)
         """,
-        {"now": tx.now},
+        {"now": await tx.clock()},
     )
     names = ("outbox", "outbox_oldest_s", "unknown_payments", "parked", "orphaned", "dead_letters")
     return dict(zip(names, rows[0], strict=True))

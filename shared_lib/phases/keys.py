@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from shared_lib.domain.errors import Code, Refusal
+from shared_lib.store.bulk import array_literal
 from shared_lib.store.transaction import Transaction
 
 # Longer than any invocation may take: while the lease runs, its owner may still answer.
@@ -89,18 +90,19 @@ async def look_at_keys(tx: Transaction, keys: Sequence[Key]) -> list[KeyState]:
         """
         SELECT k.customer_id, k.route, k.key, k.reply_status, k.reply_body, k.reply_location
         FROM idempotency_keys k
-        JOIN unnest(%b::text[], %b::text[], %b::text[]) AS asked (customer_id, route, key)
+        JOIN unnest(%s::text[], %s::text[], %s::text[]) AS asked (customer_id, route, key)
             USING (customer_id, route, key)
         WHERE k.reply_status IS NOT NULL OR k.locked_until > %s
         """,
-        [*_addresses(keys), tx.now],
+        [*_addresses(keys), await tx.clock()],
     )
     known = {(row[0], row[1], row[2]): SavedReply(*row[3:]) if row[3] else _IN_FLIGHT for row in rows}
     return [known.get(key.address, FRESH) for key in keys]
 
 
-def _addresses(keys: Sequence[Key]) -> list[list[str]]:
-    return [[key.customer_id for key in keys], [key.route for key in keys], [key.key for key in keys]]
+def _addresses(keys: Sequence[Key]) -> list[str]:
+    columns = zip(*(key.address for key in keys), strict=True)
+    return [array_literal(column) for column in columns]
 
 
 async def _insert(tx: Transaction, claims: Sequence[tuple[Key, str]]) -> list[tuple[str, str, str]]:
@@ -108,19 +110,17 @@ async def _insert(tx: Transaction, claims: Sequence[tuple[Key, str]]) -> list[tu
         """
         INSERT INTO idempotency_keys
             (customer_id, route, key, fingerprint, resource_id, locked_until, expires_at)
-        SELECT customer_id, route, key, fingerprint, resource_id, %s, %s
-        FROM unnest(%b::text[], %b::text[], %b::text[], %b::bytea[], %b::text[])
+        SELECT customer_id, route, key, fingerprint, resource_id, boxoffice_now() + %s, boxoffice_now() + %s
+        FROM unnest(%s::text[], %s::text[], %s::text[], %b::bytea[], %s::text[])
             AS new (customer_id, route, key, fingerprint, resource_id)
         ON CONFLICT DO NOTHING RETURNING customer_id, route, key
         """,
         [
-            tx.now + LEASE,
-            tx.now + KEEP,
-            [key.customer_id for key, _ in claims],
-            [key.route for key, _ in claims],
-            [key.key for key, _ in claims],
+            LEASE,
+            KEEP,
+            *_addresses([key for key, _ in claims]),
             [key.fingerprint for key, _ in claims],
-            [resource_id for _, resource_id in claims],
+            array_literal([resource_id for _, resource_id in claims]),
         ],
     )
     return [(row[0], row[1], row[2]) for row in rows]
@@ -132,7 +132,7 @@ async def _look_up(tx: Transaction, keys: Sequence[Key]) -> dict[tuple[str, str,
         SELECT k.customer_id, k.route, k.key, k.fingerprint, k.resource_id, k.locked_until,
                k.reply_status, k.reply_body, k.reply_location
         FROM idempotency_keys k
-        JOIN unnest(%b::text[], %b::text[], %b::text[]) AS asked (customer_id, route, key)
+        JOIN unnest(%s::text[], %s::text[], %s::text[]) AS asked (customer_id, route, key)
             USING (customer_id, route, key)
         ORDER BY k.customer_id, k.route, k.key FOR UPDATE OF k
         """,
@@ -162,7 +162,7 @@ def release_keys(tx: Transaction, keys: Sequence[Key]) -> None:
     if keys:
         tx.later(
             """
-            DELETE FROM idempotency_keys k USING unnest(%b::text[], %b::text[], %b::text[]) AS gone (c, r, k)
+            DELETE FROM idempotency_keys k USING unnest(%s::text[], %s::text[], %s::text[]) AS gone (c, r, k)
             WHERE (k.customer_id, k.route, k.key) = (gone.c, gone.r, gone.k)
             """,
             _addresses(keys),
@@ -175,16 +175,14 @@ def save_replies(tx: Transaction, replies: Sequence[tuple[Key, SavedReply]]) -> 
         tx.later(
             """
             UPDATE idempotency_keys k SET reply_status = new.status, reply_body = new.body, reply_location = new.location
-            FROM unnest(%b::text[], %b::text[], %b::text[], %s::int[], %b::bytea[], %b::text[])
+            FROM unnest(%s::text[], %s::text[], %s::text[], %s::int[], %b::bytea[], %s::text[])
                 AS new (c, r, k, status, body, location)
             WHERE (k.customer_id, k.route, k.key) = (new.c, new.r, new.k) AND k.reply_status IS NULL
             """,
             [
-                [key.customer_id for key, _ in replies],
-                [key.route for key, _ in replies],
-                [key.key for key, _ in replies],
-                [reply.status for _, reply in replies],
+                *_addresses([key for key, _ in replies]),
+                array_literal([reply.status for _, reply in replies]),
                 [reply.body for _, reply in replies],
-                [reply.location for _, reply in replies],
+                array_literal([reply.location for _, reply in replies]),
             ],
         )

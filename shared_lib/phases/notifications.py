@@ -68,7 +68,7 @@ async def claim_notifications(
         RETURNING event_id, customer_id, id, status
         """,
         [
-            tx.now + LEASE,
+            await tx.clock() + LEASE,
             tx.now,
             [ids[want.event_id, want.customer_id] for want in ordered],
             [want.event_id for want in ordered],
@@ -122,7 +122,7 @@ async def mark_sent(tx: Transaction, marks: Sequence[MarkSent]) -> list[None]:
         FROM unnest(%b::text[], %b::text[], %b::text[]) AS new (id, status, detail) WHERE n.id = new.id
         """,
         [
-            tx.now,
+            await tx.clock(),
             [mark.id for mark in marks],
             [mark.status for mark in marks],
             [mark.detail for mark in marks],

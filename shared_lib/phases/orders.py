@@ -27,8 +27,9 @@ from shared_lib.phases.keys import (
     release_keys,
     save_replies,
 )
-from shared_lib.phases.shelf import Shelf
+from shared_lib.phases.shelf import AskedShelf, Shelf
 from shared_lib.phases.wish import Buyer, OpenOrder
+from shared_lib.store.bulk import array_literal
 from shared_lib.store.transaction import Transaction
 
 # A checkout stays open for a day; what is paid later is late money.
@@ -56,11 +57,11 @@ async def open_orders(
 ) -> list[OpenedOrder | SavedReply | Refusal]:
     """Commit what customers want: one order and one payment each, or find the ones their key already made."""
     ids = [new_id("ord") for _ in wanted]
+    asked = await AskedShelf.of(tx, wanted)
     states = await claim_keys(tx, [(want.key, id_) for want, id_ in zip(wanted, ids, strict=True)])
-    fresh = [want for want, state in zip(wanted, states, strict=True) if isinstance(state, Fresh)]
     desk = Desk(tx)
     await desk.lock([state.resource_id for state in states if isinstance(state, Resume)])
-    shelf = await Shelf.read(tx, fresh)
+    shelf = await asked.shelf()
     answers = [
         _answer(desk, shelf, want, order_id, state)
         for want, order_id, state in zip(wanted, ids, states, strict=True)
@@ -208,7 +209,7 @@ def _keep_buyers(tx: Transaction, buyers: Sequence[Buyer]) -> None:
     tx.later(
         """
         INSERT INTO customers (id, email, locale, time_zone, updated_at)
-        SELECT new.*, %s FROM unnest(%b::text[], %b::text[], %b::text[], %b::text[]) AS new
+        SELECT new.*, %s FROM unnest(%s::text[], %s::text[], %s::text[], %s::text[]) AS new
         ON CONFLICT (id) DO UPDATE SET email = EXCLUDED.email, locale = EXCLUDED.locale,
             time_zone = EXCLUDED.time_zone, updated_at = EXCLUDED.updated_at
         WHERE (customers.email, customers.locale, customers.time_zone)
@@ -216,10 +217,10 @@ def _keep_buyers(tx: Transaction, buyers: Sequence[Buyer]) -> None:
         """,
         [
             tx.now,
-            [buyer.customer_id for buyer in ordered],
-            [buyer.email for buyer in ordered],
-            [buyer.locale for buyer in ordered],
-            [buyer.time_zone for buyer in ordered],
+            array_literal([buyer.customer_id for buyer in ordered]),
+            array_literal([buyer.email for buyer in ordered]),
+            array_literal([buyer.locale for buyer in ordered]),
+            array_literal([buyer.time_zone for buyer in ordered]),
         ],
     )
 

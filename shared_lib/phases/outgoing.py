@@ -68,6 +68,7 @@ class Dead:
 
 async def ready_events(tx: Transaction, ask: Ready) -> list[Outgoing]:
     """A query: what may be delivered now. Whatever is there is read, never `id > last`: ids commit out of order."""
+    now = await tx.clock()
     rows = await tx.fetch(
         """
         SELECT id, event_id, topic, type, subject, sequence, partition_key, data, traceparent, created_at, attempts
@@ -81,10 +82,10 @@ async def ready_events(tx: Transaction, ask: Ready) -> list[Outgoing]:
         """,
         [
             list(ask.shards),
-            tx.now,
+            now,
             [topic for topic, _ in ask.busy],
             [key for _, key in ask.busy],
-            tx.now,
+            now,
             ask.limit,
         ],
     )
@@ -109,6 +110,7 @@ def _outgoing(row: Row) -> Outgoing:
 
 async def settle_deliveries(tx: Transaction, outcomes: Sequence[Delivered | PutOff | Dead]) -> list[None]:
     """Note what became of events that were handed on."""
+    await tx.clock()
     delivered = [outcome.event.row_id for outcome in outcomes if isinstance(outcome, Delivered)]
     dead = [outcome for outcome in outcomes if isinstance(outcome, Dead)]
     put_off = [outcome for outcome in outcomes if isinstance(outcome, PutOff)]
@@ -172,7 +174,7 @@ async def replay_dead_letters(tx: Transaction, wanted: Sequence[Replay]) -> list
             WHERE replayed_at IS NULL AND event_id IS NOT NULL AND (%s::text IS NULL OR id = %s)
             RETURNING event_id, topic, type, partition_key, headers, body
             """,
-            [tx.now, want.id, want.id],
+            [await tx.clock(), want.id, want.id],
         )
         for event_id, topic, kind, key, headers, body in rows:
             tx.later(_RETURN, [event_id, topic, kind, headers["subject"], headers["sequence"], key,

@@ -106,6 +106,7 @@ async def refunds(tx: Transaction, ask: Ask) -> list[Refund]:
 
 async def entitlements(tx: Transaction, ask: Ask) -> list[Entitlement]:
     """What may be watched now. A subscription that is being renewed, or in its grace, is still watched."""
+    now = await tx.clock()
     rows = await tx.fetch(
         f"""
         SELECT {ENTITLEMENTS.select}, s.status, s.auto_renew, s.past_due_at, s.period_n, o.period_n
@@ -115,7 +116,7 @@ async def entitlements(tx: Transaction, ask: Ask) -> list[Entitlement]:
           AND (entitlements.ends_at IS NULL OR entitlements.ends_at > %s OR s.past_due_at > %s)
         ORDER BY entitlements.id DESC
         """,
-        [ask.customer_id, tx.now, tx.now - RENEWAL_SLACK, tx.now - timedelta(days=cycles.POLICY.grace_days)],
+        [ask.customer_id, now, now - RENEWAL_SLACK, now - timedelta(days=cycles.POLICY.grace_days)],
     )
     width = len(ENTITLEMENTS.columns)
     found = [_extended(entitlement_of(row[:width]), row[width:]) for row in rows]

@@ -63,13 +63,13 @@ async def _open(tx: Transaction, what: OpenRenewals) -> Opened:
         SELECT {SUBSCRIPTIONS.select} FROM subscriptions WHERE next_action_at <= %s
         ORDER BY next_action_at, id LIMIT %s FOR UPDATE SKIP LOCKED
         """,
-        [tx.now, what.limit],
+        [await tx.clock(), what.limit],
     )
     desk = Desk(tx)
     desk.subscriptions = {row[0]: subscription_of(row) for row in rows}
     open_orders = [s.open_order_id for s in desk.subscriptions.values() if s.open_order_id]
-    desk.orders = await lock_orders(tx, open_orders)
-    desk.payments = await lock_payments_of(tx, open_orders)
+    orders, payments = await lock_orders(tx, open_orders), await lock_payments_of(tx, open_orders)
+    desk.orders, desk.payments = await orders.values(), await payments.values()
     desk.remember()
     to_charge = [
         payment.id

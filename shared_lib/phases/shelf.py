@@ -12,8 +12,9 @@ from shared_lib.domain.money import zero
 from shared_lib.phases.claims import method_of
 from shared_lib.phases.wish import OpenOrder
 from shared_lib.providers.base import SavedMethodRef
-from shared_lib.store.rows.catalog import read_prices
-from shared_lib.store.transaction import Transaction
+from shared_lib.store.bulk import array_literal
+from shared_lib.store.rows.catalog import PRICE, price_of
+from shared_lib.store.transaction import Question, Transaction
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,22 +27,6 @@ class Shelf:
     subscribed: set[tuple[str, str]]  # live now
     had: set[tuple[str, str]]  # ever had it, so no second trial
     methods: dict[tuple[str, str], SavedMethodRef]  # (customer, our id)
-
-    @classmethod
-    async def read(cls, tx: Transaction, wanted: Sequence[OpenOrder]) -> Shelf:
-        prices = await read_prices(tx, [want.price_id for want in wanted]) if wanted else {}
-        sold = [(want.buyer.customer_id, prices[want.price_id]) for want in wanted if want.price_id in prices]
-        owned = {(customer, price.product_id) for customer, price in sold if price.kind is PriceKind.PURCHASE}
-        plans = {(customer, price.product_id) for customer, price in sold if price.interval}
-        states = await _subscriptions(tx, plans)
-        return cls(
-            now=tx.now,
-            prices=prices,
-            owned=await _purchases(tx, owned),
-            subscribed={address for address, live in states.items() if live},
-            had=set(states),
-            methods=await _methods(tx, wanted),
-        )
 
     def price(self, want: OpenOrder) -> Price | Refusal:
         """The price, if it is sold now and to this customer."""
@@ -79,43 +64,58 @@ class Shelf:
         return (customer_id, product_id) in self.had
 
 
-async def _purchases(tx: Transaction, addresses: set[tuple[str, str]]) -> set[tuple[str, str]]:
-    if not addresses:
-        return set()
-    rows = await tx.fetch(
-        """
-        SELECT customer_id, product_id FROM entitlements
-        WHERE (customer_id, product_id) IN (SELECT * FROM unnest(%b::text[], %b::text[]))
-          AND kind = 'purchase' AND status = 'active'
-        """,
-        _arrays(addresses),
-    )
-    return {(row[0], row[1]) for row in rows}
+_OFFERS = f"""
+    SELECT want.customer_id, {PRICE},
+        prices.kind = 'purchase' AND EXISTS (
+            SELECT FROM entitlements e
+            WHERE e.customer_id = want.customer_id AND e.product_id = prices.product_id
+              AND e.kind = 'purchase' AND e.status = 'active'),
+        CASE WHEN prices.interval_unit IS NOT NULL THEN (
+            SELECT bool_or(s.status IN ('trialing', 'active', 'past_due', 'suspended', 'paused')) FROM subscriptions s
+            WHERE s.customer_id = want.customer_id AND s.product_id = prices.product_id
+              AND s.status NOT IN ('incomplete', 'incomplete_expired')) END
+    FROM unnest(%s::text[], %s::text[]) AS want (customer_id, price_id)
+    JOIN prices ON prices.id = want.price_id JOIN products ON products.id = prices.product_id
+"""
 
 
-async def _subscriptions(tx: Transaction, addresses: set[tuple[str, str]]) -> dict[tuple[str, str], bool]:
-    """Subscriptions that began, and whether one is live."""
-    if not addresses:
-        return {}
-    rows = await tx.fetch(
-        """
-        SELECT customer_id, product_id,
-               bool_or(status IN ('trialing', 'active', 'past_due', 'suspended', 'paused'))
-        FROM subscriptions
-        WHERE (customer_id, product_id) IN (SELECT * FROM unnest(%b::text[], %b::text[]))
-          AND status NOT IN ('incomplete', 'incomplete_expired')
-        GROUP BY customer_id, product_id
-        """,
-        _arrays(addresses),
-    )
-    return {(row[0], row[1]): row[2] for row in rows}
+@dataclass(frozen=True, slots=True)
+class AskedShelf:
+    """What must be known, on its way: it travels with the claim of the keys."""
+
+    tx: Transaction
+    offers: Question
+    methods: Question | None
+
+    @classmethod
+    async def of(cls, tx: Transaction, wanted: Sequence[OpenOrder]) -> AskedShelf:
+        customers = array_literal([want.buyer.customer_id for want in wanted])
+        offers = await tx.ask(_OFFERS, [customers, array_literal([want.price_id for want in wanted])])
+        return cls(tx, offers, await _methods(tx, [want for want in wanted if want.payment_method_id]))
+
+    async def shelf(self) -> Shelf:
+        rows = await self.offers.rows()
+        shelf = Shelf(self.tx.now, prices={}, owned=set(), subscribed=set(), had=set(), methods={})
+        for row in rows:
+            (customer_id, price_id, product_id), (owned, subscribed) = row[:3], row[-2:]
+            if price_id not in shelf.prices:
+                shelf.prices[price_id] = price_of(row[1:])
+            if owned:
+                shelf.owned.add((customer_id, product_id))
+            if subscribed is not None:  # it began, whatever became of it
+                shelf.had.add((customer_id, product_id))
+            if subscribed:
+                shelf.subscribed.add((customer_id, product_id))
+        for row in await self.methods.rows() if self.methods else ():
+            if method := method_of(row[2:]):
+                shelf.methods[row[0], row[1]] = method
+        return shelf
 
 
-async def _methods(tx: Transaction, wanted: Sequence[OpenOrder]) -> dict[tuple[str, str], SavedMethodRef]:
-    asked = [want for want in wanted if want.payment_method_id]
+async def _methods(tx: Transaction, asked: Sequence[OpenOrder]) -> Question | None:
     if not asked:
-        return {}
-    rows = await tx.fetch(
+        return None
+    return await tx.ask(
         """
         SELECT customer_id, id, provider, provider_ref, provider_customer_ref, brand, last4, expires
         FROM payment_methods
@@ -123,8 +123,3 @@ async def _methods(tx: Transaction, wanted: Sequence[OpenOrder]) -> dict[tuple[s
         """,
         [[want.buyer.customer_id for want in asked], [want.payment_method_id for want in asked]],
     )
-    return {(row[0], row[1]): method for row in rows if (method := method_of(row[2:]))}
-
-
-def _arrays(addresses: set[tuple[str, str]]) -> list[list[str]]:
-    return [[customer for customer, _ in addresses], [product for _, product in addresses]]

@@ -39,7 +39,8 @@ async def change_auto_renew(
 ) -> list[ChangedAutoRenew | Refusal]:
     """Opt out of renewals, or back in. At once, in every state, and the same again changes nothing."""
     desk = Desk(tx)
-    desk.subscriptions = await lock_subscriptions(tx, [want.subscription_id for want in wanted])
+    locking = await lock_subscriptions(tx, [want.subscription_id for want in wanted])
+    desk.subscriptions = await locking.values()
     desk.remember()
     await desk.lock([s.open_order_id for s in desk.subscriptions.values() if s.open_order_id])
     answers = [_change(desk, want) for want in wanted]

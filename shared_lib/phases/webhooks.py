@@ -87,7 +87,7 @@ async def parked(tx: Transaction, limit: int) -> list[Parked]:
         SELECT source, payload, received_at FROM inbox
         WHERE status = 'parked' AND next_try_at <= %s ORDER BY next_try_at LIMIT %s
         """,
-        [tx.now, limit],
+        [await tx.clock(), limit],
     )
     return [
         Parked(provider=row[0], event=_EVENT.validate_python(row[1], strict=False), received_at=row[2])

@@ -27,6 +27,7 @@ Phase = Callable[[Transaction, Sequence[Item]], Awaitable[Sequence[Answer]]]
 Query = Callable[[Transaction, Item], Awaitable[Answer]]
 
 BATCH_MAX = 256
+
 # Waits between tries of a batch that lost a race; a batch is idempotent, so it may simply run again.
 RETRY_DELAYS_S = (0.005, 0.02, 0.08, 0.3)
 # A connection that broke says nothing about its COMMIT: the phase runs again and finds its own rows (or makes them).
@@ -169,7 +170,12 @@ def connection_pool(url: str, *, connections_max: int, timeout_s: float = 5.0) -
         timeout=timeout_s,
         # Its pauses between attempts double up to this; by default an outage of minutes would last minutes longer.
         reconnect_timeout=3.0,
-        kwargs={"prepare_threshold": 3, "connect_timeout": 3, "application_name": "boxoffice"},
+        kwargs={
+            "autocommit": True,
+            "prepare_threshold": 3,
+            "connect_timeout": 3,
+            "application_name": "boxoffice",
+        },
     )
 
 

@@ -87,7 +87,7 @@ def array_literal(values: Sequence[Any]) -> str:
     """
     if None in values:
         return "{" + ",".join(["NULL" if value is None else _quoted(str(value)) for value in values]) + "}"
-    if not isinstance(values[0], str):
+    if not values or not isinstance(values[0], str):
         return "{" + ",".join(map(str, values)) + "}"
     whole = _NUL.join(values)
     if whole.count(_NUL) != len(values) - 1:

@@ -16,9 +16,9 @@ async def take(tx: Transaction, messages: Sequence[tuple[str, str]]) -> set[tupl
     rows = await tx.fetch(
         """
         INSERT INTO inbox (source, event_id, status, received_at)
-        SELECT source, event_id, 'done', %s FROM unnest(%b::text[], %b::text[]) AS new (source, event_id)
+        SELECT source, event_id, 'done', boxoffice_now() FROM unnest(%b::text[], %b::text[]) AS new (source, event_id)
         ON CONFLICT DO NOTHING RETURNING source, event_id
         """,
-        [tx.now, [source for source, _ in pairs], [event_id for _, event_id in pairs]],
+        [[source for source, _ in pairs], [event_id for _, event_id in pairs]],
     )
     return {(row[0], row[1]) for row in rows}

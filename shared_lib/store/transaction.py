@@ -3,27 +3,63 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from datetime import datetime
 from typing import Any
 
-from psycopg import AsyncConnection, IsolationLevel
+from psycopg import AsyncConnection, AsyncCursor, Error
 
 Row = tuple[Any, ...]
+Parameters = Sequence[Any] | Mapping[str, Any]
+
+
+class Question:
+    """A query on its way."""
+
+    def __init__(self, tx: Transaction, cursor: AsyncCursor[Row]) -> None:
+        self._tx = tx
+        self._cursor = cursor
+
+    async def rows(self) -> list[Row]:
+        rows = await self._cursor.fetchall()
+        await self._tx.clock()  # it was asked before, so it has been answered
+        return rows
 
 
 class Transaction:
-    """What a phase sees of the database. `now` is the database's clock, fixed for the whole transaction."""
+    """What a phase sees of the database."""
 
-    def __init__(self, connection: AsyncConnection[Row], now: datetime) -> None:
-        self.now = now
+    def __init__(self, connection: AsyncConnection[Row], clock: AsyncCursor[Row]) -> None:
         self._connection = connection
+        self._clock = clock
+        self._now: datetime | None = None
         self._writes: list[tuple[str, Sequence[Any]]] = []
 
-    async def fetch(self, sql: str, parameters: Sequence[Any] | Mapping[str, Any] = ()) -> list[Row]:
+    @property
+    def now(self) -> datetime:
+        """The database's clock, fixed for the whole transaction. It is told with the first answer."""
+        if self._now is None:
+            raise RuntimeError("nothing was asked yet: await tx.clock() where the time is needed first")
+        return self._now
+
+    async def clock(self) -> datetime:
+        """`now`, for a phase that needs it before its first question."""
+        if self._now is None:
+            row = await self._clock.fetchone()
+            assert row is not None  # a SELECT without FROM has one row
+            self._now = row[0]
+        return self.now
+
+    async def fetch(self, sql: str, parameters: Parameters = ()) -> list[Row]:
         """Run a query now and return its rows. What was put off by `later` is not visible to it."""
-        cursor = await self._connection.execute(sql, parameters, binary=True)
-        return await cursor.fetchall()
+        return await (await self.ask(sql, parameters)).rows()
+
+    async def ask(self, sql: str, parameters: Parameters = ()) -> Question:
+        """Send a query without waiting for its rows: questions asked before the first is awaited travel together.
+
+        They are answered one after the other, each by what is committed at its turn.
+        """
+        return Question(self, await self._connection.execute(sql, parameters, binary=True))
 
     def later(self, sql: str, parameters: Sequence[Any]) -> None:
         """Put a write off until the phase has decided; all of them travel together, in this order."""
@@ -37,28 +73,28 @@ class Transaction:
 
 
 @asynccontextmanager
-async def transaction(connection: AsyncConnection[Row]) -> AsyncIterator[Transaction]:
-    """BEGIN ... COMMIT around a phase; rolled back when it raises.
+async def transaction(
+    connection: AsyncConnection[Row], *, begin: str = "BEGIN"
+) -> AsyncIterator[Transaction]:
+    """BEGIN ... COMMIT around a phase; rolled back when it raises. The connection commits by itself (autocommit).
 
-    In a pipeline nothing waits but a fetch: BEGIN travels with the first question, the writes with the COMMIT.
+    In a pipeline nothing waits but a fetch: BEGIN travels with the clock, the writes with the COMMIT. The driver's own
+    transaction() would wait for each of these, which is most of what a small batch costs.
     """
-    async with connection.pipeline(), connection.transaction():
-        cursor = await connection.execute("SELECT boxoffice_now()", binary=True)
-        row = await cursor.fetchone()
-        assert row is not None  # a SELECT without FROM has one row
-        tx = Transaction(connection, row[0])
-        yield tx
-        await tx.flush()
-
-
-@asynccontextmanager
-async def snapshot(connection: AsyncConnection[Row]) -> AsyncIterator[Transaction]:
-    """A read-only transaction that sees one state of the world."""
-    await connection.set_isolation_level(IsolationLevel.REPEATABLE_READ)
-    await connection.set_read_only(value=True)
     try:
-        async with transaction(connection) as tx:
+        async with connection.pipeline():
+            await connection.execute(begin, prepare=False)
+            tx = Transaction(connection, await connection.execute("SELECT boxoffice_now()", binary=True))
             yield tx
-    finally:
-        await connection.set_isolation_level(None)
-        await connection.set_read_only(None)
+            await tx.flush()
+            # Whatever fails before it makes the server skip it.
+            await connection.execute("COMMIT", prepare=False)
+    except BaseException:
+        with suppress(Error):  # a broken connection has rolled back already
+            await connection.rollback()
+        raise
+
+
+def snapshot(connection: AsyncConnection[Row]) -> AbstractAsyncContextManager[Transaction]:
+    """A read-only transaction that sees one state of the world."""
+    return transaction(connection, begin="BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")

@@ -1,19 +1,17 @@
-"""Prices with their products, read by id."""
+"""Prices with their products. They are immutable but for the end of their sale, so reading them is enough."""
 
 from __future__ import annotations
-
-from collections.abc import Sequence
 
 from shared_lib.domain.catalog import Price, PriceKind
 from shared_lib.domain.money import Money
 from shared_lib.domain.period import Interval, Unit
 from shared_lib.store.transaction import Row, Transaction
 
-_PRICES = """
-    SELECT prices.id, product_id, title, kind, amount_minor, currency, interval_unit, interval_count, trial_days,
-           sellable_from, sellable_until
-    FROM prices JOIN products ON products.id = product_id
+PRICE = """
+    prices.id, prices.product_id, products.title, prices.kind, prices.amount_minor, prices.currency,
+    prices.interval_unit, prices.interval_count, prices.trial_days, prices.sellable_from, prices.sellable_until
 """
+PRICE_COLUMNS = PRICE.count(",") + 1
 
 
 def price_of(row: Row) -> Price:
@@ -30,16 +28,13 @@ def price_of(row: Row) -> Price:
     )
 
 
-async def read_prices(tx: Transaction, ids: Sequence[str]) -> dict[str, Price]:
-    """Prices are immutable, so reading them is enough."""
-    rows = await tx.fetch(f"{_PRICES} WHERE prices.id = ANY(%s)", [sorted(set(ids))])
-    return {row[0]: price_of(row) for row in rows}
-
-
 async def sellable_prices(tx: Transaction) -> list[Price]:
     """What may be bought now."""
     rows = await tx.fetch(
-        f"{_PRICES} WHERE sellable_from <= %s AND (sellable_until IS NULL OR sellable_until > %s) ORDER BY title, prices.id",
-        [tx.now, tx.now],
+        f"""
+        SELECT {PRICE} FROM prices JOIN products ON products.id = prices.product_id
+        WHERE sellable_from <= %s AND (sellable_until IS NULL OR sellable_until > %s) ORDER BY title, prices.id
+        """,
+        [now := await tx.clock(), now],
     )
     return [price_of(row) for row in rows]

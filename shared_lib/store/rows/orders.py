@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from shared_lib.domain.catalog import PriceKind
 from shared_lib.domain.money import Money
 from shared_lib.domain.order import BillingReason, Order, OrderStatus
-from shared_lib.store.bulk import Table
+from shared_lib.store.bulk import Table, array_literal
+from shared_lib.store.rows.locking import Locking
 from shared_lib.store.transaction import Row, Transaction
 
 ORDERS = Table(
@@ -89,11 +90,12 @@ def order_row(order: Order) -> Row:
     )
 
 
-async def lock_orders(tx: Transaction, ids: Sequence[str]) -> dict[str, Order]:
+async def lock_orders(tx: Transaction, ids: Sequence[str]) -> Locking[Order]:
     """Lock orders in id order. Their subscriptions, if any, were locked before."""
     if not ids:
-        return {}
-    rows = await tx.fetch(
-        f"SELECT {ORDERS.select} FROM orders WHERE id = ANY(%s) ORDER BY id FOR UPDATE", [list(ids)]
+        return Locking(None, order_of)
+    question = await tx.ask(
+        f"SELECT {ORDERS.select} FROM orders WHERE id = ANY(%s::text[]) ORDER BY id FOR UPDATE",
+        [array_literal(ids)],
     )
-    return {row[0]: order_of(row) for row in rows}
+    return Locking(question, order_of)

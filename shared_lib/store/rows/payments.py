@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from shared_lib.domain.money import Money
 from shared_lib.domain.payment import DeclineKind, Payment, PaymentFlow, PaymentStatus
-from shared_lib.store.bulk import Table
+from shared_lib.store.bulk import Table, array_literal
+from shared_lib.store.rows.locking import Locking
 from shared_lib.store.transaction import Row, Transaction
 
 PAYMENTS = Table(
@@ -97,12 +98,12 @@ def payment_row(payment: Payment) -> Row:
     )
 
 
-async def lock_payments_of(tx: Transaction, order_ids: Sequence[str]) -> dict[str, Payment]:
+async def lock_payments_of(tx: Transaction, order_ids: Sequence[str]) -> Locking[Payment]:
     """Lock every payment of these orders, in id order. The orders were locked before."""
     if not order_ids:
-        return {}
-    rows = await tx.fetch(
-        f"SELECT {PAYMENTS.select} FROM payments WHERE order_id = ANY(%s) ORDER BY id FOR UPDATE",
-        [list(order_ids)],
+        return Locking(None, payment_of)
+    question = await tx.ask(
+        f"SELECT {PAYMENTS.select} FROM payments WHERE order_id = ANY(%s::text[]) ORDER BY id FOR UPDATE",
+        [array_literal(order_ids)],
     )
-    return {row[0]: payment_of(row) for row in rows}
+    return Locking(question, payment_of)

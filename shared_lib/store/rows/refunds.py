@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from shared_lib.domain.money import Money
 from shared_lib.domain.refund import Refund, RefundAccess, RefundStatus
-from shared_lib.store.bulk import Table
+from shared_lib.store.bulk import Table, array_literal
+from shared_lib.store.rows.locking import Locking
 from shared_lib.store.transaction import Row, Transaction
 
 REFUNDS = Table(
@@ -79,11 +80,12 @@ def refund_row(refund: Refund) -> Row:
     )
 
 
-async def lock_refunds(tx: Transaction, ids: Sequence[str]) -> dict[str, Refund]:
+async def lock_refunds(tx: Transaction, ids: Sequence[str]) -> Locking[Refund]:
     """Lock refunds in id order: the last level, after their payments."""
     if not ids:
-        return {}
-    rows = await tx.fetch(
-        f"SELECT {REFUNDS.select} FROM refunds WHERE id = ANY(%s) ORDER BY id FOR UPDATE", [list(ids)]
+        return Locking(None, refund_of)
+    question = await tx.ask(
+        f"SELECT {REFUNDS.select} FROM refunds WHERE id = ANY(%s::text[]) ORDER BY id FOR UPDATE",
+        [array_literal(ids)],
     )
-    return {row[0]: refund_of(row) for row in rows}
+    return Locking(question, refund_of)

@@ -9,7 +9,8 @@ from shared_lib.domain.entitlement import Entitlement, EntitlementStatus
 from shared_lib.domain.money import Money
 from shared_lib.domain.period import Interval, Unit
 from shared_lib.domain.subscription import Subscription, SubscriptionStatus
-from shared_lib.store.bulk import Table
+from shared_lib.store.bulk import Table, array_literal
+from shared_lib.store.rows.locking import Locking
 from shared_lib.store.transaction import Row, Transaction
 
 SUBSCRIPTIONS = Table(
@@ -151,12 +152,12 @@ def entitlement_row(entitlement: Entitlement) -> Row:
     )
 
 
-async def lock_subscriptions(tx: Transaction, ids: Sequence[str]) -> dict[str, Subscription]:
+async def lock_subscriptions(tx: Transaction, ids: Sequence[str]) -> Locking[Subscription]:
     """Lock subscriptions in id order: the root of everything below, so always first."""
     if not ids:
-        return {}
-    rows = await tx.fetch(
-        f"SELECT {SUBSCRIPTIONS.select} FROM subscriptions WHERE id = ANY(%s) ORDER BY id FOR UPDATE",
-        [list(ids)],
+        return Locking(None, subscription_of)
+    question = await tx.ask(
+        f"SELECT {SUBSCRIPTIONS.select} FROM subscriptions WHERE id = ANY(%s::text[]) ORDER BY id FOR UPDATE",
+        [array_literal(ids)],
     )
-    return {row[0]: subscription_of(row) for row in rows}
+    return Locking(question, subscription_of)
