@@ -38,8 +38,8 @@ class Claim:
         return self._tracker.position
 
     @property
-    def ahead(self) -> int:
-        return self._tracker.ahead
+    def span(self) -> int:
+        return self._tracker.span
 
     def take(self, record: Record) -> None:
         self._tracker.take(record.offset)

@@ -25,6 +25,8 @@ MAX_POLL_INTERVAL_S: Final = 300.0
 # Without a name a dead trigger's partitions move on when its session ends; one with a name is waited for.
 SESSION_S: Final = 10.0
 NAMED_SESSION_S: Final = 30.0
+# Also how soon a member hears that another one comes or goes.
+HEARTBEAT_S: Final = 1.0
 COMMIT_MAX_S: Final = 5.0
 _LOOK_AGAIN_S: Final = 0.01
 
@@ -114,7 +116,7 @@ class Member:
             max_poll_records=self._poll_max,
             max_poll_interval_ms=int(MAX_POLL_INTERVAL_S * 1000),
             session_timeout_ms=int(self._group.session_s * 1000),
-            heartbeat_interval_ms=int(self._group.session_s * 1000 / 4),
+            heartbeat_interval_ms=int(HEARTBEAT_S * 1000),
             metadata_max_age_ms=30_000,  # a topic that is made after us is seen within this time
             reconnect_backoff_max_ms=2_000,
             allow_auto_create_topics=False,

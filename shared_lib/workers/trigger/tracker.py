@@ -9,8 +9,8 @@ class Tracker:
     """Records are taken in the order of their offsets and done in any order. Offsets may have holes."""
 
     def __init__(self) -> None:
-        self._open: deque[int] = deque()
-        self._done: set[int] = set()  # those behind the first open one
+        self._open: deque[int] = deque()  # from the first that is not done
+        self._done: set[int] = set()  # those of them that are
         self._next: int | None = None
 
     def take(self, offset: int) -> None:
@@ -31,6 +31,6 @@ class Tracker:
         return self._open[0] if self._open else self._next
 
     @property
-    def ahead(self) -> int:
-        """How many records are done behind one that is not: they would be delivered twice after a crash."""
-        return len(self._done)
+    def span(self) -> int:
+        """How many records lie between the position and the end: a crash delivers no more than these again."""
+        return len(self._open)

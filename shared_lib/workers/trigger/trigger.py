@@ -35,7 +35,7 @@ class Limits:
 
     queued_max: int = 2000  # records in memory; at this many, nothing more is polled
     polled_max: int = 500
-    ahead_max: int = 10_000  # of a partition, done behind one that is not: delivered again after a crash
+    span_max: int = 10_000  # of one partition, from the first that is not done: delivered again after a crash
     requests_max: int = 32  # to one door
     commit_every_s: float = 0.5
     grace_s: float = 20.0  # for requests under way, when a partition goes or the trigger ends
@@ -107,7 +107,7 @@ class Trigger:
 
     def _full(self) -> bool:
         return self._queued() >= self._limits.queued_max or any(
-            claim.ahead >= self._limits.ahead_max for claim in self._claims.values()
+            claim.span >= self._limits.span_max for claim in self._claims.values()
         )
 
     def _queued(self) -> int:

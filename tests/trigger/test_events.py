@@ -1,0 +1,194 @@
+"""One record's way to its door: what travels, what is asked again, what dies and how."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+
+import pytest
+
+from infra.local.ports import free_port
+from shared_lib.workers.trigger.letters import original_headers
+from tests.trigger.conftest import NewStreet
+from tests.trigger.ground import SHORT, Door, Heard, Street, event_headers, opened, until
+
+pytestmark = pytest.mark.kafka
+
+
+async def test_a_binary_event_arrives_with_its_attributes_and_the_key_of_its_record(street: Street) -> None:
+    door = Door()
+    async with opened(door) as url, street.triggered({"billing.": url}):
+        headers = [*event_headers("evt_1"), ("ce_title", "Сталкер 100%".encode()), ("unrelated", b"x")]
+        street.send("ann@example.com", headers=headers, value=b'{"n": 7}')
+        await until(lambda: len(door.heard) == 1)
+    heard = door.heard[0]
+    assert {
+        name: heard.headers[name] for name in ("ce-id", "ce-type", "ce-source", "ce-subject", "content-type")
+    } == {
+        "ce-id": "evt_1",
+        "ce-type": "billing.order.paid",
+        "ce-source": "/boxoffice",
+        "ce-subject": "ord_1",
+        "content-type": "application/json",
+    }
+    assert heard.key == "ann@example.com"
+    assert heard.headers["ce-title"] == "%D0%A1%D1%82%D0%B0%D0%BB%D0%BA%D0%B5%D1%80%20100%25"
+    assert "unrelated" not in heard.headers
+    assert heard.body == b'{"n": 7}'
+
+
+async def test_a_structured_event_passes_through_as_it_is(street: Street) -> None:
+    door = Door()
+    event = {
+        "specversion": "1.0",
+        "id": "evt_1",
+        "source": "/x",
+        "type": "cinema.playback.started",
+        "data": {"n": 1},
+    }
+    body = json.dumps(event).encode()
+    async with opened(door) as url, street.triggered({"cinema.": url}):
+        street.send(
+            "ann", value=body, headers=[("content-type", b"application/cloudevents+json; charset=utf-8")]
+        )
+        await until(lambda: len(door.heard) == 1)
+    assert door.heard[0].body == body
+    assert door.heard[0].headers["content-type"] == "application/cloudevents+json; charset=utf-8"
+    assert not any(name.startswith("ce-") for name in door.heard[0].headers)
+
+
+@pytest.mark.parametrize("status", [404, 408, 409, 425, 429, 500, 503])
+async def test_not_now_is_asked_again_and_the_next_event_of_the_customer_waits(
+    street: Street, status: int
+) -> None:
+    answers = [status, status, 200]
+
+    async def answer(heard: Heard) -> int:
+        return answers.pop(0) if heard.n == 1 else 204
+
+    door = Door(answer)
+    async with opened(door) as url, street.triggered({"billing.": url}):
+        street.send("ann", 1)
+        street.send("ann", 2)
+        await until(lambda: len(door.heard) == 4)
+    assert door.order() == {"ann": [1, 1, 1, 2]}
+    assert await street.letters() == []
+    assert await street.committed() == 2
+
+
+@pytest.mark.parametrize("status", [302, 400, 401, 410, 422])
+async def test_never_is_a_dead_letter_at_once_and_the_next_event_goes_on(street: Street, status: int) -> None:
+    async def answer(heard: Heard) -> int:
+        return status if heard.n == 1 else 200
+
+    door = Door(answer, said={"kne-reason-2": "bad weather"}, body=b"x" * 2000)
+    async with opened(door) as url, street.triggered({"billing.": url}):
+        street.send("ann", 1)
+        street.send("ann", 2)
+        await until(lambda: len(door.heard) == 2)
+    assert door.order() == {"ann": [1, 2]}
+    (letter,) = await street.letters()
+    assert letter.record.key == b"ann"
+    assert letter.record.value == b'{"n": 1}'
+    assert original_headers(letter.record.headers) == event_headers("evt_ann_1")
+    assert letter.headers["ce_knativeerrordest"] == url
+    assert letter.headers["ce_knativeerrorcode"] == str(status)
+    assert base64.b64decode(letter.headers["ce_knativeerrordata"]) == b"x" * 1024
+    assert letter.headers["ce_knereason2"] == "bad weather"
+    assert letter.origin == (street.topic, "0", "0")
+    assert str(status) in letter.headers["dead_reason"]
+    assert await street.committed() == 2
+
+
+async def test_patience_ends_before_the_poll_interval_and_the_letter_says_the_last_answer(
+    street: Street,
+) -> None:
+    async def answer(heard: Heard) -> int:
+        return 503 if heard.key == "ann" else 200
+
+    door = Door(answer)
+    async with opened(door) as url, street.triggered({"billing.": url}, patience=SHORT):
+        street.send("ann", 1)
+        await until(lambda: len(door.heard) > 1)
+        street.send("bob", 1)
+        await until(lambda: "bob" in door.order(), within_s=1)
+        while not (letters := await street.letters()):
+            pass
+    assert letters[0].headers["ce_knativeerrorcode"] == "503"
+    assert len(door.order()["ann"]) > 3
+
+
+async def test_nobody_there_is_asked_again_and_the_letter_has_no_code(street: Street) -> None:
+    url = f"http://127.0.0.1:{free_port()}"
+    async with street.triggered({"billing.": url}, patience=SHORT):
+        street.send("ann", 1)
+        while not (letters := await street.letters()):
+            pass
+    assert letters[0].headers["ce_knativeerrordest"] == url
+    assert "ce_knativeerrorcode" not in letters[0].headers
+    assert "ConnectError" in letters[0].headers["dead_reason"]
+
+
+POISON = {
+    "without any header": [],
+    "of another version": [*event_headers("evt_1"), ("ce_specversion", b"0.3")],
+    "without an id": [pair for pair in event_headers("evt_1") if pair[0] != "ce_id"],
+    "with a name that HTTP cannot carry": [*event_headers("evt_1"), ("ce_bad name", b"x")],
+    "structured but not JSON": [("content-type", b"application/cloudevents+json")],
+}
+
+
+@pytest.mark.parametrize("headers", POISON.values(), ids=POISON)
+async def test_a_record_that_is_no_cloudevent_is_a_dead_letter_as_it_came(
+    street: Street, headers: list[tuple[str, bytes]]
+) -> None:
+    door = Door()
+    async with opened(door) as url, street.triggered({"billing.": url}):
+        street.send("ann", headers=headers, value=b"\x00 not an event")
+        street.send("ann", 2)
+        await until(lambda: len(door.heard) == 1)
+    (letter,) = await street.letters()
+    assert (letter.record.key, letter.record.value) == (b"ann", b"\x00 not an event")
+    assert "no CloudEvent" in letter.headers["dead_reason"]
+    assert "ce_knativeerrordest" not in letter.headers
+    assert await street.committed() == 2
+
+
+async def test_our_events_need_a_door_and_those_of_others_do_not(street: Street) -> None:
+    door = Door()
+    async with (
+        opened(door) as url,
+        street.triggered({"billing.order.": url, "billing.order.created": "http://127.0.0.1:1"}),
+    ):
+        street.send("ann", 1, kind="billing.dance.begun")
+        street.send("ann", 2, kind="cinema.playback.paused")
+        street.send("ann", 3, kind="billing.order.paid")
+        await until(lambda: len(door.heard) == 1)
+    assert [letter.headers["dead_reason"] for letter in await street.letters()] == [
+        "no door takes billing.dance.begun"
+    ]
+    assert await street.committed() == 3
+
+
+async def test_a_letter_that_cannot_be_written_holds_its_lane_and_the_commit(new_street: NewStreet) -> None:
+    street = new_street(dead_letters=False)
+    door = Door()
+
+    async def answer(heard: Heard) -> int:
+        return 422 if heard.id == "evt_ann_1" else 200
+
+    door.answer = answer
+    async with opened(door) as url, street.triggered({"billing.": url}):
+        for n in (1, 2):
+            street.send("ann", n)
+        street.send("bob", 1)
+        await until(lambda: len(door.heard) == 2)
+        await asyncio.sleep(1.0)
+        assert door.order() == {"ann": [1], "bob": [1]}
+        assert await street.committed() == 0
+        street.open_dead_letters()
+        await until(lambda: len(door.heard) == 3)
+    assert door.order() == {"ann": [1, 2], "bob": [1]}
+    assert len(await street.letters()) == 1
+    assert await street.committed() == 3
