@@ -15,7 +15,9 @@ from typing import Any, Final
 
 import httpx
 import psycopg
+from kafka.errors import KafkaError
 
+from infra.compose.bus import Bus
 from infra.compose.cinema import Cinema
 from infra.local.console import Console
 from infra.local.demo import told
@@ -48,6 +50,12 @@ class TownOnKafka(Town):
     """Here the cinema tells on the bus what it tells the door alone on the local stack."""
 
     cinema: Cinema
+    bus: Bus
+
+    async def waiting(self) -> dict[str, int]:
+        """Here an event that has left the outbox is not yet with its door."""
+        behind = await self.bus.behind()
+        return await super().waiting() | ({"records on Kafka": behind} if behind else {})
 
     async def play(self, customer_id: str, product_id: str) -> None:
         """Returns when it has come through: the story looks at once."""
@@ -65,11 +73,11 @@ async def demo() -> bool:
     """True when the story went as promised and every cent is accounted for."""
     own = settings()
     console = Console(Path("/tmp"), quiet=True)  # noqa: S108  # nothing is written there
-    cinema = Cinema(own.kafka_bootstrap)
+    cinema, bus = Cinema(own.kafka_bootstrap), Bus(own)
 
     def on_kafka(*parts: Any) -> TownOnKafka:
         town = TownOnKafka(*parts)
-        town.cinema = cinema
+        town.cinema, town.bus = cinema, bus
         return town
 
     async with open_town(inside(own), own.sandbox_api_key.get_secret_value(), on_kafka) as town:
@@ -78,12 +86,13 @@ async def demo() -> bool:
             return await told(town, console)
         finally:
             cinema.close()
+            bus.close()
 
 
 def main() -> int:
     try:
         return 0 if asyncio.run(demo()) else 1
-    except (StackError, httpx.TransportError, psycopg.OperationalError) as error:
+    except (StackError, httpx.TransportError, psycopg.OperationalError, KafkaError) as error:
         print(f"{error!r}\nIs everything up? make up_all", file=sys.stderr)
         return 1
 

@@ -21,9 +21,11 @@ from typing import Any, Final
 
 import httpx
 import psycopg
+from kafka.errors import KafkaError
 from psycopg.rows import dict_row
 
 from infra.compose.books import counted
+from infra.compose.bus import Bus
 from infra.compose.cinema import Cinema
 from infra.compose.customer import Customer, Wish
 from infra.compose.demo import inside
@@ -56,7 +58,7 @@ class Load:
     def __init__(self, own: Settings, http: httpx.AsyncClient, rate: float) -> None:
         self._running, self._api_key = inside(own), own.sandbox_api_key.get_secret_value()
         self._http, self._rate = http, rate
-        self._cinema = Cinema(own.kafka_bootstrap)
+        self._cinema, self._bus = Cinema(own.kafka_bootstrap), Bus(own)
         self._run = secrets.token_hex(2)
         self._customers: list[Customer] = []
         self._tasks: set[asyncio.Task[None]] = set()
@@ -97,12 +99,12 @@ class Load:
     async def look(self) -> Json:
         """`on_the_way` are customers; `unrest` is empty when nothing more will happen; None when nobody could tell."""
         unrest: Json | None = None
-        with suppress(psycopg.Error, httpx.HTTPError, OSError):
+        with suppress(psycopg.Error, httpx.HTTPError, KafkaError, OSError):
             unrest = await asyncio.wait_for(self._unrest(), 10.0)
         return {"on_the_way": len(self._tasks), "came": len(self._customers), "unrest": unrest}
 
     async def _unrest(self) -> Json:
-        counts: Json = {}
+        counts: Json = {"records": await self._bus.behind()}
         watchers = [one.id for one in self._customers if one.served and one.wish is Wish.WATCH]
         counts |= (await self._rows(UNREST))[0] | (await self._rows(UNTOLD, watchers=watchers))[0]
         told = await self._http.get(f"{self._running.sandbox}/control/webhooks")

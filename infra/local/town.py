@@ -104,7 +104,7 @@ class Town:
         loop, began = asyncio.get_running_loop(), asyncio.get_running_loop().time()
         nudged, calm = began, 0
         while calm < 2:  # a webhook may be on its way between one look and the next
-            waiting = await self._waiting()
+            waiting = await self.waiting()
             calm = 0 if waiting else calm + 1
             if waiting and loop.time() - began > REST_TIMEOUT_S:
                 raise StackError(f"This does not come to rest: {waiting}. Look into the logs.")
@@ -114,7 +114,8 @@ class Town:
                 await self._move(NUDGE)
             await asyncio.sleep(0.1)
 
-    async def _waiting(self) -> dict[str, int]:
+    async def waiting(self) -> dict[str, int]:
+        """What is still going to happen, by kind; empty when nothing is."""
         (counts,) = await self.rows(UNREST)
         told = (await self.control("GET", "webhooks"))["deliveries"]
         counts["deliveries"] = sum(one["state"] == "waiting" for one in told)
