@@ -8,11 +8,11 @@ import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from benchmarks import cold, orders, renewals
+from benchmarks import cold, orders, relay, renewals
 from benchmarks.figures import Report, machine, save, table
 from benchmarks.stage import open_stage
 
-ALL = ("orders", "renewals", "cold")
+ALL = ("orders", "renewals", "cold", "relay")
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -44,6 +44,9 @@ def main(argv: Sequence[str] | None = None) -> None:
                     only=only,
                 )
                 reports.append(renewals.measure(stage, wanted, say))
+            elif name == "relay":
+                told = relay.Options(rounds=options.rounds, events=options.events, only=only)
+                reports.append(relay.measure(stage, told, say))
             else:
                 reports.append(cold.measure(stage, options.rounds, say))
         print(f"\n{table(reports[-1])}\n", flush=True)
@@ -66,6 +69,8 @@ def arguments() -> argparse.ArgumentParser:
     due.add_argument("--renewals", type=int, default=1_000_000, help="ours, over all rounds")
     due.add_argument("--orm-sample", type=int, default=1_000, help="of the ORM loop in each round")
     due.add_argument("--sql-sample", type=int, default=50_000, help="of the one-statement SQL in each round")
+    bus = parser.add_argument_group("relay")
+    bus.add_argument("--events", type=int, default=50_000, help="the backlog of each leg")
     return parser
 
 
