@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
 from shared_lib.domain.entitlement import Entitlement
@@ -14,6 +15,7 @@ from shared_lib.domain.subscription import Subscription
 from shared_lib.store.outbox import JOBS, Event
 
 
+@lru_cache(maxsize=4096)  # a batch tells of few instants, again and again
 def instant(at: datetime | None) -> str | None:
     return at.isoformat().replace("+00:00", "Z") if at else None
 

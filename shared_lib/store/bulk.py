@@ -41,16 +41,19 @@ class Table:
 
     def update(self, tx: Transaction, changes: Sequence[tuple[Row, Row]]) -> None:
         """Set the columns in which any (before, after) differs, in the rows found by key. Put off as well."""
+        if not changes:
+            return
+        befores = zip(*(before for before, _ in changes), strict=True)
+        values = list(zip(*(after for _, after in changes), strict=True))
         places = [
             place
-            for place, column in enumerate(self.columns)
-            if column not in self.key and any(before[place] != after[place] for before, after in changes)
+            for place, (column, before) in enumerate(zip(self.columns, befores, strict=True))
+            if column not in self.key and before != values[place]
         ]
         if not places:
             return
         typed = list(self.columns.items())
         used = [*(list(self.columns).index(column) for column in self.key), *places]
-        values = list(zip(*(after for _, after in changes), strict=True))
         sql = _update_sql(self.name, self.key, tuple(typed[place] for place in used))
         tx.later(sql, [_dumped(typed[place][1], values[place]) for place in used])
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from shared_lib.domain.catalog import PriceKind
 from shared_lib.domain.money import Money
 from shared_lib.domain.order import BillingReason, Order, OrderStatus
+from shared_lib.domain.values import restored
 from shared_lib.store.bulk import Table, array_literal
 from shared_lib.store.rows.locking import Locking
 from shared_lib.store.transaction import Row, Transaction
@@ -40,27 +41,30 @@ ORDERS = Table(
 
 
 def order_of(row: Row) -> Order:
-    return Order(
-        id=row[0],
-        customer_id=row[1],
-        price_id=row[2],
-        product_id=row[3],
-        product_title=row[4],
-        kind=PriceKind(row[5]),
-        billing_reason=BillingReason(row[6]),
-        status=OrderStatus(row[7]),
-        amount=Money(row[8], row[9]),
-        provider=row[10],
-        return_url=row[11],
-        created_at=row[12],
-        expires_at=row[13],
-        subscription_id=row[14],
-        period_n=row[15],
-        period_start=row[16],
-        period_end=row[17],
-        paid_payment_id=row[18],
-        paid_at=row[19],
-        version=row[20],
+    return restored(
+        Order,
+        {
+            "id": row[0],
+            "customer_id": row[1],
+            "price_id": row[2],
+            "product_id": row[3],
+            "product_title": row[4],
+            "kind": PriceKind(row[5]),
+            "billing_reason": BillingReason(row[6]),
+            "status": OrderStatus(row[7]),
+            "amount": Money(row[8], row[9]),
+            "provider": row[10],
+            "return_url": row[11],
+            "created_at": row[12],
+            "expires_at": row[13],
+            "subscription_id": row[14],
+            "period_n": row[15],
+            "period_start": row[16],
+            "period_end": row[17],
+            "paid_payment_id": row[18],
+            "paid_at": row[19],
+            "version": row[20],
+        },
     )
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from shared_lib.domain.money import Money
 from shared_lib.domain.payment import DeclineKind, Payment, PaymentFlow, PaymentStatus
+from shared_lib.domain.values import restored
 from shared_lib.store.bulk import Table, array_literal
 from shared_lib.store.rows.locking import Locking
 from shared_lib.store.transaction import Row, Transaction
@@ -42,30 +43,33 @@ PAYMENTS = Table(
 
 
 def payment_of(row: Row) -> Payment:
-    return Payment(
-        id=row[0],
-        order_id=row[1],
-        provider=row[2],
-        flow=PaymentFlow(row[3]),
-        status=PaymentStatus(row[4]),
-        amount=Money(row[5], row[6]),
-        attempt=row[7],
-        created_at=row[8],
-        surplus=row[9],
-        payment_method_id=row[10],
-        provider_ref=row[11],
-        provider_capture_ref=row[12],
-        checkout_url=row[13],
-        decline_kind=DeclineKind(row[14]) if row[14] else None,
-        decline_reason=row[15],
-        captured_minor=row[16],
-        refund_reserved_minor=row[17],
-        refunded_minor=row[18],
-        fence=row[19],
-        lease_until=row[20],
-        first_sent_at=row[21],
-        checks=row[22],
-        next_check_at=row[23],
+    return restored(
+        Payment,
+        {
+            "id": row[0],
+            "order_id": row[1],
+            "provider": row[2],
+            "flow": PaymentFlow(row[3]),
+            "status": PaymentStatus(row[4]),
+            "amount": Money(row[5], row[6]),
+            "attempt": row[7],
+            "created_at": row[8],
+            "surplus": row[9],
+            "payment_method_id": row[10],
+            "provider_ref": row[11],
+            "provider_capture_ref": row[12],
+            "checkout_url": row[13],
+            "decline_kind": DeclineKind(row[14]) if row[14] else None,
+            "decline_reason": row[15],
+            "captured_minor": row[16],
+            "refund_reserved_minor": row[17],
+            "refunded_minor": row[18],
+            "fence": row[19],
+            "lease_until": row[20],
+            "first_sent_at": row[21],
+            "checks": row[22],
+            "next_check_at": row[23],
+        },
     )
 
 

@@ -9,6 +9,7 @@ from shared_lib.domain.entitlement import Entitlement, EntitlementStatus
 from shared_lib.domain.money import Money
 from shared_lib.domain.period import Interval, Unit
 from shared_lib.domain.subscription import Subscription, SubscriptionStatus
+from shared_lib.domain.values import restored
 from shared_lib.store.bulk import Table, array_literal
 from shared_lib.store.rows.locking import Locking
 from shared_lib.store.transaction import Row, Transaction
@@ -63,31 +64,34 @@ ENTITLEMENTS = Table(
 
 
 def subscription_of(row: Row) -> Subscription:
-    return Subscription(
-        id=row[0],
-        customer_id=row[1],
-        product_id=row[2],
-        product_title=row[3],
-        price_id=row[4],
-        status=SubscriptionStatus(row[5]),
-        amount=Money(row[6], row[7]),
-        interval=Interval(Unit(row[8]), row[9]),
-        time_zone=row[10],
-        provider=row[11],
-        auto_renew=row[12],
-        trial_days=row[13],
-        created_at=row[14],
-        anchor_at=row[15],
-        anchor_n=row[16],
-        period_n=row[17],
-        period_start=row[18],
-        period_end=row[19],
-        payment_method_id=row[20],
-        open_order_id=row[21],
-        past_due_at=row[22],
-        next_retry_at=row[23],
-        next_action_at=row[24],
-        version=row[25],
+    return restored(
+        Subscription,
+        {
+            "id": row[0],
+            "customer_id": row[1],
+            "product_id": row[2],
+            "product_title": row[3],
+            "price_id": row[4],
+            "status": SubscriptionStatus(row[5]),
+            "amount": Money(row[6], row[7]),
+            "interval": Interval(Unit(row[8]), row[9]),
+            "time_zone": row[10],
+            "provider": row[11],
+            "auto_renew": row[12],
+            "trial_days": row[13],
+            "created_at": row[14],
+            "anchor_at": row[15],
+            "anchor_n": row[16],
+            "period_n": row[17],
+            "period_start": row[18],
+            "period_end": row[19],
+            "payment_method_id": row[20],
+            "open_order_id": row[21],
+            "past_due_at": row[22],
+            "next_retry_at": row[23],
+            "next_action_at": row[24],
+            "version": row[25],
+        },
     )
 
 
