@@ -1,13 +1,22 @@
-"""`boxoffice dead-letters list|show|replay`: what nobody could take, and sending it again once that is mended."""
+"""`boxoffice dead-letters list|show|replay`: what nobody could take, and sending it again once that is mended.
+
+There are two stores: the relay's is a table (ids `dlt_...`), the triggers' is a topic (ids `billing.dead-letters/0/17`).
+"""
 
 from __future__ import annotations
 
 import asyncio
 import json
+from datetime import datetime
 
-from shared_lib.cli.terminal import CannotError, connected, database_url, moment, printed
+from kafka.errors import KafkaError
+
+from shared_lib.cli.terminal import CannotError, connected, database_url, kafka_bootstrap, moment, printed
 from shared_lib.phases.outgoing import Replay, replay_dead_letters
 from shared_lib.store.batch import Batcher, connection_pool
+from shared_lib.workers.topics import DEAD_LETTERS
+from shared_lib.workers.trigger import letterbox
+from shared_lib.workers.trigger.letters import Letter
 
 
 def show_all() -> str:
@@ -15,15 +24,19 @@ def show_all() -> str:
         rows = db.execute(
             "SELECT id, dead_at, type, partition_key, reason FROM dead_letters WHERE replayed_at IS NULL ORDER BY dead_at"
         ).fetchall()
-    if not rows:
+    found: list[tuple[str, ...]] = [
+        (row[0], moment(row[1]), row[2], row[3], str(row[4])[:100]) for row in rows
+    ]
+    found += [_line(letter) for letter in _letters()]
+    if not found:
         return "No dead letters."
-    return printed(
-        ("id", "died (UTC)", "type", "customer", "reason"),
-        [(row[0], moment(row[1]), row[2], row[3], str(row[4])[:100]) for row in rows],
-    )
+    found.sort(key=lambda line: line[1])
+    return printed(("id", "died (UTC)", "type", "customer", "reason"), found)
 
 
 def show(id_: str) -> str:
+    if "/" in id_:
+        return _show_letter(_letter(id_))
     with connected() as db:
         row = db.execute(
             "SELECT type, event_id, topic, partition_key, dead_at, replayed_at, reason, headers, body"
@@ -42,11 +55,14 @@ def show(id_: str) -> str:
 
 
 def replay(id_: str | None) -> str:
-    """Put back into the outbox under the old event id: whoever took it before drops it."""
+    """Send again under the old event id: whoever took it before drops it."""
+    if id_ and "/" in id_:
+        return _replay_letters([_letter(id_)])
     count = asyncio.run(_replay(id_))
     if id_ and not count:
         raise CannotError(f"There is no dead letter {id_} that waits; see `boxoffice dead-letters list`.")
-    return f"{count} put back into the outbox; the relay delivers them now."
+    said = f"{count} put back into the outbox; the relay delivers them now."
+    return f"{said}\n{_replay_letters(letters)}" if not id_ and (letters := _letters()) else said
 
 
 async def _replay(id_: str | None) -> int:
@@ -56,6 +72,67 @@ async def _replay(id_: str | None) -> int:
         return await Batcher(pool, writers=1).run(replay_dead_letters, Replay(id=id_))
     finally:
         await pool.close()
+
+
+# ---- the triggers' topic -----------------------------------------------------------------------------------------
+
+
+def _letters() -> list[Letter]:
+    """Those that wait; none without Kafka."""
+    bootstrap = kafka_bootstrap()
+    if not bootstrap:
+        return []
+    try:
+        return letterbox.waiting(bootstrap)
+    except (KafkaError, OSError) as error:
+        raise CannotError(f"Kafka does not answer: {type(error).__name__}") from None
+
+
+def _letter(id_: str) -> Letter:
+    found = next((letter for letter in _letters() if _id(letter) == id_), None)
+    if found is None:
+        raise CannotError(f"There is no dead letter {id_} that waits; see `boxoffice dead-letters list`.")
+    return found
+
+
+def _id(letter: Letter) -> str:
+    return f"{DEAD_LETTERS}/{letter.record.partition}/{letter.offset}"
+
+
+def _line(letter: Letter) -> tuple[str, str, str, str, str]:
+    said = letter.headers.get
+    return _id(letter), _died(letter), said("ce_type", "-"), _key(letter), said("dead_reason", "")[:100]
+
+
+def _died(letter: Letter) -> str:
+    at = letter.headers.get("dead_at")
+    return moment(datetime.fromisoformat(at) if at else None)
+
+
+def _key(letter: Letter) -> str:
+    return "-" if letter.record.key is None else letter.record.key.decode(errors="replace")
+
+
+def _show_letter(letter: Letter) -> str:
+    said = letter.headers.get
+    topic, partition, offset = letter.origin
+    lines = [
+        f"{said('ce_type', 'no CloudEvent')}  {said('ce_id', '-')}  of {topic} for {_key(letter)}",
+        f"partition {partition}, offset {offset}",
+        f"died {_died(letter)}",
+        f"reason: {said('dead_reason', '-')}",
+        f"headers: {json.dumps(letter.headers, ensure_ascii=False)}",
+        _readable(letter.record.value or b""),
+    ]
+    return "\n".join(lines)
+
+
+def _replay_letters(letters: list[Letter]) -> str:
+    try:
+        letterbox.replay(kafka_bootstrap(), letters)
+    except (KafkaError, OSError) as error:
+        raise CannotError(f"Kafka did not take all of them: {type(error).__name__}. Try again.") from None
+    return f"{len(letters)} produced again; the triggers deliver them now."
 
 
 def _readable(body: bytes) -> str:

@@ -6,7 +6,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from shared_lib.cli import catalog, clock, dead_letters, outbox
+from shared_lib.cli import catalog, clock, dead_letters, lag, outbox
 from shared_lib.cli.doctor import doctor
 from shared_lib.cli.explain import explain
 from shared_lib.cli.terminal import CannotError
@@ -33,6 +33,8 @@ def run(options: argparse.Namespace) -> tuple[bool, str]:
             return doctor()
         case "outbox", _:
             return outbox.show()
+        case "lag", _:
+            return lag.lag(options.oldest_max_s)
         case "dead-letters", "list":
             return True, dead_letters.show_all()
         case "dead-letters", "show":
@@ -84,14 +86,22 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("id", help="ord_..., pay_..., ref_..., sub_... or ent_...")
     commands.add_parser("doctor", help="is everything well, and if not, what to do")
 
-    commands.add_parser("outbox", help="what waits to be told, and who works on it; status 1 when it is stuck")
+    commands.add_parser(
+        "outbox", help="what waits to be told, and who works on it; status 1 when it is stuck"
+    )
+
+    behind = commands.add_parser(
+        "lag",
+        help="how far the triggers are behind; status 1 when nobody consumes or a record waits too long",
+    )
+    behind.add_argument("--oldest-max-s", type=int, default=lag.OLDEST_MAX_S, metavar="SECONDS")
 
     letters = commands.add_parser("dead-letters", help="events nobody could take").add_subparsers(
         dest="verb", required=True
     )
     letters.add_parser("list", help="those that wait")
     letters.add_parser("show", help="one of them, whole").add_argument("id")
-    again = letters.add_parser("replay", help="put back into the outbox")
+    again = letters.add_parser("replay", help="send again: into the outbox, or to its topic")
     again.add_argument("id", nargs="?")
     again.add_argument("--all", action="store_true")
 

@@ -26,6 +26,12 @@ def database_url() -> str:
     return url
 
 
+def kafka_bootstrap() -> list[str]:
+    """Empty: there is no Kafka."""
+    named = os.environ.get("BOXOFFICE_KAFKA_BOOTSTRAP", "").split(",")
+    return [address.strip() for address in named if address.strip()]
+
+
 def environment() -> str:
     return os.environ.get("BOXOFFICE_ENVIRONMENT", "local")
 

@@ -155,6 +155,14 @@ async def test_a_record_that_is_no_cloudevent_is_a_dead_letter_as_it_came(
     assert await street.committed() == 2
 
 
+async def test_a_record_of_nothing_at_all_is_a_dead_letter_too(street: Street) -> None:
+    async with street.triggered({"billing.": "http://127.0.0.1:1"}):
+        street.send(None, headers=[("x", b"1")], value=b"")
+        while not (letters := await street.letters()):
+            pass
+    assert (letters[0].record.key, letters[0].record.value) == (None, b"")
+
+
 async def test_our_events_need_a_door_and_those_of_others_do_not(street: Street) -> None:
     door = Door()
     async with (

@@ -75,6 +75,11 @@ def original_headers(headers: Headers) -> list[tuple[str, bytes]]:
     return [pair for pair in headers if not pair[0].lower().startswith((_KNATIVE, _KNATIVE_OWN, _OURS))]
 
 
+def content(record: Record) -> bytes | None:
+    """Its value; kafka-python refuses a record with neither key nor value."""
+    return b"" if record.key is None and record.value is None else record.value
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Letter:
     """A dead letter as its topic holds it."""
@@ -134,7 +139,7 @@ class DeadLetters:
                 delivery_timeout_ms=int(2 * BLOCKED_MAX_S * 1000),
                 allow_auto_create_topics=False,
             )
-        sent = self._producer.send(self._topic, key=record.key, value=record.value, headers=headers)
+        sent = self._producer.send(self._topic, key=record.key, value=content(record), headers=headers)
         sent.get(WRITTEN_MAX_S)
 
     def _close(self) -> None:

@@ -1,0 +1,150 @@
+"""`boxoffice lag`: how far the triggers are behind, and whether they move. Exit status 1 when they do not."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from kafka import KafkaAdminClient, KafkaConsumer, TopicPartition
+from kafka.errors import KafkaError
+
+from shared_lib.cli.terminal import CannotError, kafka_bootstrap, printed
+from shared_lib.settings import Settings
+
+ANSWER_S: Final = 10.0
+# A trigger is patient with one event for 240 s (trigger/delivery.py): what waits longer is stuck.
+OLDEST_MAX_S: Final = 300
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One partition. `committed` is the first offset that is not known to be done."""
+
+    place: TopicPartition
+    committed: int
+    end: int
+    member: str | None
+    oldest_s: int | None = None
+
+    @property
+    def lag(self) -> int:
+        return max(0, self.end - self.committed)
+
+
+def lag(oldest_max_s: int = OLDEST_MAX_S) -> tuple[bool, str]:
+    """Whether all is well, and a table. Unwell: a record waits for longer, or waits and nobody consumes."""
+    bootstrap = kafka_bootstrap()
+    if not bootstrap:
+        raise CannotError(
+            "BOXOFFICE_KAFKA_BOOTSTRAP is empty: the relay delivers over HTTP, see `boxoffice outbox`."
+        )
+    group = os.environ.get("BOXOFFICE_TRIGGER_GROUP") or Settings.model_fields["trigger_group"].default
+    named = os.environ.get("BOXOFFICE_TRIGGER_TOPICS", "").split(",")
+    topics = [name.strip() for name in named if name.strip()] or Settings.model_fields[
+        "trigger_topics"
+    ].default
+    try:
+        rows = _rows(bootstrap, group, topics)
+    except (KafkaError, OSError) as error:
+        raise CannotError(f"Kafka does not answer: {type(error).__name__}") from None
+    if not rows:
+        raise CannotError(
+            f"None of the topics exists: {', '.join(topics)}. Run python -m shared_lib.workers.topics."
+        )
+    return _verdict(group, rows, oldest_max_s)
+
+
+def _verdict(group: str, rows: Sequence[Row], oldest_max_s: int) -> tuple[bool, str]:
+    waiting = [row for row in rows if row.lag]
+    alone = [row for row in waiting if row.member is None]
+    oldest_s = max((row.oldest_s or 0 for row in waiting), default=0)
+    members = len({row.member for row in rows if row.member})
+    table = printed(
+        ("topic", "partition", "committed", "end", "lag", "oldest waits", "member"),
+        [
+            (
+                row.place.topic,
+                row.place.partition,
+                row.committed,
+                row.end,
+                row.lag,
+                None if row.oldest_s is None else f"{row.oldest_s} s",
+                row.member,
+            )
+            for row in rows
+        ],
+    )
+    says = f"group {group}: {members} members, {sum(row.lag for row in rows)} records behind"
+    if alone:
+        says += (
+            f"\nBAD  {len(alone)} partitions with records have nobody to consume them: does a trigger run?"
+        )
+    if oldest_s > oldest_max_s:
+        says += f"\nBAD  a record waits for {oldest_s} s, more than {oldest_max_s} s: see the runbook, `door_in_trouble`"
+    return not alone and oldest_s <= oldest_max_s, f"{table}\n{says}"
+
+
+def _rows(bootstrap: Sequence[str], group: str, topics: Sequence[str]) -> list[Row]:
+    own: dict[str, Any] = {
+        "bootstrap_servers": list(bootstrap),
+        "client_id": "boxoffice-cli",
+        "bootstrap_timeout_ms": int(ANSWER_S * 1000),
+    }
+    admin = KafkaAdminClient(**own)
+    try:
+        offsets = admin.list_group_offsets([group])[group]
+        members = _members(admin.describe_groups([group])[group]["members"])
+    finally:
+        admin.close()
+    consumer = KafkaConsumer(enable_auto_commit=False, allow_auto_create_topics=False, **own)
+    try:
+        there = consumer.topics()
+        places = sorted(
+            TopicPartition(topic, n)
+            for topic in topics
+            if topic in there
+            for n in consumer.partitions_for_topic(topic)
+        )
+        begins, ends = consumer.beginning_offsets(places), consumer.end_offsets(places)
+        committed = {place: offsets[place].offset if place in offsets else begins[place] for place in places}
+        ages = _ages_s(consumer, {place: at for place, at in committed.items() if at < ends[place]})
+    finally:
+        consumer.close(autocommit=False)
+    return [
+        Row(
+            place=place,
+            committed=committed[place],
+            end=ends[place],
+            member=members.get(place),
+            oldest_s=ages.get(place),
+        )
+        for place in places
+    ]
+
+
+def _members(found: Sequence[dict[str, Any]]) -> dict[TopicPartition, str]:
+    """Who consumes each partition: the name of a static member, else where it calls from."""
+    return {
+        TopicPartition(topic["topic"], n): member.get("group_instance_id") or member["member_id"][-12:]
+        for member in found
+        for topic in (member.get("member_assignment") or {}).get("assigned_partitions") or []
+        for n in topic["partitions"]
+    }
+
+
+def _ages_s(consumer: KafkaConsumer, first: dict[TopicPartition, int]) -> dict[TopicPartition, int]:
+    """How long the first record that is not done has been waiting, as far as it can be read within the time."""
+    consumer.assign(list(first))
+    for place, offset in first.items():
+        consumer.seek(place, offset)
+    now, ages = datetime.now(UTC), dict[TopicPartition, int]()
+    deadline = time.monotonic() + ANSWER_S
+    while len(ages) < len(first) and time.monotonic() < deadline:
+        for place, records in consumer.poll(timeout_ms=500).items():
+            produced = datetime.fromtimestamp(records[0].timestamp / 1000, UTC)
+            ages.setdefault(place, max(0, int((now - produced).total_seconds())))
+    return ages

@@ -1,0 +1,164 @@
+"""What an operator sees of the triggers, and sending dead letters again."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+
+import pytest
+
+from shared_lib.cli.main import main
+from shared_lib.workers.topics import DEAD_LETTERS
+from tests.trigger.conftest import NewStreet
+from tests.trigger.ground import Door, Heard, Street, opened, until
+
+pytestmark = pytest.mark.kafka
+Capture = pytest.CaptureFixture[str]
+
+
+class Operator:
+    """Types commands, in a thread: the doors live in this loop."""
+
+    def __init__(self, capsys: Capture) -> None:
+        self._capsys = capsys
+        self.err = ""
+
+    async def __call__(self, *arguments: str, status: int = 0) -> str:
+        self._capsys.readouterr()
+        found = await asyncio.to_thread(main, arguments)
+        printed = self._capsys.readouterr()
+        self.err = printed.err
+        assert found == status, printed.out + printed.err
+        return printed.out
+
+
+@pytest.fixture
+def operator(
+    kafka: str, street: Street, database_url: str, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> Operator:
+    street.dead = DEAD_LETTERS  # what the command line reads; letters of other tests may stand there
+    for name, value in {
+        "DATABASE_URL": database_url,
+        "KAFKA_BOOTSTRAP": kafka,
+        "TRIGGER_GROUP": street.group,
+        "TRIGGER_TOPICS": street.topic,
+    }.items():
+        monkeypatch.setenv(f"BOXOFFICE_{name}", value)
+    return Operator(capsys)
+
+
+def ids_of(listed: str, kind: str) -> list[str]:
+    return re.findall(rf"^({DEAD_LETTERS}/0/\d+) .* {kind} ", listed, re.MULTILINE)
+
+
+async def test_a_poison_event_is_seen_read_and_delivered_after_the_fix(
+    street: Street, operator: Operator
+) -> None:
+    kind = f"billing.poison.{street.group[-6:]}"
+    mended = False
+
+    async def answer(heard: Heard) -> int:
+        return 200 if mended or heard.headers["ce-type"] != kind else 422
+
+    door = Door(answer)
+    async with opened(door) as url, street.triggered({"billing.": url}):
+        street.send("ann", 1, kind=kind, value=b'{"n": 1, "title": "Nosferatu"}')
+        street.send("ann", 2)
+        await until(lambda: len(door.heard) == 2)
+        (id_,) = ids_of(await operator("dead-letters", "list"), kind)
+        shown = await operator("dead-letters", "show", id_)
+        for words in (kind, "evt_ann_1", street.topic, "answered 422", '"title": "Nosferatu"', "for ann"):
+            assert words in shown, shown
+        assert "1 produced again" in await operator("dead-letters", "replay", id_)
+        await until(lambda: len(door.heard) == 3)
+        (id_,) = ids_of(
+            await operator("dead-letters", "list"), kind
+        )  # it died again: the cause was not mended
+        mended = True
+        await operator("dead-letters", "replay", id_)
+        await until(lambda: len(door.heard) == 4)
+        assert ids_of(await operator("dead-letters", "list"), kind) == []
+    last = door.heard[-1]
+    assert (last.id, last.key, last.body) == ("evt_ann_1", "ann", b'{"n": 1, "title": "Nosferatu"}')
+    assert not any("knative" in name or name.startswith("ce-dead") for name in last.headers)
+    await operator("dead-letters", "replay", id_, status=2)
+    await operator("dead-letters", "show", id_, status=2)
+
+
+async def test_all_of_both_stores_are_sent_again(street: Street, operator: Operator) -> None:
+    kind = f"billing.poison.{street.group[-6:]}"
+    async with street.triggered({"nobody.": "http://127.0.0.1:1"}):
+        for n in range(3):
+            street.send("ann", n, kind=kind)
+
+        async def all_dead() -> bool:
+            return len(ids_of(await operator("dead-letters", "list"), kind)) == 3
+
+        await until(all_dead)
+    said = await operator("dead-letters", "replay", "--all")
+    assert "0 put back into the outbox" in said
+    assert "produced again" in said
+    assert await operator("dead-letters", "list") == "No dead letters.\n"
+
+
+async def test_lag_is_told_and_nobody_consuming_is_an_alarm(street: Street, operator: Operator) -> None:
+    for n in range(3):
+        street.send("ann", n)
+    await street.sent()
+    told = await operator("lag", status=1)
+    assert "nobody to consume" in told
+    assert re.search(rf"^{street.topic}\s+0\s+0\s+3\s+3\s+\d+ s\s+-$", told, re.MULTILINE), told
+    door = Door()
+    async with opened(door) as url, street.triggered({"billing.": url}, instance="one"):
+
+        async def done() -> bool:
+            return await street.committed() == 3
+
+        await until(done)
+        told = await operator("lag")
+    assert re.search(rf"^{street.topic}\s+0\s+3\s+3\s+0\s+-\s+one$", told, re.MULTILINE), told
+    assert "1 members, 0 records behind" in told
+
+
+async def test_a_record_that_waits_too_long_is_an_alarm(street: Street, operator: Operator) -> None:
+    opened_at_last = asyncio.Event()
+
+    async def answer(_: Heard) -> int:
+        await opened_at_last.wait()
+        return 200
+
+    door = Door(answer)
+    async with opened(door) as url, street.triggered({"billing.": url}):
+        street.send("ann", 1)
+        await until(lambda: len(door.heard) == 1)
+        await asyncio.sleep(1.1)
+        assert "0 records" not in await operator("lag")
+        assert "a record waits for" in await operator("lag", "--oldest-max-s", "0", status=1)
+        opened_at_last.set()
+
+
+async def test_without_kafka_there_is_no_lag_but_dead_letters_are_listed(
+    operator: Operator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BOXOFFICE_KAFKA_BOOTSTRAP", "")
+    assert await operator("dead-letters", "list") == "No dead letters.\n"
+    await operator("lag", status=2)
+    assert "BOXOFFICE_KAFKA_BOOTSTRAP" in operator.err
+
+
+async def test_a_topic_that_is_not_there_is_said(operator: Operator, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BOXOFFICE_TRIGGER_TOPICS", "nothing.here")
+    await operator("lag", status=2)
+    assert "nothing.here" in operator.err
+
+
+def test_a_letter_written_twice_is_one(new_street: NewStreet) -> None:
+    from shared_lib.workers.trigger import letterbox  # noqa: PLC0415
+
+    street = new_street()
+    died = [("dead_topic", street.topic.encode()), ("dead_partition", b"0"), ("dead_offset", b"7")]
+    for _ in range(2):
+        street._producer.send(street.dead, value=b"x", headers=died).get(10)
+    (letter,) = letterbox.waiting(street.bootstrap, street.dead)
+    letterbox.replay(street.bootstrap, [letter], street.dead)
+    assert letterbox.waiting(street.bootstrap, street.dead) == []
