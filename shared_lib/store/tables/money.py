@@ -37,7 +37,7 @@ class OrderRow(SQLModel, table=True):
         Index("orders_by_customer", "customer_id", "id"),
         Index("orders_one_per_period", "subscription_id", "period_n", unique=True,
               postgresql_where=sql("period_n IS NOT NULL")),
-        {"postgresql_with": {"fillfactor": "85"}},  # an order's status changes in place
+        {"postgresql_with": {"fillfactor": "50"}},  # every order is written twice, the second time in place
     )  # fmt: skip
     # Beside these: orders_periods_do_not_overlap, an exclusion constraint, see the first migration.
     id: str = text(key=True)
