@@ -44,8 +44,8 @@ down_all: ## stop the containers; ARGS=-v also forgets their data
 ##@ Look
 
 .PHONY: db
-db: $(READY) ## open psql on DATABASE_URL or on the running stack's database
-	@$(BIN)/python -m infra.local.psql
+db: $(if $(COMPOSED),,$(READY)) ## open psql on DATABASE_URL or on the running stack's database; TARGET=compose: in its container
+	@$(if $(COMPOSED),$(COMPOSE) db,$(BIN)/python -m infra.local.psql)
 
 .PHONY: logs
 logs: ## follow what the running stack writes; TARGET=compose: the containers, ARGS=relay: one of them
@@ -58,8 +58,8 @@ logs: ## follow what the running stack writes; TARGET=compose: the containers, A
 ##@ Poke
 
 .PHONY: cli
-cli: $(READY) ## run the operator's command line on the running stack: make cli ARGS="explain ord_..."
-	@set -a; if [ -f .local/settings.env ]; then source .local/settings.env; fi; \
+cli: $(if $(COMPOSED),,$(READY)) ## run the operator's command line on the running stack: make cli ARGS="explain ord_..."
+	@$(if $(COMPOSED),exec $(COMPOSE) cli $(ARGS);) set -a; if [ -f .local/settings.env ]; then source .local/settings.env; fi; \
 	  $(BIN)/python -m shared_lib.cli.main $(ARGS)
 
 CUSTOMER ?= ann

@@ -4,6 +4,8 @@ python3 -m infra.compose up               build, start, wait until all are healt
 python3 -m infra.compose down [-v]        stop; -v also forgets the data
 python3 -m infra.compose demo             play the whole story on it and count the money
 python3 -m infra.compose logs [SERVICE]   follow what it writes
+python3 -m infra.compose cli ...          the operator's command line: explain ord_..., lag, dead-letters
+python3 -m infra.compose db               psql
 python3 -m infra.compose token CUSTOMER   a token of the Auth stand-in
 python3 -m infra.compose secrets          make the env files, as `up` does
 python3 -m infra.compose kills [NAME...]  kill each container in turn under a load of orders, and count
@@ -14,22 +16,31 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from typing import Final
 
 from infra.compose import env_files, kills, up
 from infra.compose.docker import DockerError, compose, containers
+
+# What is passed on to Compose as it stands.
+PASSED_ON: Final = {
+    "down": ["--profile", "demo", "--profile", "tunnel", "down", "--remove-orphans"],
+    "logs": ["logs", "--follow", "--tail=20"],
+    "demo": ["run", "--rm", "demo"],
+    "cli": ["exec", "relay", "python", "-m", "shared_lib.cli.main"],
+    "db": ["exec", "postgres", "psql", "-U", "boxoffice"],
+}
 
 
 def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(
         prog="infra.compose", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument(
-        "what", choices=["up", "down", "demo", "logs", "token", "secrets", "kills", "running"]
-    )
-    options, rest = parser.parse_known_args(arguments)
+    parser.add_argument("what", choices=["up", *PASSED_ON, "token", "secrets", "kills", "running"])
+    parser.add_argument("rest", nargs=argparse.REMAINDER)
+    options = parser.parse_args(arguments)
     os.environ.setdefault("BOXOFFICE_PUBLIC_URL", up.address())
     try:
-        return _do(options.what, rest)
+        return _do(options.what, options.rest)
     except DockerError as error:
         print(error, file=sys.stderr)
         return 1
@@ -48,13 +59,9 @@ def _do(what: str, rest: list[str]) -> int:
         return 0 if (env_files.FOLDER / "boxoffice.env").exists() and containers() else 1
     elif what == "kills":
         return kills.kills(rest)
-    elif what == "down":
-        env_files.make()  # Compose reads them even to stop
-        compose("--profile", "demo", "--profile", "tunnel", "down", "--remove-orphans", *rest)
-    elif what == "logs":
-        compose("logs", "--follow", "--tail=20", *rest)
     else:
-        compose("run", "--rm", "demo", *rest)
+        env_files.make()  # Compose reads them even to stop
+        compose(*PASSED_ON[what], *rest)
     return 0
 
 

@@ -45,7 +45,12 @@ AFTER_S: Final = 4.0
 CALM_TIMEOUT_S: Final = 240.0
 BAR_S: Final = 60.0
 LOOKS_CALM: Final = 2  # in a row: a webhook may be on its way between one look and the next
-_COLUMNS: Final = ("killed", "orders in flight", "customers", "lost", "doubled", "seconds to calm")
+# What may last longer than money and access: telling customers about them.
+TELLING: Final = frozenset({"mails", "receipts", "records"})
+_COLUMNS: Final = (
+    *("killed", "orders in flight", "customers", "lost", "doubled"),
+    *("seconds until money and access are final", "seconds to calm"),
+)
 
 
 class Customers:
@@ -97,10 +102,17 @@ def one(victim: str, rate: float, down_s: float) -> dict[str, Any]:
         up_at = time.monotonic()
         time.sleep(AFTER_S)
         customers.ask("stop")
-        calm_s, last = _calm(customers, up_at)
+        final_s, calm_s, last = _calm(customers, up_at)
         counted = customers.ask("count")
     # What was wrong before is not this kill's doing; what was doubled is.
-    found = {"killed": victim, "in_flight": in_flight, "calm_s": calm_s, "unrest": last, **counted}
+    found = {
+        "killed": victim,
+        "in_flight": in_flight,
+        "final_s": final_s,
+        "calm_s": calm_s,
+        "unrest": last,
+        **counted,
+    }
     found["doubled_count"] -= before["doubled_count"]
     found["doubtful_mails"] -= before["doubtful_mails"]
     found["ok"] = calm_s <= BAR_S and not (
@@ -120,7 +132,7 @@ def _a_month_passes(customers: Customers) -> int:
     """How many renewals are due at once. Nobody is on the way meanwhile: no checkout page lives for a month."""
     _they_come(customers)
     customers.ask("stop")
-    calm_s, last = _calm(customers, time.monotonic())
+    _, calm_s, last = _calm(customers, time.monotonic())
     if calm_s > CALM_TIMEOUT_S:
         raise DockerError(f"Not calm before a month may pass: {last}")
     due = int(customers.ask("month")["due"])
@@ -128,19 +140,22 @@ def _a_month_passes(customers: Customers) -> int:
     return due
 
 
-def _calm(customers: Customers, up_at: float) -> tuple[float, dict[str, Any]]:
-    """Seconds from the restart until nothing more happens, and what the last look found."""
-    calm, since = 0, 0.0
+def _calm(customers: Customers, up_at: float) -> tuple[float, float, dict[str, Any]]:
+    """Seconds from the restart until money and access are final, until nothing more happens, and the last look."""
+    final = calm = (
+        0.0  # when the first look of an unbroken row of good ones began; 0: the last one was not good
+    )
+    looks = 0
     while True:
-        seen = customers.ask("look")
         now = time.monotonic() - up_at
-        if seen["unrest"] == {} and not seen["on_the_way"]:
-            since = since if calm else now
-            calm += 1
-        else:
-            calm = 0
-        if calm >= LOOKS_CALM or now > CALM_TIMEOUT_S:
-            return (since if calm else now), seen
+        seen = customers.ask("look")
+        unrest = None if seen["unrest"] is None else set(seen["unrest"])
+        settled = unrest is not None and not unrest - TELLING and not seen["on_the_way"]
+        final = (final or now) if settled else 0.0
+        calm = (calm or now) if settled and not unrest else 0.0
+        looks = looks + 1 if calm else 0
+        if looks >= LOOKS_CALM or now > CALM_TIMEOUT_S:
+            return final or now, calm or now, seen
         time.sleep(0.5)
 
 
@@ -151,6 +166,7 @@ def _row(found: dict[str, Any]) -> str:
         found["customers"],
         found["lost_count"],
         found["doubled_count"],
+        f"{found['final_s']:.0f}",
         f"{found['calm_s']:.0f}",
     ]
     return "| " + " | ".join(map(str, cells)) + " |"
