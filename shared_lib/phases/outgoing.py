@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from shared_lib.ids import new_id
-from shared_lib.store.outbox import shard_of
+from shared_lib.store.outbox import READ_IN_ORDER, shard_of
 from shared_lib.store.transaction import Row, Transaction
 
 
@@ -68,6 +68,7 @@ class Dead:
 
 async def ready_events(tx: Transaction, ask: Ready) -> list[Outgoing]:
     """A query: what may be delivered now. Whatever is there is read, never `id > last`: ids commit out of order."""
+    await tx.ask(READ_IN_ORDER)
     now = await tx.clock()
     rows = await tx.fetch(
         """

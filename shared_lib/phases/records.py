@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from shared_lib.ids import new_id
+from shared_lib.store.outbox import READ_IN_ORDER
 from shared_lib.store.transaction import Transaction
 
 
@@ -50,6 +51,7 @@ class Landed:
 
 async def unsent(tx: Transaction, wanted: Wanted) -> list[Unsent]:
     """A query: what may be sent now, in order. Whatever is there is read, never `id > last`: ids commit out of order."""
+    await tx.ask(READ_IN_ORDER)
     rows = await tx.fetch(
         """
         SELECT id, event_id, topic, type, subject, sequence, partition_key, data::text, traceparent, created_at

@@ -16,14 +16,15 @@ from typing import Final, TypeVar
 import structlog
 
 from shared_lib.domain.errors import Transient
-from shared_lib.phases.records import Landed, Wanted, forget, unsent
+from shared_lib.phases.records import Landed, Unsent, Wanted, forget, unsent
 from shared_lib.runtime import Runtime
 from shared_lib.store.outbox import SHARDS
-from shared_lib.workers.kafka_stream import Fate, Flight, Stream, StreamError
+from shared_lib.workers.kafka_stream import Fate, Stream, StreamError
 from shared_lib.workers.shards import carry
 
 BATCH_MAX: Final = 1000
-FLIGHTS_MAX: Final = 4
+ON_THEIR_WAY_MAX: Final = 4000
+FLIGHTS_MAX: Final = 64  # small ones, when events come one by one
 # An idle relay asks fifty times a second, for one percent of a core: NOTIFY would make every commit wait for one lock.
 IDLE_S: Final = 0.02
 # After that a producer is not believed to recover by itself, and a new one begins with what was not acknowledged.
@@ -44,14 +45,15 @@ class KafkaRelay:
     def __init__(self, rt: Runtime, bootstrap: Sequence[str], *, batch_max: int = BATCH_MAX) -> None:
         self._rt = rt
         self._bootstrap = bootstrap
-        self._batch_max = batch_max
+        self.batch_max = batch_max
         self._stream: Stream | None = None
         self._on_their_way: set[int] = set()
         self._flights: set[asyncio.Task[None]] = set()
         self._no_topics: dict[str, float] = {}  # name -> when to look again
-        # Sending has a thread of its own: it keeps the order, and it may block while metadata is missing.
+        # A thread each, which is a queue: batches are sent in the order they were read, and sending may block while
+        # metadata is missing; acknowledgements are waited for in that order too.
         self._sending = ThreadPoolExecutor(1, "kafka-send")
-        self._waiting = ThreadPoolExecutor(FLIGHTS_MAX, "kafka-wait")
+        self._waiting = ThreadPoolExecutor(1, "kafka-wait")
 
     async def run(self, stop: asyncio.Event) -> None:
         try:
@@ -62,21 +64,20 @@ class KafkaRelay:
     async def run_once(self, shards: Sequence[int] = tuple(range(SHARDS))) -> int:
         """Send what is ready and not on its way yet. Returns how many events were found. Raises StreamError."""
         stream = await self._live_stream()
-        if len(self._flights) >= FLIGHTS_MAX:
+        room = ON_THEIR_WAY_MAX - len(self._on_their_way)
+        if room <= 0 or len(self._flights) >= FLIGHTS_MAX:
             await asyncio.wait(self._flights, return_when=asyncio.FIRST_COMPLETED)
-            return 1  # there may be more
+            return self.batch_max  # there may be more
         wanted = Wanted(
             shards=shards,
             on_their_way=list(self._on_their_way),
             no_topics=self._missing_topics(),
-            limit=self._batch_max,
+            limit=min(room, self.batch_max),
         )
         rows = await self._rt.read(unsent, wanted)
         if rows:
             self._on_their_way.update(row.row_id for row in rows)
-            flight = await self._in(self._sending, lambda: stream.send(rows))
-            self._note_missing(flight.left_behind)
-            task = asyncio.create_task(self._land(stream, flight, [row.row_id for row in rows]))
+            task = asyncio.create_task(self._carry(stream, rows))
             self._flights.add(task)
             task.add_done_callback(self._flights.discard)
         return len(rows)
@@ -88,13 +89,15 @@ class KafkaRelay:
             self._stream = await self._in(self._sending, lambda: Stream(self._bootstrap))
         return self._stream
 
-    async def _land(self, stream: Stream, flight: Flight, row_ids: Sequence[int]) -> None:
-        """Wait for the acknowledgements of one batch and delete it. What has none is read again."""
+    async def _carry(self, stream: Stream, rows: Sequence[Unsent]) -> None:
+        """Send one batch, wait for its acknowledgements, delete it. What has none is read again."""
         try:
+            flight = await self._in(self._sending, lambda: stream.send(rows))
+            self._note_missing(flight.left_behind)
             fate = await self._in(self._waiting, lambda: stream.wait(flight, FLIGHT_TIMEOUT_S))
             await self._forget(fate)
         finally:
-            self._on_their_way.difference_update(row_ids)
+            self._on_their_way.difference_update(row.row_id for row in rows)
 
     async def _forget(self, fate: Fate) -> None:
         for row_id, reason in fate.refused.items():

@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+import sys
 from collections.abc import Sequence
 from datetime import timedelta
 from functools import partial
@@ -56,6 +57,7 @@ class Relay:
     """Hands what is ready to a sink one by one, as many lanes at once as `lanes_max`."""
 
     idle_s = IDLE_S
+    batch_max = sys.maxsize  # it is the doors that need a moment
 
     def __init__(self, rt: Runtime, sink: Sink, *, lanes_max: int = LANES_MAX) -> None:
         self._rt = rt

@@ -33,6 +33,7 @@ class Courier(Protocol):
     """Carries what is in the outbox somewhere else."""
 
     idle_s: float
+    batch_max: int
 
     async def run_once(self, shards: Sequence[int]) -> int:
         """Start to carry what is ready. Returns how much was found. Raises Transient when nobody is there to take it."""
@@ -68,7 +69,7 @@ async def _carry_with(courier: Courier, shards: Shards, stop: asyncio.Event) -> 
         found = await courier.run_once(shards.mine) if shards.mine else 0
         if not found:
             await _sleep(stop, courier.idle_s)
-        else:
+        elif found < courier.batch_max:  # let a few gather
             await asyncio.sleep(0.005)
 
 
