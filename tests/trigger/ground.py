@@ -70,6 +70,8 @@ class Door:
         body, more = b"", True
         while more:
             message = await receive()
+            if message["type"] == "http.disconnect":  # whoever sent it was killed
+                return
             body, more = body + message.get("body", b""), message.get("more_body", False)
         one = Heard({name.decode(): value.decode() for name, value in scope["headers"]}, body)
         self.heard.append(one)

@@ -117,7 +117,7 @@ class Member:
             max_poll_interval_ms=int(MAX_POLL_INTERVAL_S * 1000),
             session_timeout_ms=int(self._group.session_s * 1000),
             heartbeat_interval_ms=int(HEARTBEAT_S * 1000),
-            metadata_max_age_ms=30_000,  # a topic that is made after us is seen within this time
+            metadata_max_age_ms=5_000,  # a topic that is made after us is seen within this time
             reconnect_backoff_max_ms=2_000,
             allow_auto_create_topics=False,
         )

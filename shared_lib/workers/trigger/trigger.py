@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 import structlog
-from kafka.errors import KafkaError, RetriableError
+from kafka.errors import FencedInstanceIdError, KafkaError, RetriableError
 
 from shared_lib.workers.doors import Routes
 from shared_lib.workers.trigger.claims import Claim
@@ -125,6 +125,8 @@ class Trigger:
             return
         try:
             await self._member.commit(positions)
+        except FencedInstanceIdError:  # somebody else has our name
+            raise
         except KafkaError as error:  # a rebalance is under way, or the broker is: the next commit says it all
             log.info("commit_failed", error=type(error).__name__, partitions=len(positions))
             return
@@ -143,7 +145,8 @@ class Trigger:
 
     async def _finish(self) -> None:
         await asyncio.gather(*(claim.leave(self._limits.grace_s) for claim in self._claims.values()))
-        await self._commit()
+        with suppress(FencedInstanceIdError):
+            await self._commit()
         self._claims.clear()
 
     # ---- partitions come and go ------------------------------------------------------------------------------
@@ -152,6 +155,7 @@ class Trigger:
         self._proven_at = time.monotonic()
         for partition in partitions:
             self._claims.setdefault(partition, Claim(self._work, self._settled))
+        log.info("partitions_given", group=self._group.name, partitions=len(self._claims))
 
     async def revoked(self, partitions: Iterable[Partition]) -> Mapping[Partition, int]:
         claims = {
