@@ -95,13 +95,14 @@ class KafkaRelay:
             flight = await self._in(self._sending, lambda: stream.send(rows))
             self._note_missing(flight.left_behind)
             fate = await self._in(self._waiting, lambda: stream.wait(flight, FLIGHT_TIMEOUT_S))
+            for row in rows:
+                if reason := fate.refused.get(row.row_id):
+                    log.warning("dead_letter", event_id=row.event_id, type=row.type, reason=reason)
             await self._forget(fate)
         finally:
             self._on_their_way.difference_update(row.row_id for row in rows)
 
     async def _forget(self, fate: Fate) -> None:
-        for row_id, reason in fate.refused.items():
-            log.warning("dead_letter", row_id=row_id, reason=reason)
         if not (fate.acknowledged or fate.refused):
             return
         try:

@@ -13,6 +13,7 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Final, NamedTuple
 
 from kafka import KafkaProducer
@@ -69,6 +70,7 @@ class Stream:
     def __init__(self, bootstrap: Sequence[str]) -> None:
         """Connect. Raises StreamError when nobody answers within 5 s."""
         self.stopped_by: Exception | None = None
+        self._culprit: int | None = None  # the row whose failure came first
         self._topics: set[str] = set()
         try:
             self._producer = opened(
@@ -110,7 +112,7 @@ class Stream:
                 self.stop(error)
                 break
             else:
-                future.add_errback(self.stop)
+                future.add_errback(partial(self._failed, row.row_id))
                 flight.waiting.append((row.row_id, future))
         return flight
 
@@ -146,7 +148,8 @@ class Stream:
             try:
                 future.get(max(0.0, deadline - time.monotonic()))
             except TOO_LARGE as too_large:
-                refused[row_id] = f"{type(too_large).__name__}: {too_large}"
+                if row_id == self._culprit:  # the client fails others with the last error it has
+                    refused[row_id] = f"{type(too_large).__name__}: {too_large}"
                 error = too_large
             except KafkaTimeoutError as late:
                 self.stop(late)
@@ -156,6 +159,12 @@ class Stream:
             else:
                 acknowledged.append(row_id)
         return Fate(acknowledged, refused, error)
+
+    def _failed(self, row_id: int, error: Exception) -> None:
+        """Called in the producer's thread at the failure, before anything more is sent."""
+        if self.stopped_by is None:
+            self._culprit = row_id
+        self.stop(error)
 
     def stop(self, error: Exception | None = None) -> None:
         """Send nothing more, and let every future that waits fail. May be called from any thread, the producer's too."""
