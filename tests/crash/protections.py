@@ -10,6 +10,7 @@ ORDERS = "tests/crash/test_orders.py::test_"
 COMMIT = "tests/crash/test_commit.py::test_"
 WEBHOOKS = "tests/crash/test_webhooks.py::test_"
 REFUNDS = "tests/crash/test_refunds.py::test_"
+KAFKA = "tests/kafka/test_"
 TAKEN_OVER = "w3_w4_killed_around_the_provider_call_the_order_is_taken_over_under_the_same_payment"
 
 
@@ -246,5 +247,29 @@ MUTATIONS = (
         "a key is used past its lifetime",
         f"{SILENCE}w16_past_the_lifetime_of_its_key_a_charge_is_only_asked_about_never_sent_again",
         (Edit(ASKING, "if age > provider.capabilities.idempotency_ttl - KEY_MARGIN:", "if age is None:"),),
+    ),
+    Mutation(
+        "W21",
+        "an event is forgotten before Kafka has acknowledged it",
+        f"{KAFKA}relay.py::test_while_the_broker_is_away_the_outbox_grows_and_then_drains_by_itself[kill]",
+        (
+            Edit(
+                "shared_lib/workers/kafka_relay.py",
+                "fate = await self._in(",
+                "await self._forget(Fate([row.row_id for row in rows], {}, None))\n            fate = await self._in(",
+            ),
+        ),
+    ),
+    Mutation(
+        "W21",
+        "the producer goes on after a failure",
+        f"{KAFKA}stream.py::test_after_a_failure_nothing_more_leaves_the_stream",
+        (
+            Edit(
+                "shared_lib/workers/kafka_stream.py",
+                "future.add_errback(partial(self._failed, row.row_id))",
+                "pass",
+            ),
+        ),
     ),
 )
