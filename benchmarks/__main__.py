@@ -8,11 +8,11 @@ import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from benchmarks import cold, orders, relay, renewals
+from benchmarks import cold, orders, relay, renewals, trigger
 from benchmarks.figures import Report, machine, save, table
 from benchmarks.stage import open_stage
 
-ALL = ("orders", "renewals", "cold", "relay")
+ALL = ("orders", "renewals", "cold", "relay", "trigger")
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -47,6 +47,9 @@ def main(argv: Sequence[str] | None = None) -> None:
             elif name == "relay":
                 told = relay.Options(rounds=options.rounds, events=options.events, only=only)
                 reports.append(relay.measure(stage, told, say))
+            elif name == "trigger":
+                carried = trigger.Options(rounds=options.rounds, events=options.carried, only=only)
+                reports.append(trigger.measure(stage, carried, say))
             else:
                 reports.append(cold.measure(stage, options.rounds, say))
         print(f"\n{table(reports[-1])}\n", flush=True)
@@ -71,6 +74,8 @@ def arguments() -> argparse.ArgumentParser:
     due.add_argument("--sql-sample", type=int, default=50_000, help="of the one-statement SQL in each round")
     bus = parser.add_argument_group("relay")
     bus.add_argument("--events", type=int, default=50_000, help="the backlog of each leg")
+    carry = parser.add_argument_group("trigger")
+    carry.add_argument("--carried", type=int, default=10_000, help="events of a leg; slow ways get fewer")
     return parser
 
 
