@@ -39,13 +39,19 @@ class Options:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Way:
-    """One way of taking orders. `app` None: pgbench, without HTTP. `prefer`: the Prefer header."""
+    """One way of taking orders. `app` None: pgbench, without HTTP. `prefer`: the Prefer header. `driver`: of the ORM."""
 
     name: str
     title: str
     app: str | None
     function: str = ""
     prefer: str = "-"
+    driver: str = "psycopg"
+
+    @property
+    def server(self) -> str | None:
+        """Ways with the same server share it."""
+        return f"{self.app} {self.driver}" if self.app else None
 
 
 WAYS: Final = (
@@ -57,7 +63,18 @@ WAYS: Final = (
         function="create_order",
         prefer="respond-async",
     ),
-    Way(name="a", title="FastAPI + SQLAlchemy async ORM", app="benchmarks.controls.orm_app:app"),
+    Way(
+        name="a",
+        title="FastAPI + SQLAlchemy async ORM on psycopg, our driver",
+        app="benchmarks.controls.orm_app:app",
+        driver="psycopg",
+    ),
+    Way(
+        name="a asyncpg",
+        title="the same on asyncpg",
+        app="benchmarks.controls.orm_app:app",
+        driver="asyncpg",
+    ),
     Way(name="b", title="FastAPI + psycopg, hand-written SQL", app="benchmarks.controls.sql_app:app"),
     Way(name="c", title="pgbench -c 16, the SQL of (b), no HTTP", app=None),
     Way(name="d", title="null ASGI, no database", app="benchmarks.controls.null_app:app"),
@@ -74,13 +91,13 @@ def measure(stage: Stage, options: Options, say: Callable[[str], None]) -> Repor
     for n in range(options.rounds):
         for way in rotated(ways, n):
             fresh(stage)
-            port = ports.get(way.app)
+            port = ports.get(way.server)
             leg = run_pgbench(stage, options) if port is None else run_http(stage, options, way, port, tokens)
             contenders[way.name].legs.append(leg)
             say(f"round {n + 1} {way.name}: {leg.per_s:,.0f}/s, p99 {leg.p99_ms or 0:.1f} ms")
     for way in ways:
-        if way.app:
-            contenders[way.name].peak_mib = peak_mib(stage.servers[way.app].pid)
+        if way.server:
+            contenders[way.name].peak_mib = peak_mib(stage.servers[way.server].pid)
     return Report(
         title=f"Orders over HTTP, {options.connections} connections, {options.rounds} rounds of {options.seconds:g} s",
         unit="orders/s",
@@ -97,13 +114,13 @@ def start(stage: Stage, ways: Sequence[Way]) -> dict[str | None, int]:
     """One server per app, all of them idle but one at a time."""
     ports: dict[str | None, int] = {}
     for way in ways:
-        if way.app and way.app not in ports:
-            ports[way.app] = port = free_port()
-            process = stage.serve(way.app, way.app, port=port, function=way.function)
+        if way.app and way.server and way.server not in ports:
+            ports[way.server] = port = free_port()
+            process = stage.serve(way.server, way.app, port=port, function=way.function, driver=way.driver)
             try:
                 wait_for_http(f"http://127.0.0.1:{port}/livez", alive=partial(_runs, process))
             except RuntimeError as error:
-                raise RuntimeError(stage.log_tail(way.app)) from error
+                raise RuntimeError(stage.log_tail(way.server)) from error
     return ports
 
 
@@ -123,7 +140,7 @@ def run_http(stage: Stage, options: Options, way: Way, port: int, tokens: Path) 
     load = run_wrk if options.generator == "wrk" else run_python
     arguments = [str(tokens), str(stage.prices())]
     load(port, options.connections, options.warmup_s, [*arguments, f"{prefix}w", way.prefer])
-    pid = stage.servers[way.app or ""].pid
+    pid = stage.servers[way.server or ""].pid
     before, used_s = orders(stage), cpu_s(pid)
     found = load(port, options.connections, options.seconds, [*arguments, prefix, way.prefer])
     added = orders(stage) - before
@@ -131,7 +148,7 @@ def run_http(stage: Stage, options: Options, way: Way, port: int, tokens: Path) 
     cut_off = 2 * options.connections
     stored = "null" in (way.app or "") or 0 <= added - found["requests"] <= cut_off
     if not found["requests"] or found["failed"] or not stored:
-        raise RuntimeError(f"{way.name}: {found}, {added} orders stored\n{stage.log_tail(way.app or '')}")
+        raise RuntimeError(f"{way.name}: {found}, {added} orders stored\n{stage.log_tail(way.server or '')}")
     return Leg(
         per_s=found["requests"] / found["seconds"],
         p50_ms=found["p50_ms"],

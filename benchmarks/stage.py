@@ -72,12 +72,14 @@ class Stage:
         self.servers[name] = process
         return process
 
-    def serve(self, name: str, app: str, *, port: int, function: str = "") -> Popen[bytes]:
+    def serve(
+        self, name: str, app: str, *, port: int, function: str = "", driver: str = "psycopg"
+    ) -> Popen[bytes]:
         """One uvicorn worker, without an access log. Ours writes its one line per request all the same."""
         return self.spawn(
             name, "-m", "uvicorn", app, "--host", "127.0.0.1", "--port", str(port), "--loop", "uvloop",
             "--http", "httptools", "--no-access-log", "--timeout-keep-alive", "95", "--log-level", "warning",
-            env={"FUNCTION": function},
+            env={"FUNCTION": function, "DRIVER": driver},
         )  # fmt: skip
 
     def log_tail(self, name: str) -> str:

@@ -17,6 +17,7 @@ from pydantic import BaseModel, ValidationError
 from starlette.exceptions import HTTPException
 
 from shared_lib.domain.errors import Code, Transient
+from shared_lib.log import begin, end
 from shared_lib.problems import status_of
 
 SOURCE: Final = "/boxoffice"
@@ -180,7 +181,7 @@ async def take_request(function: Consumer, headers: Mapping[str, str], body: byt
 async def take(function: Consumer, event: Incoming) -> None:
     """Run a consumer with one canonical log line, and the answer its sender understands."""
     began, outcome = time.perf_counter(), "done"
-    structlog.contextvars.bind_contextvars(trace=event.traceparent)
+    invocation = begin(trace=event.traceparent)
     try:
         await function(event)
     except InvalidEventError as error:
@@ -195,7 +196,7 @@ async def take(function: Consumer, event: Incoming) -> None:
     finally:
         ms = round((time.perf_counter() - began) * 1000, 1)
         log.info("event", type=event.type, id=event.id, subject=event.subject, outcome=outcome, ms=ms)
-        structlog.contextvars.unbind_contextvars("trace")
+        end(invocation)
 
 
 def never(error: InvalidEventError) -> HTTPException:

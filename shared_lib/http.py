@@ -17,6 +17,7 @@ from starlette.responses import Response
 
 from shared_lib.auth import CUSTOMER, Principal, TokenVerifier
 from shared_lib.domain.errors import Code, Refusal, Transient
+from shared_lib.log import begin, end, note
 from shared_lib.problems import MEDIA_TYPE, problem_body, status_of
 from shared_lib.runtime import Runtime, runtime
 
@@ -94,13 +95,13 @@ def endpoint(function: Endpoint) -> Callable[[Request], Awaitable[Response]]:
     @functools.wraps(function)
     async def door(request: Request) -> Response:
         began = time.perf_counter()
-        structlog.contextvars.bind_contextvars(trace=trace_of(request))
+        invocation = begin(trace=trace_of(request))
         try:
             reply = await function(request)
         except RefusedError as refused:
             reply = problem(refused.refusal, **refused.members)
             reply.headers |= refused.headers
-            structlog.contextvars.bind_contextvars(code=refused.refusal.code)
+            note(code=refused.refusal.code)
         except Transient as passing:
             reply = problem(Refusal(Code.UNAVAILABLE, str(passing), retry_after_s=_RETRY_AFTER_S))
         except HTTPException as refused_event:
@@ -120,28 +121,10 @@ def endpoint(function: Endpoint) -> Callable[[Request], Awaitable[Response]]:
             status=reply.status,
             ms=round((time.perf_counter() - began) * 1000, 1),
         )
-        structlog.contextvars.unbind_contextvars(*_CANONICAL)
+        end(invocation)
         return reply.response()
 
     return door
-
-
-_CANONICAL = (
-    "trace",
-    "code",
-    "order",
-    "payment",
-    "refund",
-    "subscription",
-    "provider",
-    "outcome",
-    "replayed",
-)
-
-
-def note(**facts: object) -> None:
-    """Add to the canonical log line of this invocation: order, payment, refund, subscription, provider, outcome."""
-    structlog.contextvars.bind_contextvars(**facts)
 
 
 def path_of(request: Request) -> list[str]:

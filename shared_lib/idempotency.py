@@ -20,7 +20,8 @@ from starlette.requests import Request
 
 from shared_lib.auth import Principal
 from shared_lib.domain.errors import Code, Refusal
-from shared_lib.http import RefusedError, Reply, note, refuse
+from shared_lib.http import RefusedError, Reply, refuse
+from shared_lib.log import note
 from shared_lib.phases.keys import KEEP, LEASE, Key, SavedReply, look_at_keys
 from shared_lib.problems import MEDIA_TYPE
 from shared_lib.runtime import Runtime
@@ -65,8 +66,15 @@ class Slot:
             case _:
                 pass  # PostgreSQL decides, as it does anyway
 
-    async def keep(self, saved: SavedReply) -> Reply:
-        """Answer with what PostgreSQL has just kept, and let Redis repeat it."""
+    def answer(self, saved: SavedReply) -> Reply:
+        """Answer with what PostgreSQL has just kept. Few are asked for it again, so Redis is not told: our mark
+        leads those to PostgreSQL.
+        """
+        self.marked = False  # it goes by itself
+        return reply_of(saved)
+
+    async def repeat(self, saved: SavedReply) -> Reply:
+        """Answer with what PostgreSQL had kept for an earlier request, and let Redis do it from now on."""
         value = to_json(
             {
                 "fingerprint": self.key.fingerprint.hex(),
@@ -77,11 +85,6 @@ class Slot:
         )
         await self._rt.replays.keep(self._address, value, int(KEEP.total_seconds()))
         self.marked = False
-        return reply_of(saved)
-
-    async def repeat(self, saved: SavedReply) -> Reply:
-        """Answer with what PostgreSQL had kept for an earlier request."""
-        await self.keep(saved)
         return replayed(saved)
 
     async def leave(self) -> None:

@@ -6,10 +6,12 @@ import logging
 import re
 import sys
 from collections.abc import Mapping, MutableMapping
-from functools import lru_cache
+from contextvars import ContextVar, Token
+from functools import lru_cache, partial
 from typing import Any
 
 import structlog
+from pydantic_core import to_json
 
 _SECRET_NAMES = re.compile(
     r"authorization|token|secret|password|api_?key|signature|cvc|cvv|\bpan\b|card_?number", re.IGNORECASE
@@ -20,25 +22,50 @@ _SUSPECT = re.compile(r"whsec_|sk_|eyJ|Bearer|\d[ -]?\d[ -]?\d[ -]?\d[ -]?\d[ -]
 _SECRET_CHARS_MIN = 6
 _HIDDEN = "[hidden]"
 
+_NOTHING: dict[str, object] = {}
+_facts: ContextVar[dict[str, object]] = ContextVar("facts", default=_NOTHING)  # outside of any invocation
+
 
 def configure(*, function: str, pretty: bool | None = None) -> None:
     """Set logging up for a process. `function` stands in every line."""
     readable = sys.stderr.isatty() if pretty is None else pretty
-    renderer = structlog.dev.ConsoleRenderer() if readable else structlog.processors.JSONRenderer()
+    renderer = structlog.dev.ConsoleRenderer() if readable else _json
     structlog.configure(
         processors=[
-            structlog.contextvars.merge_contextvars,
+            partial(_with_facts, function),
             structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.format_exc_info,
             _redact,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=True,
     )
-    structlog.contextvars.bind_contextvars(function=function)
+
+
+def begin(**facts: object) -> Token[dict[str, object]]:
+    """An invocation begins: what is noted until `end` stands in each of its lines, beside what stood there before."""
+    return _facts.set({**_facts.get(), **facts})
+
+
+def note(**facts: object) -> None:
+    """Add to the lines of this invocation: order, payment, refund, subscription, provider, outcome."""
+    if (noted := _facts.get()) is not _NOTHING:
+        noted.update(facts)
+
+
+def end(token: Token[dict[str, object]]) -> None:
+    _facts.reset(token)
+
+
+def _with_facts(function: str, _: Any, __: str, line: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    return {"function": function, **_facts.get(), **line}
+
+
+def _json(_: Any, __: str, line: MutableMapping[str, Any]) -> str:
+    return to_json(line, fallback=repr).decode()
 
 
 def _redact(_: Any, __: str, line: MutableMapping[str, Any]) -> Mapping[str, Any]:

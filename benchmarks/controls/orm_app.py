@@ -1,11 +1,14 @@
 """Control (a): FastAPI and the SQLAlchemy 2 async ORM, written the usual way, one session per request.
 
+DRIVER says by which driver: psycopg, the one we use ourselves, or asyncpg, the fastest there is.
+
 The same tables, checks and rows as ours: key, customer, order, payment and event in one commit, then the provider, then
 payment and saved answer in another.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Annotated
@@ -46,7 +49,9 @@ from shared_lib.store.tables import (
 )
 
 engine = create_async_engine(
-    DATABASE_URL.replace("postgresql://", "postgresql+asyncpg://"), pool_size=POOL_SIZE, max_overflow=0
+    DATABASE_URL.replace("postgresql://", f"postgresql+{os.environ['DRIVER']}://"),
+    pool_size=POOL_SIZE,
+    max_overflow=0,
 )
 sessions = async_sessionmaker(engine, expire_on_commit=False)
 app = FastAPI()

@@ -21,11 +21,11 @@ from shared_lib.http import (
     endpoint,
     identified,
     not_allowed,
-    note,
     path_of,
     refuse,
     whole_number,
 )
+from shared_lib.log import note
 from shared_lib.phases import reading
 from shared_lib.phases.forgetting import ForgetMethod, forget_methods
 from shared_lib.phases.reading import Ask

@@ -26,13 +26,13 @@ from shared_lib.http import (
     endpoint,
     granted,
     not_allowed,
-    note,
     parse,
     path_of,
     refuse,
     trace_of,
 )
 from shared_lib.idempotency import Slot, once
+from shared_lib.log import note
 from shared_lib.phases.cancellations import CancelOrder, open_cancellations
 from shared_lib.phases.claims import Claim, claim_payments
 from shared_lib.phases.keys import SavedReply
@@ -83,7 +83,7 @@ async def order(request: Request) -> Reply:
         opened = granted(opened)
         note(order=opened.order.id, payment=opened.payment.id, provider=opened.payment.provider)
         if opened.reply:
-            return await slot.keep(opened.reply)
+            return slot.answer(opened.reply)
 
         assert opened.to_ask is not None  # neither answered nor ours to ask would be a bug of open_orders
         # then ask for money outside any transaction,
@@ -93,7 +93,7 @@ async def order(request: Request) -> Reply:
         assert settled is not None
         assert settled.reply is not None
         note(outcome=settled.settled.payment.status)
-        return await slot.keep(settled.reply)
+        return slot.answer(settled.reply)
 
 
 def check(rt: Runtime, command: CreateOrder) -> None:

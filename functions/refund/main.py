@@ -26,12 +26,12 @@ from shared_lib.http import (
     granted,
     identified,
     not_allowed,
-    note,
     parse,
     path_of,
     refuse,
 )
 from shared_lib.idempotency import once
+from shared_lib.log import note
 from shared_lib.phases.claims import Claim, claim_refunds
 from shared_lib.phases.keys import SavedReply
 from shared_lib.phases.reading import Ask, refunds
@@ -87,7 +87,7 @@ async def give_back(request: Request) -> Reply:
         opened = granted(opened)
         note(order=opened.refund.order_id, refund=opened.refund.id)
         if opened.reply:
-            return await slot.keep(opened.reply)
+            return slot.answer(opened.reply)
 
         assert opened.to_ask is not None  # neither answered nor ours to ask would be a bug of open_refunds
         # then ask for it outside any transaction,
@@ -97,7 +97,7 @@ async def give_back(request: Request) -> Reply:
         assert settled is not None
         assert settled.reply is not None
         note(outcome=settled.settled.refund.status)
-        return await slot.keep(settled.reply)
+        return slot.answer(settled.reply)
 
 
 async def show(request: Request, refund_id: str) -> Reply:

@@ -10,7 +10,8 @@ import structlog
 from starlette.requests import Request
 
 from shared_lib.domain.errors import Code, Transient
-from shared_lib.http import Reply, body_of, endpoint, not_allowed, note, path_of, refuse
+from shared_lib.http import Reply, body_of, endpoint, not_allowed, path_of, refuse
+from shared_lib.log import note
 from shared_lib.phases.webhooks import WebhookResult
 from shared_lib.providers.base import (
     PaymentProvider,

@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import lru_cache
 
 _CURRENCY = re.compile("[A-Z]{3}")
 
@@ -23,6 +24,11 @@ def exponent(currency: str) -> int:
     return _EXPONENTS.get(currency, 2)
 
 
+@lru_cache(maxsize=512)
+def _is_code(currency: str) -> bool:
+    return _CURRENCY.fullmatch(currency) is not None
+
+
 @dataclass(frozen=True, slots=True, order=False)
 class Money:
     """An amount in minor units (1299 EUR is 12.99 euros). Adding two currencies is a programmer's error."""
@@ -33,7 +39,7 @@ class Money:
     def __post_init__(self) -> None:
         if type(self.minor) is not int:  # a float that slipped in, or a bool
             raise TypeError(f"minor units are an int, not {type(self.minor).__name__}")
-        if not _CURRENCY.fullmatch(self.currency):
+        if not _is_code(self.currency):
             raise ValueError(f"not an ISO 4217 code: {self.currency!r}")
 
     def __add__(self, other: Money) -> Money:

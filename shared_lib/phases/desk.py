@@ -110,13 +110,14 @@ class Desk:
         """Lay changed or new values on the desk."""
         for value in values:
             match value:
-                case Subscription():
-                    self.subscriptions[value.id] = value
+                case Payment():
+                    if value.id not in self.payments:
+                        self._attempts.setdefault(value.order_id, {})[value.id] = None
+                    self.payments[value.id] = value
                 case Order():
                     self.orders[value.id] = value
-                case Payment():
-                    self.payments[value.id] = value
-                    self._attempts.setdefault(value.order_id, {})[value.id] = None
+                case Subscription():
+                    self.subscriptions[value.id] = value
                 case Refund():
                     self.refunds[value.id] = value
                 case Entitlement():

@@ -11,6 +11,7 @@ import asyncio
 import random
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
+from contextvars import Context
 from dataclasses import dataclass, field
 from typing import Any, TypeVar, cast
 
@@ -74,7 +75,8 @@ class Batcher:
         answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         lane.waiting.append((item, answer))
         if len(lane.drains) < self._writers:
-            drain = asyncio.create_task(self._drain(lane))
+            # In a context of its own: its log lines are not those of the request that happened to start it.
+            drain = asyncio.create_task(self._drain(lane), context=Context())
             lane.drains.add(drain)
         return await answer
 
