@@ -66,7 +66,9 @@ async def open_orders(
         _answer(desk, shelf, want, order_id, state)
         for want, order_id, state in zip(wanted, ids, states, strict=True)
     ]
-    _keep_buyers(tx, [w.buyer for w, a in zip(wanted, answers, strict=True) if isinstance(a, OpenedOrder)])
+    _keep_buyers(
+        tx, shelf, [w.buyer for w, a in zip(wanted, answers, strict=True) if isinstance(a, OpenedOrder)]
+    )
     desk.write()
     _keep_promises(tx, wanted, states, answers)
     return answers
@@ -200,12 +202,16 @@ def _resume(desk: Desk, want: OpenOrder, order_id: str) -> OpenedOrder:
     return OpenedOrder(order=order, payment=payment, reply=want.render(order, payment))
 
 
-def _keep_buyers(tx: Transaction, buyers: Sequence[Buyer]) -> None:
+def _keep_buyers(tx: Transaction, shelf: Shelf, buyers: Sequence[Buyer]) -> None:
     """Remember whom to write to, in the customer's language. Written only when something changed."""
     latest = {buyer.customer_id: buyer for buyer in buyers}
-    if not latest:
+    ordered = [
+        buyer
+        for customer_id, buyer in sorted(latest.items())
+        if shelf.buyers.get(customer_id) != (buyer.email, buyer.locale, buyer.time_zone)
+    ]
+    if not ordered:
         return
-    ordered = [latest[customer_id] for customer_id in sorted(latest)]
     tx.later(
         """
         INSERT INTO customers (id, email, locale, time_zone, updated_at)

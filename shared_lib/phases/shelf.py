@@ -27,6 +27,7 @@ class Shelf:
     subscribed: set[tuple[str, str]]  # live now
     had: set[tuple[str, str]]  # ever had it, so no second trial
     methods: dict[tuple[str, str], SavedMethodRef]  # (customer, our id)
+    buyers: dict[str, tuple[str | None, ...]]  # (email, locale, time zone) as we know them
 
     def price(self, want: OpenOrder) -> Price | Refusal:
         """The price, if it is sold now and to this customer."""
@@ -73,9 +74,11 @@ _OFFERS = f"""
         CASE WHEN prices.interval_unit IS NOT NULL THEN (
             SELECT bool_or(s.status IN ('trialing', 'active', 'past_due', 'suspended', 'paused')) FROM subscriptions s
             WHERE s.customer_id = want.customer_id AND s.product_id = prices.product_id
-              AND s.status NOT IN ('incomplete', 'incomplete_expired')) END
+              AND s.status NOT IN ('incomplete', 'incomplete_expired')) END,
+        c.email, c.locale, c.time_zone
     FROM unnest(%s::text[], %s::text[]) AS want (customer_id, price_id)
     JOIN prices ON prices.id = want.price_id JOIN products ON products.id = prices.product_id
+    LEFT JOIN customers c ON c.id = want.customer_id
 """
 
 
@@ -95,9 +98,10 @@ class AskedShelf:
 
     async def shelf(self) -> Shelf:
         rows = await self.offers.rows()
-        shelf = Shelf(self.tx.now, prices={}, owned=set(), subscribed=set(), had=set(), methods={})
+        shelf = Shelf(self.tx.now, prices={}, owned=set(), subscribed=set(), had=set(), methods={}, buyers={})
         for row in rows:
-            (customer_id, price_id, product_id), (owned, subscribed) = row[:3], row[-2:]
+            (customer_id, price_id, product_id), (owned, subscribed, *buyer) = row[:3], row[-5:]
+            shelf.buyers[customer_id] = tuple(buyer)
             if price_id not in shelf.prices:
                 shelf.prices[price_id] = price_of(row[1:])
             if owned:
