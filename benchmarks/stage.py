@@ -75,10 +75,11 @@ class Stage:
     def serve(
         self, name: str, app: str, *, port: int, function: str = "", driver: str = "psycopg"
     ) -> Popen[bytes]:
-        """One uvicorn worker, without an access log. Ours writes its one line per request all the same."""
+        """One uvicorn worker. Everybody writes one line per request: ours its own, the others uvicorn's."""
+        lines = ["--no-access-log", "--log-level", "warning"] if function else ["--log-level", "info"]
         return self.spawn(
             name, "-m", "uvicorn", app, "--host", "127.0.0.1", "--port", str(port), "--loop", "uvloop",
-            "--http", "httptools", "--no-access-log", "--timeout-keep-alive", "95", "--log-level", "warning",
+            "--http", "httptools", "--timeout-keep-alive", "95", *lines,
             env={"FUNCTION": function, "DRIVER": driver},
         )  # fmt: skip
 
