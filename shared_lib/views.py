@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, PlainSerializer
+from pydantic import BaseModel, ConfigDict
 
 from shared_lib.domain.catalog import Price, PriceKind
 from shared_lib.domain.entitlement import Entitlement
@@ -19,9 +18,7 @@ from shared_lib.phases.keys import SavedReply
 from shared_lib.phases.reading import ShownMethod, ShownOrder
 from shared_lib.problems import problem_body
 
-Instant = Annotated[
-    datetime, PlainSerializer(lambda at: at.isoformat().replace("+00:00", "Z"), return_type=str)
-]
+Instant = datetime  # in UTC, which is written with a Z
 
 
 class View(BaseModel):
