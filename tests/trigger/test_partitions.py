@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import time
+import uuid
+from collections.abc import Iterable, Mapping
 from contextlib import AsyncExitStack
 
 import pytest
 
+from shared_lib.workers.topics import Topic, create
 from shared_lib.workers.trigger.delivery import Patience
+from shared_lib.workers.trigger.member import Group, Member, Partition
 from shared_lib.workers.trigger.trigger import Limits
 from tests.trigger.conftest import NewStreet
 from tests.trigger.ground import Door, Heard, Street, event_headers, opened, until
@@ -236,6 +240,39 @@ async def test_a_name_of_its_own_keeps_the_partitions_over_a_restart(new_street:
             assert set(two._claims) == before
 
 
+class Idle:
+    """Owns partitions and does nothing with them."""
+
+    def __init__(self) -> None:
+        self.owned: set[Partition] = set()
+
+    async def given(self, partitions: Iterable[Partition]) -> None:
+        self.owned |= set(partitions)
+
+    async def revoked(self, partitions: Iterable[Partition]) -> Mapping[Partition, int]:
+        self.owned -= set(partitions)
+        return {}
+
+    async def lost(self, partitions: Iterable[Partition]) -> None:
+        self.owned -= set(partitions)
+
+
+@pytest.mark.parametrize("poll_s", [0.0, 0.001])
+async def test_a_join_that_outlives_its_poll_is_finished(kafka: str, poll_s: float) -> None:
+    """The topic appears after the first join: kafka-python rejoins, and would forget to finish."""
+    topic, idle = f"test-late-{uuid.uuid4().hex[:8]}", Idle()
+    member = Member(Group(bootstrap=[kafka], topics=[topic], name=f"group-{topic}"), poll_max=10)
+    await member.join(idle)
+    began, made = time.monotonic(), False
+    while not idle.owned and time.monotonic() - began < 20:
+        await member.poll(poll_s)
+        if not made and time.monotonic() - began > 1:
+            made = bool(await asyncio.to_thread(create, [kafka], [Topic(name=topic, partitions=2)]))
+    await member.leave()
+    assert made
+    assert time.monotonic() - began < 15
+
+
 async def test_a_crash_of_ours_is_a_dead_letter_and_not_the_end(street: Street) -> None:
     async def answer(_: Heard) -> int:
         return 200
@@ -243,10 +280,10 @@ async def test_a_crash_of_ours_is_a_dead_letter_and_not_the_end(street: Street) 
     door = Door(answer)
     async with (
         opened(door) as url,
-        street.triggered({"billing.": url, "billing.crash": "http://127.0.0.1:port"}),
+        street.triggered({"billing.": url, "billing.crash": "not an address"}),
     ):
         street.send("ann", headers=event_headers("evt_1", "billing.crash"))
         street.send("ann", 2)
         await until(lambda: len(door.heard) == 1)
     (letter,) = await street.letters()
-    assert "InvalidURL" in letter.headers["dead_reason"]
+    assert "no address of a door" in letter.headers["dead_reason"]

@@ -5,6 +5,7 @@
 
 It keeps the promises of Knative's KafkaSource, so that what works here works in the cluster; docs/kafka.md compares them
 point by point. A record walks through the modules in this order: `member` polls it, `claims` queues it by key,
-`envelope` makes a request of it, `delivery` brings it to its door, `letters` keeps what no door takes, `tracker` knows
+`envelope` makes a request of it, `delivery` brings it to its door
+over a `wire`, `letters` keeps what no door takes, `tracker` knows
 what may be committed. `trigger` is the loop around them.
 """

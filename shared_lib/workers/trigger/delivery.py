@@ -1,8 +1,4 @@
-"""Bringing an event to its door: one POST, asked again with growing pauses while the door says "not now".
-
-Each connection is a transport of its own. One pool for all costs httpcore a look at every connection for every request:
-at 64 connections that was eight times the price of the request itself.
-"""
+"""Bringing an event to its door: one POST, asked again with growing pauses while the door says "not now"."""
 
 from __future__ import annotations
 
@@ -11,8 +7,7 @@ import random
 import re
 import ssl
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -22,12 +17,10 @@ import structlog
 from shared_lib.events import EVENTS_PATH
 from shared_lib.workers.doors import asks_again
 from shared_lib.workers.trigger.envelope import Envelope
+from shared_lib.workers.trigger.wire import Headers, NoAnswerError, Wire
 
-CONNECT_S: Final = 2.0
 # A charge of a whole chunk takes its time; the door's own deadlines are shorter.
 ANSWER_S: Final = 120.0
-# Doors keep an idle connection for 95 s; we let go first.
-KEEP_ALIVE_S: Final = 60.0
 KEPT_OF_ANSWER: Final = 1024
 TROUBLE_EVERY_S: Final = 10.0
 
@@ -93,14 +86,22 @@ class Courier:
         self._doors: dict[str, _Door] = {}
         self._tls = httpx.create_ssl_context()  # 20 ms each: shared
 
-    async def deliver(self, event: Envelope, url: str, left: asyncio.Event) -> Failure | None:
-        """None: the door took it. Else why it never did; LeftError when `left` is set during a pause."""
+    async def deliver(
+        self, event: Envelope, url: str, left: asyncio.Event, still_ours: Callable[[], Awaitable[None]]
+    ) -> Failure | None:
+        """None: the door took it. Else why it never did.
+
+        `still_ours` is asked before each request, when its turn has come. LeftError of it, or when `left` is set
+        during a pause.
+        """
         door = self._doors.get(url) or self._doors.setdefault(url, _Door(url, self._requests_max, self._tls))
         began, attempts = time.monotonic(), 0
         while True:
             attempts += 1
             time_left_s = self._patience.budget_s - (time.monotonic() - began)
-            failure = await door.post(event, min(ANSWER_S, time_left_s), left, attempts)
+            async with door.turn:
+                await still_ours()
+                failure = await door.post(event, min(ANSWER_S, time_left_s), attempts)
             if failure is None or not failure.passing:
                 return failure
             door.in_trouble(failure)
@@ -115,41 +116,27 @@ class Courier:
 
 
 class _Door:
-    """A door's address, and the connections to it."""
+    """A door's address, the wire to it, and how it has been doing."""
 
     def __init__(self, url: str, requests_max: int, tls: ssl.SSLContext) -> None:
         self.url = url
-        self._url = httpx.URL(url + EVENTS_PATH)
-        self._tls = tls
-        self._free = asyncio.Semaphore(requests_max)
-        self._idle: list[httpx.AsyncHTTPTransport] = []  # the one used last is taken first: others may expire
+        self._wire = Wire(url + EVENTS_PATH, requests_max, tls)
+        self.turn = self._wire.turn
         self._troubles = 0
         self._told_at = -TROUBLE_EVERY_S
 
-    async def post(
-        self, event: Envelope, answer_s: float, left: asyncio.Event, attempts: int
-    ) -> Failure | None:
-        async with self._connection() as connection:
-            if left.is_set():
-                raise LeftError
-            limits = {"connect": CONNECT_S, "write": answer_s, "read": answer_s, "pool": answer_s}
-            request = httpx.Request(
-                "POST", self._url, headers=event.headers, content=event.body, extensions={"timeout": limits}
-            )
-            try:
-                answer = await connection.handle_async_request(request)
-                said = await answer.aread()
-            except httpx.HTTPError as error:
-                return Failure(
-                    url=self.url, status=None, said=type(error).__name__.encode(), attempts=attempts
-                )
-        if 200 <= answer.status_code < 300:
+    async def post(self, event: Envelope, answer_s: float, attempts: int) -> Failure | None:
+        try:
+            status, headers, said = await self._wire.post(event.headers, event.body, answer_s)
+        except NoAnswerError as error:
+            return Failure(url=self.url, status=None, said=str(error).encode(), attempts=attempts)
+        if 200 <= status < 300:
             return None
         return Failure(
             url=self.url,
-            status=answer.status_code,
+            status=status,
             said=said[:KEPT_OF_ANSWER],
-            extensions=_extensions(answer.headers),
+            extensions=_extensions(headers),
             attempts=attempts,
         )
 
@@ -161,27 +148,10 @@ class _Door:
             self._told_at, self._troubles = time.monotonic(), 0
 
     async def aclose(self) -> None:
-        for connection in self._idle:
-            await connection.aclose()
-
-    @asynccontextmanager
-    async def _connection(self) -> AsyncIterator[httpx.AsyncHTTPTransport]:
-        async with self._free:
-            connection = self._idle.pop() if self._idle else self._new()
-            try:
-                yield connection
-            finally:
-                self._idle.append(connection)
-
-    def _new(self) -> httpx.AsyncHTTPTransport:
-        one = httpx.Limits(max_connections=1, max_keepalive_connections=1, keepalive_expiry=KEEP_ALIVE_S)
-        return httpx.AsyncHTTPTransport(verify=self._tls, limits=one, trust_env=False)
+        await self._wire.aclose()
 
 
-def _extensions(headers: httpx.Headers) -> dict[str, bytes]:
+def _extensions(headers: Headers) -> dict[str, bytes]:
     """`Kne-*` headers of an answer become extensions of the dead letter, as Knative's do."""
-    return {
-        re.sub(r"[^a-z0-9]", "", name): value.encode()
-        for name, value in headers.items()
-        if name.startswith("kne-")
-    }
+    found = {name.decode("latin-1").lower(): value for name, value in headers}
+    return {re.sub(r"[^a-z0-9]", "", name): value for name, value in found.items() if name.startswith("kne-")}

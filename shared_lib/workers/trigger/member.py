@@ -1,8 +1,9 @@
 """Our membership in the consumer group. kafka-python's consumer blocks and is owned by one thread: this hides both.
 
-Three traps of kafka-python 3.0 decide its shape. `pause` followed by `resume` can lose data that was fetched, so a full
+Four traps of kafka-python 3.0 decide its shape. `pause` followed by `resume` can lose data that was fetched, so a full
 trigger does not pause partitions: it polls single records and steps back. A rebalance listener runs on the consumer's
-network thread, which sends the heartbeats, so ours only awaits. And a consumer does not survive a fork: it is made
+network thread, which sends the heartbeats, so ours only awaits. A rejoin that outlives the
+poll in which it began may be forgotten half-way, without heartbeats and without an error: it is asked for again. And a consumer does not survive a fork: it is made
 in `join`, by the process that uses it.
 """
 
@@ -18,6 +19,7 @@ import structlog
 from kafka import AsyncConsumerRebalanceListener, KafkaConsumer, OffsetAndMetadata, TopicPartition
 from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssignor
 from kafka.errors import KafkaError
+from kafka.structs import MemberState
 
 from shared_lib.workers.trigger.envelope import Record
 
@@ -121,12 +123,18 @@ class Member:
             reconnect_backoff_max_ms=2_000,
             allow_auto_create_topics=False,
         )
+        for topic in self._group.topics:  # known before the first assignment, which would be an empty one
+            self._consumer.partitions_for_topic(topic)
         listener = _Moves(self._consumer, owner, loop)
         self._consumer.subscribe(topics=list(self._group.topics), listener=listener)
 
     def _poll(self, timeout_ms: int, records_max: int) -> list[Record]:
         assert self._consumer is not None
         found = self._consumer.poll(timeout_ms=timeout_ms, max_records=records_max)
+        if not found and self._consumer.group_metadata().state is MemberState.REBALANCING:
+            # The reason to rejoin may be gone since (topics that differed are the same now); the join is still to be
+            # finished. When it is, this request is forgotten.
+            self._consumer._coordinator.request_rejoin()  # noqa: SLF001
         return [
             Record(
                 each.topic, each.partition, each.offset, each.timestamp, each.key, each.value, each.headers

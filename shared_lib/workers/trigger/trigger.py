@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 import structlog
@@ -191,9 +192,8 @@ class Trigger:
             if event.type.startswith(OURS):
                 await self._bury(record, Cause(reason=f"no door takes {event.type}"), left, event.id)
             return  # somebody else's events on a topic we share, and none that we asked for
-        await self._still_ours(left)
         try:
-            failure = await self._courier.deliver(event, url, left)
+            failure = await self._courier.deliver(event, url, left, partial(self._still_ours, left))
         except LeftError:
             raise
         except Exception as crash:  # a bug of ours must not hold up the lane for ever
@@ -206,7 +206,9 @@ class Trigger:
             await self._bury(record, Cause.of(failure), left, event.id)
 
     async def _still_ours(self, left: asyncio.Event) -> None:
-        """Wait while nothing proves that the partitions are ours, as after a sleep longer than the session."""
+        """Or LeftError. Waits while nothing proves that the partitions are ours, as after a sleep beyond the session."""
+        if left.is_set():
+            raise LeftError
         while time.monotonic() - self._proven_at > self._group.session_s:
             await pause(left, 0.1)
 
