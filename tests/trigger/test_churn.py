@@ -12,6 +12,7 @@ from itertools import groupby
 import psycopg
 import pytest
 
+from infra.kafka.choice import OwnKafka
 from infra.local.ports import free_port
 from shared_lib.store.batch import Batcher, connection_pool
 from shared_lib.store.inbox import take
@@ -169,3 +170,33 @@ async def test_health_is_told_on_loopback_and_by_the_command(street: Street) -> 
             street.send("ann", 2)
             await until(lambda: len(door.heard) == 2)
             assert await asyncio.to_thread(running[1].end, TERM) == 0
+
+
+async def test_a_broker_that_is_killed_and_comes_back_costs_no_event(mortal_kafka: OwnKafka) -> None:
+    street = Street(mortal_kafka.bootstrap, 4)
+    street.open_dead_letters()
+    customers, each = 40, 100
+
+    async def slow(_: Heard) -> int:
+        await asyncio.sleep(0.02)
+        return 200
+
+    door = Door(slow)
+    async with opened(door) as url, street.triggered({"billing.": url}):
+        for n in range(each):
+            for customer in range(customers):
+                street.send(f"cus_{customer}", n)
+        await street.sent()
+        await until(lambda: len(door.heard) > 500)
+        await asyncio.to_thread(mortal_kafka.kill)
+        await asyncio.sleep(2)
+        await asyncio.to_thread(mortal_kafka.start)
+        await until(lambda: len({one.id for one in door.heard}) == customers * each, within_s=60)
+
+        async def all_committed() -> bool:
+            return await street.committed() == customers * each
+
+        await until(all_committed)
+    first = {customer: list(dict.fromkeys(order)) for customer, order in door.order().items()}
+    assert first == {f"cus_{customer}": list(range(each)) for customer in range(customers)}
+    street.close()
