@@ -24,7 +24,8 @@ def main(bootstrap: str, topic: str, group: str, count: int) -> None:
     while found < count:
         found += sum(map(len, consumer.poll(timeout_ms=500).values()))
     took_s, used_s = time.perf_counter() - began, time.process_time() - used_s
-    print(json.dumps({"per_s": (count - first) / took_s, "cpu_us": 1e6 * used_s / (count - first)}))
+    counted = max(1, count - first)  # the first batch came with the start
+    print(json.dumps({"per_s": counted / took_s, "cpu_us": 1e6 * used_s / counted}))
     consumer.close()
 
 
