@@ -134,6 +134,7 @@ class DeadLetters:
                 acks="all",
                 # A letter that comes twice does no harm, and without it nothing has to be repaired after an outage.
                 enable_idempotence=False,
+                bootstrap_timeout_ms=int(BLOCKED_MAX_S * 1000),
                 max_block_ms=int(BLOCKED_MAX_S * 1000),
                 request_timeout_ms=int(BLOCKED_MAX_S * 1000),
                 delivery_timeout_ms=int(2 * BLOCKED_MAX_S * 1000),

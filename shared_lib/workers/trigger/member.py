@@ -145,7 +145,7 @@ class Member:
 
     def _keep(self) -> None:
         assert self._consumer is not None
-        for record in self._poll(0, 1):
+        for record in self._poll(100, 1):
             self._consumer.seek(TopicPartition(record.topic, record.partition), record.offset)
 
     def _commit(self, offsets: dict[Partition, OffsetAndMetadata]) -> None:

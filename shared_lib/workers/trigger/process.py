@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sys
 from contextlib import AsyncExitStack
 
 import structlog
@@ -23,11 +24,15 @@ log = structlog.get_logger("boxoffice")
 
 
 def run() -> int:
-    """Exit status 1 when it could not go on."""
+    """Exit status 1 when it could not go on, 2 when there is nothing to consume."""
     logs.configure(function="trigger")
     logging.getLogger("kafka").setLevel(logging.CRITICAL)  # what matters of it, we say ourselves
+    own = settings()
+    if not own.kafka_bootstrap:
+        print("BOXOFFICE_KAFKA_BOOTSTRAP is not set: the relay delivers by itself.", file=sys.stderr)  # noqa: T201
+        return 2
     try:
-        asyncio.run(_run(settings()))
+        asyncio.run(_run(own))
     except (KafkaError, OSError) as error:
         log.exception("trigger_ended", error=type(error).__name__)
         return 1
