@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 from typing import Final
 
 import structlog
@@ -115,13 +116,14 @@ class Trigger:
         return sum(claim.queued for claim in self._claims.values())
 
     async def _commit(self) -> None:
-        now = time.monotonic()
-        prove = now - self._proven_at >= PROVE_EVERY_S
+        now, everything = time.monotonic(), self._positions()
         positions = {
-            partition: claim.position
-            for partition, claim in self._claims.items()
-            if claim.position is not None and (prove or claim.position != claim.committed)
+            partition: position
+            for partition, position in everything.items()
+            if position != self._claims[partition].committed
         }
+        if not positions and now - self._proven_at >= PROVE_EVERY_S:
+            positions = dict(islice(everything.items(), 1))  # any one proves it
         if not positions:
             return
         try:
