@@ -1,0 +1,69 @@
+"""What keeps the trigger honest, to be removed by `python -m tests.crash.mutations T`."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from tests.crash.protections import Edit, Mutation
+
+PARTITIONS: Final = "tests/trigger/test_partitions.py::test_"
+EVENTS: Final = "tests/trigger/test_events.py::test_"
+CHURN: Final = "tests/trigger/test_churn.py::test_"
+WORKERS: Final = "shared_lib/workers/trigger/"
+
+MUTATIONS: Final = (
+    Mutation(
+        "T",
+        "a commit passes records that are not done",
+        f"{PARTITIONS}what_is_not_done_is_not_committed_although_later_records_are",
+        (
+            Edit(
+                f"{WORKERS}tracker.py",
+                "return self._open[0] if self._open else self._next",
+                "return self._next",
+            ),
+        ),
+    ),
+    Mutation(
+        "T",
+        "records of a customer are delivered side by side",
+        f"{EVENTS}not_now_is_asked_again_and_the_next_event_of_the_customer_waits[503]",
+        (
+            Edit(
+                f"{WORKERS}claims.py",
+                "lane = self._lanes.get(record.key)",
+                "record = record._replace(key=b'%d' % record.offset)\n        lane = None",
+            ),
+        ),
+    ),
+    Mutation(
+        "T",
+        "a dead letter that cannot be written is given up",
+        f"{EVENTS}a_letter_that_cannot_be_written_holds_its_lane_and_the_commit",
+        (Edit(f"{WORKERS}trigger.py", "await pause(left, held_s)", "break"),),
+    ),
+    Mutation(
+        "T",
+        "a partition goes without waiting for its requests",
+        f"{PARTITIONS}partitions_that_move_take_nothing_along_that_was_done",
+        (Edit(f"{WORKERS}claims.py", "await asyncio.wait(self._tasks, timeout=within_s)", "pass"),),
+    ),
+    Mutation(
+        "T",
+        "a rejoin that outlives its poll is left to kafka-python",
+        f"{PARTITIONS}a_join_that_outlives_its_poll_is_finished[0.001]",
+        (Edit(f"{WORKERS}member.py", "if not found and self", "if not found and False and self"),),
+    ),
+    Mutation(
+        "T",
+        "a sleeper goes on with what it had queued",
+        f"{CHURN}one_that_slept_through_its_session_goes_on_with_nothing_that_moved",
+        (
+            Edit(
+                f"{WORKERS}trigger.py",
+                "while time.monotonic() - self._proven_at > self._group.session_s:",
+                "while False:",
+            ),
+        ),
+    ),
+)
