@@ -188,7 +188,7 @@ class Street:
         """A trigger in this loop. Leaving the block stops it gracefully."""
         limits = limits or Limits(commit_every_s=0.1)
         courier = Courier(patience, requests_max=limits.requests_max)
-        letters = DeadLetters(self.bootstrap, self.dead)
+        letters = DeadLetters(self.bootstrap, self.dead, blocked_max_s=0.5)
         group = Group(bootstrap=self.bootstrap, topics=[self.topic], name=self.group, instance=instance)
         stop = asyncio.Event()
         trigger = Trigger(group, routes, courier, letters, limits)

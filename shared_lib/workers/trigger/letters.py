@@ -110,8 +110,9 @@ def _instant(timestamp_ms: int) -> str:
 class DeadLetters:
     """Writes letters. Returning from `write` means that the broker has acknowledged."""
 
-    def __init__(self, bootstrap: Sequence[str], topic: str) -> None:
+    def __init__(self, bootstrap: Sequence[str], topic: str, *, blocked_max_s: float = BLOCKED_MAX_S) -> None:
         self._bootstrap = list(bootstrap)
+        self._blocked_max_ms = int(blocked_max_s * 1000)
         self._topic = topic
         self._producer: KafkaProducer | None = None
         # Its methods block; one thread, so that only one producer is ever made.
@@ -135,7 +136,7 @@ class DeadLetters:
                 # A letter that comes twice does no harm, and without it nothing has to be repaired after an outage.
                 enable_idempotence=False,
                 bootstrap_timeout_ms=int(BLOCKED_MAX_S * 1000),
-                max_block_ms=int(BLOCKED_MAX_S * 1000),
+                max_block_ms=self._blocked_max_ms,
                 request_timeout_ms=int(BLOCKED_MAX_S * 1000),
                 delivery_timeout_ms=int(2 * BLOCKED_MAX_S * 1000),
                 allow_auto_create_topics=False,
