@@ -136,6 +136,7 @@ async def test_one_that_slept_through_its_session_goes_on_with_nothing_that_move
             asleep = len(sleepers.heard)
             running[0].process.send_signal(signal.SIGCONT)
             await until(lambda: "partitions_lost" in running[0].says())
+            await asyncio.sleep(0.2)  # what was sent before it noticed is heard by now
             assert len(sleepers.heard) == asleep
             await until(lambda: len({one.id for one in sleepers.heard + others.heard}) == customers * each)
 
