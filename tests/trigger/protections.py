@@ -8,7 +8,6 @@ from tests.crash.protections import Edit, Mutation
 
 PARTITIONS: Final = "tests/trigger/test_partitions.py::test_"
 EVENTS: Final = "tests/trigger/test_events.py::test_"
-CHURN: Final = "tests/trigger/test_churn.py::test_"
 WORKERS: Final = "shared_lib/workers/trigger/"
 
 MUTATIONS: Final = (
@@ -53,17 +52,5 @@ MUTATIONS: Final = (
         "a rejoin that outlives its poll is left to kafka-python",
         f"{PARTITIONS}a_join_that_outlives_its_poll_is_finished[0.001]",
         (Edit(f"{WORKERS}member.py", "if not found and self", "if not found and False and self"),),
-    ),
-    Mutation(
-        "T",
-        "a sleeper goes on with what it had queued",
-        f"{CHURN}one_that_slept_through_its_session_goes_on_with_nothing_that_moved",
-        (
-            Edit(
-                f"{WORKERS}trigger.py",
-                "while time.monotonic() - self._proven_at > self._group.session_s:",
-                "while False:",
-            ),
-        ),
     ),
 )
