@@ -64,7 +64,7 @@ class Flight:
 
 
 class Fate(NamedTuple):
-    """What became of a flight. With an `error`, whatever is in neither list may or may not have reached the broker."""
+    """What became of a flight. With an `error`, the first one, whatever is in neither list may or may not have reached the broker."""
 
     acknowledged: list[int]
     refused: dict[int, str]
@@ -158,12 +158,12 @@ class Stream:
             except TOO_LARGE as too_large:
                 if row_id == self._culprit:  # the client fails others with the last error it has
                     refused[row_id] = f"{type(too_large).__name__}: {too_large}"
-                error = too_large
+                error = error or too_large
             except KafkaTimeoutError as late:
                 self.stop(late)
-                error = late
+                error = error or late
             except Exception as failed:  # noqa: BLE001  # whatever it is, this record was not acknowledged
-                error = failed
+                error = error or failed
             else:
                 acknowledged.append(row_id)
         return Fate(acknowledged, refused, error)
