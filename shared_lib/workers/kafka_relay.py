@@ -25,7 +25,8 @@ from shared_lib.workers.shards import carry
 BATCH_MAX: Final = 1000
 ON_THEIR_WAY_MAX: Final = 4000
 FLIGHTS_MAX: Final = 64  # small ones, when events come one by one
-# An idle relay asks fifty times a second, for one percent of a core: NOTIFY would make every commit wait for one lock.
+# An idle relay asks fifty times a second, which costs 5 % of a core (at 50 ms: 2 %, and 20 to 40 ms of p99 instead of 8 to
+# 22). NOTIFY would cost every commit of every door a lock that all of them share.
 IDLE_S: Final = 0.02
 # After that a producer is not believed to recover by itself, and a new one begins with what was not acknowledged.
 FLIGHT_TIMEOUT_S: Final = 30.0
