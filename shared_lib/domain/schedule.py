@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 # A lease outlives the longest provider call, so that a takeover means its owner is dead.
-LEASE = timedelta(seconds=60)
+LEASE = timedelta(seconds=45)
 
 _UNKNOWN = tuple(timedelta(seconds=s) for s in (2, 10, 60, 600, 3600))
 _NOT_SENT = tuple(timedelta(seconds=s) for s in (2, 10, 60, 300, 900))

@@ -11,7 +11,7 @@ from shared_lib.domain.messages import NotificationStatus
 from shared_lib.ids import new_id
 from shared_lib.store.transaction import Transaction
 
-LEASE = timedelta(minutes=2)
+LEASE = timedelta(seconds=30)
 
 _BUSY = Refusal(Code.UNAVAILABLE, "Somebody else is sending this notification.", retry_after_s=5)
 

@@ -30,7 +30,7 @@ def test_every_way_of_ordering_stores_what_it_answers(stage: Stage) -> None:
         rounds=1, seconds=1, warmup_s=0.3, connections=4, customers=20, history=200, generator="python"
     )
     report = orders.measure(stage, options, quiet)
-    assert [one.name for one in report.contenders] == ["ours", "ours async", "a", "b", "c", "d"]
+    assert [one.name for one in report.contenders] == ["ours", "ours async", "a", "a asyncpg", "b", "c", "d"]
     assert all(one.legs[0].count > 0 for one in report.contenders)
     assert "| ours: the door |" in table(report)
 

@@ -14,7 +14,7 @@ import redis
 from infra.sandbox.webhooks import sign
 from tests.cinema import Cinema
 
-# A lease of a payment is 60 s, that of an Idempotency-Key 30 s.
+# Past every lease: of a payment, of a notification, of an Idempotency-Key.
 PAST_LEASES = timedelta(seconds=61)
 ROUNDS_MAX = 40
 

@@ -1,13 +1,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import datetime
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared_lib.domain.schedule import LEASE, ask_unknown_at, look_at_pending_at, send_again_at
+from shared_lib.domain.schedule import ask_unknown_at, look_at_pending_at, send_again_at
 from tests.domain.examples import instants, utc
 
 NOW = utc(2025, 6, 1)
@@ -34,7 +34,3 @@ def test_a_pending_payment_is_looked_at_in_case_its_webhook_was_lost() -> None:
 @given(now=instants, checks=st.integers(0, 10**6))
 def test_waits_grow_and_never_end(schedule: Schedule, now: datetime, checks: int) -> None:
     assert now < schedule(now, checks) <= schedule(now, checks + 1)
-
-
-def test_a_lease_outlives_every_call_to_a_provider() -> None:
-    assert timedelta(seconds=60) <= LEASE
