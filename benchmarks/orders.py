@@ -31,10 +31,18 @@ class Options:
     seconds: float = 8.0
     warmup_s: float = 2.0
     connections: int = 64
-    customers: int = 12_000  # more than verdicts are remembered for: every token is verified
+    customers: int = 12_000  # more than verdicts are remembered for
     history: int = 100_000
     generator: str = "wrk"
     only: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tokens:
+    """Who warms a server up does not come back, so that every token of a leg is new to it, and is verified."""
+
+    of_leg: Path
+    of_warmup: Path
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,7 +92,10 @@ WAYS: Final = (
 def measure(stage: Stage, options: Options, say: Callable[[str], None]) -> Report:
     """Every way in every round, another one first each time."""
     seed_orders(stage, customers=options.customers, history=options.history)
-    tokens = stage.tokens(options.customers)
+    tokens = Tokens(
+        of_leg=stage.tokens(range(1, options.customers + 1)),
+        of_warmup=stage.tokens(range(options.customers + 1, 2 * options.customers + 1)),
+    )
     ways = [way for way in WAYS if not options.only or way.name in options.only]
     contenders = {way.name: Contender(way.name, way.title) for way in ways}
     ports = start(stage, ways)
@@ -135,14 +146,16 @@ def fresh(stage: Stage) -> None:
         db.execute("CHECKPOINT")
 
 
-def run_http(stage: Stage, options: Options, way: Way, port: int, tokens: Path) -> Leg:
+def run_http(stage: Stage, options: Options, way: Way, port: int, tokens: Tokens) -> Leg:
     prefix = uuid.uuid4().hex
     load = run_wrk if options.generator == "wrk" else run_python
-    arguments = [str(tokens), str(stage.prices())]
-    load(port, options.connections, options.warmup_s, [*arguments, f"{prefix}w", way.prefer])
+    prices = str(stage.prices())
+    load(
+        port, options.connections, options.warmup_s, [str(tokens.of_warmup), prices, f"{prefix}w", way.prefer]
+    )
     pid = stage.servers[way.server or ""].pid
     before, used_s = orders(stage), cpu_s(pid)
-    found = load(port, options.connections, options.seconds, [*arguments, prefix, way.prefer])
+    found = load(port, options.connections, options.seconds, [str(tokens.of_leg), prices, prefix, way.prefer])
     added = orders(stage) - before
     # Requests that were cut off, at the end of the warm-up and of the leg, may be stored without having been counted.
     cut_off = 2 * options.connections

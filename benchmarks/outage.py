@@ -89,7 +89,7 @@ def run(stage: Stage, broker: OwnKafka, away_s: float, connections: int) -> dict
 
 def _load(stage: Stage, port: int, connections: int, seconds: float) -> subprocess.Popen[str]:
     argv = [sys.executable, "-m", "benchmarks.generator", str(port), str(connections), str(seconds)]
-    argv += [str(stage.tokens(CUSTOMERS)), str(stage.prices()), uuid.uuid4().hex, "-"]
+    argv += [str(stage.tokens(range(1, CUSTOMERS + 1))), str(stage.prices()), uuid.uuid4().hex, "-"]
     return subprocess.Popen(argv, stdout=subprocess.PIPE, text=True, cwd=ROOT)
 
 

@@ -101,11 +101,11 @@ class Stage:
         assert row is not None
         return row[0]
 
-    def tokens(self, customers: int) -> Path:
-        """A token for each customer, one per line: signed by the Auth service's RSA key."""
-        path = self.home / f"tokens-{customers}"
+    def tokens(self, customers: range) -> Path:
+        """A token for each of these customers, one per line: signed by the Auth service's RSA key."""
+        path = self.home / f"tokens-{customers.start}-{customers.stop}"
         if not path.exists():
-            path.write_text("\n".join(self._token(n) for n in range(1, customers + 1)))
+            path.write_text("\n".join(self._token(n) for n in customers))
         return path
 
     def _token(self, n: int) -> str:

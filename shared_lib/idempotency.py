@@ -9,7 +9,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-import os
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -20,7 +19,8 @@ from starlette.requests import Request
 
 from shared_lib.auth import Principal
 from shared_lib.domain.errors import Code, Refusal
-from shared_lib.http import RefusedError, Reply, refuse
+from shared_lib.http import RefusedError, Reply, header_of, refuse
+from shared_lib.ids import new_id
 from shared_lib.log import note
 from shared_lib.phases.keys import KEEP, LEASE, Key, SavedReply, look_at_keys
 from shared_lib.problems import MEDIA_TYPE
@@ -94,7 +94,7 @@ class Slot:
 
     def _mark(self) -> bytes:
         """Ours and nobody else's, so that we know it again."""
-        return to_json({"fingerprint": self.key.fingerprint.hex(), "owner": os.urandom(8).hex()})
+        return to_json({"fingerprint": self.key.fingerprint.hex(), "owner": new_id("req")})
 
 
 @asynccontextmanager
@@ -114,7 +114,7 @@ async def once(
 def key_of(request: Request, principal: Principal, route: str, command: BaseModel) -> Key:
     """The key in its space, with the fingerprint of the validated request."""
     fingerprint = hashlib.sha256(f"{route}\n{command.model_dump_json()}".encode()).digest()
-    return Key(principal.customer_id, route, _header(request.headers.get("idempotency-key")), fingerprint)
+    return Key(principal.customer_id, route, _header(header_of(request, b"idempotency-key")), fingerprint)
 
 
 def _header(value: str | None) -> str:

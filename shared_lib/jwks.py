@@ -4,23 +4,64 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import warnings
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import httpx
-from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
-from jwt import PyJWK
-from jwt.exceptions import PyJWTError
+from joserfc import jws
+from joserfc.errors import JoseError, SecurityWarning, UnsupportedAlgorithmError
+from joserfc.jwa import JWSAlgModel
+from joserfc.jwk import OKPKey, RSAKey
 
 log = logging.getLogger("boxoffice.auth")
 
-_KEY_TYPES = {("RSA", None): "RS256", ("OKP", "Ed25519"): "EdDSA"}
-_RSA_BITS_MIN = 2048
 _DOCUMENT_BYTES_MAX = 256 * 1024
 
 REFRESH_INTERVAL_MIN = timedelta(seconds=10)  # unknown kids and outages cannot make us ask more often
 FRESH_FOR = timedelta(minutes=5)  # then refreshed behind the caller's back
 TRUSTED_FOR = timedelta(hours=1)  # then a caller waits for an attempt; on an outage the old keys still serve
+
+
+class _Algorithms(jws.JWSRegistry):
+    """What a key may verify: the algorithms of its own type, whatever a token says (RFC 8725, 3.1)."""
+
+    # How long a token may be is decided before it comes here.
+    max_header_length = max_payload_length = max_signature_length = 1 << 20
+
+    def get_alg(self, name: str) -> JWSAlgModel:
+        # Not the library's: that warns of the name EdDSA, token by token. RFC 9864 gave it up, issuers did not.
+        if name not in (self.allowed or ()):
+            raise UnsupportedAlgorithmError("The key is not for this algorithm")
+        return self.algorithms[name]
+
+
+_RSA = _Algorithms(algorithms=["RS256"], strict_check_header=False)
+_ED25519 = _Algorithms(algorithms=["EdDSA", "Ed25519"], strict_check_header=False)
+
+
+def unverified_header(segment: str) -> Mapping[str, object]:
+    """The header of a token, before anybody has vouched for it. Raises JoseError, ValueError or RecursionError."""
+    token = f"{segment}..".encode()
+    header: object = jws.extract_compact(
+        token, registry=_RSA
+    ).headers()  # any registry: only its bounds count
+    if not isinstance(header, dict):
+        raise ValueError("not an object")  # noqa: TRY004 - what was received is wrong, not a call
+    return header
+
+
+@dataclass(frozen=True, slots=True)
+class VerifyingKey:
+    """A public key of the Auth service, with the algorithms it is for."""
+
+    key: RSAKey | OKPKey
+    algorithms: jws.JWSRegistry
+
+    def payload_of(self, token: str) -> bytes:
+        """What the token says. Raises JoseError unless this key signed it."""
+        return jws.deserialize_compact(token, self.key, registry=self.algorithms).payload
 
 
 class Jwks:
@@ -37,7 +78,7 @@ class Jwks:
     ) -> None:
         self._http, self._url, self._now, self._timeout_s = http, url, now, timeout_s
         self._refresh_interval_min = refresh_interval_min
-        self._keys: Mapping[str, PyJWK] = {}
+        self._keys: Mapping[str, VerifyingKey] = {}
         self._fetched_at: datetime | None = None
         self._tried_at: datetime | None = None
         self._refresh: asyncio.Task[None] | None = None
@@ -47,7 +88,7 @@ class Jwks:
         """False means that nothing can be verified, and nobody may be let in."""
         return self._fetched_at is not None
 
-    async def key(self, kid: str) -> PyJWK | None:
+    async def key(self, kid: str) -> VerifyingKey | None:
         """The key with that id, or None. Asks the Auth service at most once per refresh interval."""
         fetched_at = self._fetched_at
         age = self._now() - fetched_at if fetched_at else timedelta.max
@@ -90,7 +131,7 @@ class Jwks:
         self._keys, self._fetched_at = keys, now
 
 
-def _parse(document: object) -> Mapping[str, PyJWK]:
+def _parse(document: object) -> Mapping[str, VerifyingKey]:
     """The keys we can use, by kid. ValueError if there is none: an empty set is a fault, not a rotation."""
     listed = document.get("keys") if isinstance(document, dict) else None
     if not isinstance(listed, list):
@@ -101,21 +142,23 @@ def _parse(document: object) -> Mapping[str, PyJWK]:
     return keys
 
 
-def _usable(jwk: object) -> PyJWK | None:
-    """The key with the algorithm that its own type dictates, or None for keys that are not for us.
-
-    The algorithm comes from here and never from a token (RFC 8725, 3.1).
-    """
+def _usable(jwk: object) -> VerifyingKey | None:
+    """The key with the algorithms that its own type dictates, or None for keys that are not for us."""
     # A set that publishes a private key ("d") is a leak: that key verifies nothing.
     if not isinstance(jwk, dict) or not isinstance(jwk.get("kid"), str) or "d" in jwk:
         return None
-    algorithm = _KEY_TYPES.get((str(jwk.get("kty")), jwk.get("crv") if jwk.get("kty") == "OKP" else None))
-    if algorithm is None or jwk.get("alg", algorithm) != algorithm or jwk.get("use", "sig") != "sig":
+    kind: type[RSAKey | OKPKey]
+    match jwk.get("kty"), jwk.get("crv"):
+        case "RSA", _:
+            kind, algorithms = RSAKey, _RSA
+        case "OKP", "Ed25519":
+            kind, algorithms = OKPKey, _ED25519
+        case _:
+            return None
+    if jwk.get("use", "sig") != "sig" or jwk.get("alg") not in (None, *(algorithms.allowed or ())):
         return None
     try:
-        key = PyJWK(jwk, algorithm=algorithm)
-    except (PyJWTError, ValueError, TypeError, KeyError):
+        with warnings.catch_warnings(action="error", category=SecurityWarning):  # a short modulus
+            return VerifyingKey(kind.import_key(jwk), algorithms)
+    except (JoseError, SecurityWarning, ValueError, TypeError, KeyError):
         return None
-    if isinstance(key.key, RSAPublicKey) and key.key.key_size < _RSA_BITS_MIN:
-        return None
-    return key

@@ -25,6 +25,7 @@ from shared_lib.http import (
     body_of,
     endpoint,
     granted,
+    header_of,
     not_allowed,
     parse,
     path_of,
@@ -120,7 +121,7 @@ def wish(rt: Runtime, request: Request, principal: Principal, command: CreateOrd
         terms=rt.terms(command.provider),
         render=order_reply,
         payment_method_id=command.payment_method_id,
-        respond_async="respond-async" in request.headers.get("prefer", ""),
+        respond_async="respond-async" in (header_of(request, b"prefer") or ""),
         trace=trace_of(request),
     )
 

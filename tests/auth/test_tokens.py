@@ -115,6 +115,10 @@ async def test_no_token_is_token_missing(verifier: TokenVerifier, header: str | 
         "Basic YTpi",
         "Bearer eyJhbGciOiJFZERTQSJ9.e30.c2ln extra",
         "Bearer W10.e30.c2ln",  # a header that is a list
+        "Bearer WyJhbGciXQ.e30.c2ln",  # ["alg"]
+        "Bearer ImFsZyI.e30.c2ln",  # "alg"
+        "Bearer MQ.e30.c2ln",  # 1
+        "Bearer eyJhbGciOiJFZERTQSIsImI2NCI6ZmFsc2V9.e30.c2ln",  # {"alg":"EdDSA","b64":false}
         "Bearer " + "a" * 9000 + ".b.c",
         "Bearer " + _b64(b'{"alg":' + b"[" * 5000 + b"]" * 5000 + b"}").decode()[:8000] + ".b.c",
     ],
