@@ -33,7 +33,7 @@ class Settings(BaseSettings):
     environment: Environment = Environment.LOCAL
     database_url: str
     redis_url: str | None = None
-    writers: int = Field(default=3, ge=1, le=32)
+    writers: int = Field(default=4, ge=1, le=32)
     readers: int = Field(default=4, ge=1, le=64)
 
     auth_jwks_url: str = ""

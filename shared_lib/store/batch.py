@@ -27,7 +27,8 @@ Answer = TypeVar("Answer")
 Phase = Callable[[Transaction, Sequence[Item]], Awaitable[Sequence[Answer]]]
 Query = Callable[[Transaction, Item], Awaitable[Answer]]
 
-BATCH_MAX = 256
+# More would save little, and keep everybody in it waiting while the processor has nothing to do.
+BATCH_MAX = 32
 
 # Waits between tries of a batch that lost a race; a batch is idempotent, so it may simply run again.
 RETRY_DELAYS_S = (0.005, 0.02, 0.08, 0.3)
