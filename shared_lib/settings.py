@@ -80,16 +80,21 @@ class Settings(BaseSettings):
 
     def may_return_to(self, url: str) -> bool:
         """Exact origins only; nothing a browser and we could read differently."""
-        if any(character in url for character in "\\ ") or not (url.isascii() and url.isprintable()):
-            return False
-        try:
-            parts = urlsplit(url)
-            port = "" if parts.port is None else f":{parts.port}"
-        except ValueError:
-            return False
-        if parts.username is not None or parts.password is not None or not parts.hostname:
-            return False
-        return f"{parts.scheme}://{parts.hostname}{port}" in self.return_url_origins
+        return _origin(url) in self.return_url_origins
+
+
+@lru_cache(maxsize=1024)  # a frontend has few pages to return to
+def _origin(url: str) -> str | None:
+    if any(character in url for character in "\\ ") or not (url.isascii() and url.isprintable()):
+        return None
+    try:
+        parts = urlsplit(url)
+        port = "" if parts.port is None else f":{parts.port}"
+    except ValueError:
+        return None
+    if parts.username is not None or parts.password is not None or not parts.hostname:
+        return None
+    return f"{parts.scheme}://{parts.hostname}{port}"
 
 
 @lru_cache(maxsize=1)

@@ -1,13 +1,13 @@
 """Redis in front of the idempotency keys: a hint that saves time. Flushed, stopped or slow, nothing is lost.
 
-Commands that wait at the same moment travel as one pipeline, as the coalescer does for PostgreSQL.
+Claims that wait at the same moment travel as one command, as the coalescer does for PostgreSQL.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import structlog
@@ -20,9 +20,17 @@ from redis.exceptions import RedisError
 REST_S = 2.0
 TIMEOUT_S = 0.25
 
-log = structlog.get_logger(__name__)
+# For each key its mark and the mark's seconds; what stood there before, or nil where the mark was made.
+_CLAIM = """
+    local before = {}
+    for n, key in ipairs(KEYS) do
+        local made = redis.call('SET', key, ARGV[2 * n - 1], 'NX', 'EX', ARGV[2 * n])
+        before[n] = not made and redis.call('GET', key)
+    end
+    return before
+"""
 
-Command = tuple[str, Sequence[Any]]
+log = structlog.get_logger(__name__)
 
 
 class ReplayCache:
@@ -33,63 +41,49 @@ class ReplayCache:
         self._redis: Redis | None = None
         self._clock = clock
         self._resting_until = 0.0
-        self._waiting: list[tuple[Sequence[Command], asyncio.Future[list[Any] | None]]] = []
-        self._sending: asyncio.Task[None] | None = None
+        self._waiting: list[tuple[str, bytes, int, asyncio.Future[bytes | None]]] = []
+        self._claiming: asyncio.Task[None] | None = None
 
     async def claim(self, key: str, mark: bytes, lease_s: int) -> bytes | None:
-        """Leave our mark if nobody did; what stood there before, or None.
-
-        The mark must be the caller's own: an answer may get lost after the mark was made, and then it is found again.
-        """
-        was_set = await self._ask([("SET", (key, mark, "NX", "EX", lease_s))])
-        if was_set is None or was_set[0]:
-            return None
-        found = await self._ask([("GET", (key,))])
-        value: bytes | None = found[0] if found else None
-        return None if value == mark else value
+        """Leave our mark if nobody did; what stood there before, or None."""
+        before: asyncio.Future[bytes | None] = asyncio.get_running_loop().create_future()
+        self._waiting.append((key, mark, lease_s, before))
+        if self._claiming is None:
+            self._claiming = asyncio.create_task(self._claim_waiting())
+        return await before
 
     async def keep(self, key: str, value: bytes, ttl_s: int) -> None:
-        await self._ask([("SET", (key, value, "EX", ttl_s))])
+        await self._try(lambda redis: redis.set(key, value, ex=ttl_s))
 
     async def drop(self, key: str) -> None:
-        await self._ask([("DEL", (key,))])
+        await self._try(lambda redis: redis.delete(key))
 
     async def aclose(self) -> None:
-        if self._sending:
-            await self._sending
+        if self._claiming:
+            await self._claiming
         if self._redis:
             await self._redis.aclose()
 
-    async def _ask(self, commands: Sequence[Command]) -> list[Any] | None:
-        if self._url is None or self._clock() < self._resting_until:
-            return None
-        answer: asyncio.Future[list[Any] | None] = asyncio.get_running_loop().create_future()
-        self._waiting.append((commands, answer))
-        if self._sending is None:
-            self._sending = asyncio.create_task(self._send())
-        return await answer
-
-    async def _send(self) -> None:
+    async def _claim_waiting(self) -> None:
         try:
             while self._waiting:
                 batch, self._waiting = self._waiting, []
-                results = await self._pipeline([command for commands, _ in batch for command in commands])
-                for commands, answer in batch:
-                    own, results = (
-                        (results[: len(commands)], results[len(commands) :]) if results else (None, results)
-                    )
-                    if not answer.done():
-                        answer.set_result(own)
+                keys = [key for key, *_ in batch]
+                marks = [argument for _, mark, lease_s, _ in batch for argument in (mark, lease_s)]
+                found = await self._try(lambda redis: redis.eval(_CLAIM, len(keys), *keys, *marks))  # noqa: B023
+                for (*_, before), value in zip(batch, found or [None] * len(batch), strict=True):
+                    if not before.done():
+                        before.set_result(value)
         finally:
-            self._sending = None
+            self._claiming = None
 
-    async def _pipeline(self, commands: Sequence[Command]) -> list[Any] | None:
+    async def _try(self, command: Callable[[Redis], Awaitable[Any]]) -> Any:
+        """What Redis answers, or None while it cannot help."""
+        if self._url is None or self._clock() < self._resting_until:
+            return None
         try:
             async with asyncio.timeout(TIMEOUT_S):
-                pipeline = self._client().pipeline(transaction=False)
-                for name, arguments in commands:
-                    pipeline.execute_command(name, *arguments)
-                return list(await pipeline.execute())
+                return await command(self._client())
         except (RedisError, OSError, TimeoutError) as error:
             self._resting_until = self._clock() + REST_S
             log.warning("redis_unavailable", error=type(error).__name__)
