@@ -61,7 +61,10 @@ def _do(what: str, rest: list[str]) -> int:
         return kills.kills(rest)
     else:
         env_files.make()  # Compose reads them even to stop
-        compose(*PASSED_ON[what], *rest)
+        command, *arguments = PASSED_ON[what]
+        # From a script or a pipe there is no terminal to hand on, and Compose would refuse to go without one.
+        mute = ["-T"] if command == "exec" and not (sys.stdin.isatty() and sys.stdout.isatty()) else []
+        compose(command, *mute, *arguments, *rest)
     return 0
 
 

@@ -1,0 +1,43 @@
+"""`make cli TARGET=compose | less`, a cron job, a script: Compose refuses `exec` without a terminal unless it is told."""
+
+from __future__ import annotations
+
+import io
+import sys
+
+import pytest
+
+from infra.compose import __main__ as command_line
+from infra.compose import env_files
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.fixture
+def composed(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
+    calls: list[tuple[str, ...]] = []
+    monkeypatch.setattr(command_line, "compose", lambda *arguments: calls.append(arguments))
+    monkeypatch.setattr(env_files, "make", lambda: False)
+    return calls
+
+
+@pytest.mark.parametrize("piped", ["stdin", "stdout"])
+def test_without_a_terminal_none_is_asked_for(
+    composed: list[tuple[str, ...]], monkeypatch: pytest.MonkeyPatch, piped: str
+) -> None:
+    for name in ("stdin", "stdout"):
+        monkeypatch.setattr(sys, name, io.StringIO() if name == piped else Terminal())
+    assert command_line.main(["cli", "lag"]) == 0
+    assert composed == [("exec", "-T", "relay", "python", "-m", "shared_lib.cli.main", "lag")]
+
+
+def test_with_a_terminal_it_is_handed_on(
+    composed: list[tuple[str, ...]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("stdin", "stdout"):
+        monkeypatch.setattr(sys, name, Terminal())
+    assert command_line.main(["db"]) == 0
+    assert composed == [("exec", "postgres", "psql", "-U", "boxoffice")]
