@@ -189,7 +189,7 @@ async def test_partitions_that_move_take_nothing_along_that_was_done(new_street:
     street = new_street(partitions=6)
 
     async def slow(_: Heard) -> int:
-        await asyncio.sleep(0.01)
+        await asyncio.sleep(0.05)  # so that requests are under way whenever a partition moves
         return 200
 
     door, customers, each = Door(slow), 12, 60
