@@ -38,10 +38,13 @@ KEY_MARGIN = timedelta(hours=1)
 # A request that is still on its way arrives within this, or never.
 IN_FLIGHT_MAX = timedelta(minutes=10)
 
+# How long anybody asks, be it in two calls. A lease outlives it, so whoever takes over finds nobody asking any more.
+ASK_S = 35.0
+
 log = structlog.get_logger("boxoffice")
 
 
-async def ask_payment(rt: Runtime, claimed: Claimed, *, timeout_s: float | None = None) -> Observed:
+async def ask_payment(rt: Runtime, claimed: Claimed, *, timeout_s: float = ASK_S) -> Observed:
     """Move one payment on: send it, find what became of it, or close it when nobody wants it any longer.
 
     `timeout_s` is how long somebody waits for the answer; past it the outcome is unknown, never failed.
@@ -132,9 +135,7 @@ async def _send(provider: PaymentProvider, public_url: str, claimed: Claimed) ->
     )
 
 
-async def ask_refund(
-    rt: Runtime, claimed: ClaimedRefund, *, timeout_s: float | None = None
-) -> ObservedRefund:
+async def ask_refund(rt: Runtime, claimed: ClaimedRefund, *, timeout_s: float = ASK_S) -> ObservedRefund:
     """Move one refund on: send it, or find what became of it."""
     refund = claimed.refund
     try:

@@ -42,7 +42,7 @@ class Settings(BaseSettings):
 
     providers: Words = ("sandbox",)
     default_provider: str = "sandbox"
-    provider_answer_s: float = Field(default=3.0, gt=0)  # how long a customer waits for a link
+    provider_answer_s: float = Field(default=3.0, gt=0, le=30)  # how long a customer waits for a link
     sandbox_url: str = ""
     sandbox_api_key: SecretStr = SecretStr("")
     sandbox_webhook_secrets: Secrets = ()

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-# A lease outlives the longest provider call, so that a takeover means its owner is dead.
+# A lease outlives whoever asks a provider, so that a takeover means its owner is dead, or waits for its turn to ask: then
+# both send the same key, and silence that is heard under an old lease means nothing.
 LEASE = timedelta(seconds=45)
 
 _UNKNOWN = tuple(timedelta(seconds=s) for s in (2, 10, 60, 600, 3600))

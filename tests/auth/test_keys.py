@@ -10,7 +10,8 @@ from pathlib import Path
 import httpx
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from jwt.algorithms import OKPAlgorithm
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, generate_private_key
+from jwt.algorithms import OKPAlgorithm, RSAAlgorithm
 
 from infra.local.auth_service import AUDIENCE, ISSUER, SigningKeys, issue_token
 from shared_lib.auth import Principal, TokenVerifier
@@ -133,6 +134,10 @@ def _ed25519(keys: SigningKeys) -> Ed25519PrivateKey:
     return private
 
 
+def _breakable() -> RSAPrivateKey:
+    return generate_private_key(65537, 1024)  # noqa: S505 - the point of it
+
+
 def _weak_and_foreign(keys: SigningKeys) -> list[dict[str, object]]:
     rsa, ed = keys.by_algorithm["RS256"].public_jwk(), keys.by_algorithm["EdDSA"].public_jwk()
     return [
@@ -145,10 +150,11 @@ def _weak_and_foreign(keys: SigningKeys) -> list[dict[str, object]]:
         {"kty": "OKP", "crv": "X25519", "kid": ed["kid"], "x": ed["x"]},
         rsa | {"n": rsa["n"][:100], "kid": ed["kid"]},  # a short modulus
         rsa | {"alg": "PS256"},
+        rsa | RSAAlgorithm.to_jwk(_breakable().public_key(), as_dict=True),
     ]
 
 
-@pytest.mark.parametrize("number", range(9))
+@pytest.mark.parametrize("number", range(10))
 async def test_keys_that_are_not_for_us_are_never_used(
     verifier: TokenVerifier, key_service: KeyService, keys: SigningKeys, clock: Clock, number: int
 ) -> None:

@@ -184,6 +184,16 @@ async def test_claims_with_wrong_values_are_refused(
     assert code(await verifier.verify(f"Bearer {signed(keys, clock, **claims)}")) is Code.TOKEN_INVALID
 
 
+async def test_the_answer_names_the_claims_that_are_wrong_and_nothing_they_say(
+    verifier: TokenVerifier, keys: SigningKeys, clock: Clock
+) -> None:
+    verdict = await verifier.verify(
+        f"Bearer {signed(keys, clock, exp='tomorrow', sub=None, email='a@b.example')}"
+    )
+    assert isinstance(verdict, Refusal)
+    assert verdict.detail == "of the token's claims these are missing or malformed: exp, sub"
+
+
 async def test_one_audience_among_several_is_enough(
     verifier: TokenVerifier, keys: SigningKeys, clock: Clock
 ) -> None:
@@ -254,6 +264,20 @@ async def test_the_public_key_as_an_hmac_secret_opens_nothing(
     mac = hmac.new(secret, parts.encode(), getattr(hashlib, f"sha{digest}")).digest()
     token = f"{parts}.{_b64(mac).decode()}"
     assert code(await verifier.verify(f"Bearer {token}")) is Code.TOKEN_INVALID
+
+
+@pytest.mark.parametrize("published", [{"alg": "Ed25519"}, {"alg": None}], ids=str)
+async def test_an_ed25519_key_may_go_by_the_name_that_rfc_9864_gives_it(
+    verifier: TokenVerifier,
+    keys: SigningKeys,
+    key_service: KeyService,
+    clock: Clock,
+    published: dict[str, str | None],
+) -> None:
+    jwk = keys.by_algorithm["EdDSA"].public_jwk() | published
+    key_service.body = json.dumps({"keys": [{k: v for k, v in jwk.items() if v}]}).encode()
+    token = signed(keys, clock, headers={"alg": "Ed25519"})
+    assert isinstance(await verifier.verify(f"Bearer {token}"), Principal)
 
 
 @pytest.mark.parametrize("alg", ["RS512", "PS256"])
