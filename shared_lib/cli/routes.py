@@ -93,7 +93,7 @@ ROUTES: Final = (
         example={"price_id": "prc_metropolis_buy", "return_url": "https://cinema.example/thanks"},
         keyed=True,
         answers={
-            201: (OrderView, "The customer pays at `checkout_url`; `Location` leads to the order"),
+            201: (OrderView, "The customer pays at `checkout_url`; what is free is paid already"),
             202: (OrderView, "The provider has not answered yet; ask `Location` with `?wait=25`"),
         },
         refusals=(

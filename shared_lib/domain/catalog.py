@@ -31,6 +31,11 @@ class Price:
     sellable_from: datetime
     sellable_until: datetime | None
 
+    @property
+    def is_free(self) -> bool:
+        """A title for nothing. A plan for nothing, or its trial, still has the card verified by its provider."""
+        return self.kind is not PriceKind.SUBSCRIPTION and not self.amount
+
     def sellable_at(self, at: datetime) -> bool:
         return self.sellable_from <= at and (self.sellable_until is None or at < self.sellable_until)
 
@@ -49,3 +54,7 @@ class ProviderTerms:
     def too_small(self, amount: Money) -> bool:
         """Zero is not too small: it verifies a card for a trial."""
         return 0 < amount.minor < self.minimum_minor.get(amount.currency, 0)
+
+
+OURSELVES = ProviderTerms(name="boxoffice", currencies=frozenset(), minimum_minor={})
+"""Who gives a free title: we do, in any currency. No client has this name, so it is never asked."""

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
-from shared_lib.domain.catalog import Price, PriceKind
+from shared_lib.domain.catalog import OURSELVES, Price, PriceKind
 from shared_lib.domain.errors import Refusal
 from shared_lib.domain.money import zero
 from shared_lib.domain.order import BillingReason, Order, OrderStatus
@@ -15,7 +15,7 @@ from shared_lib.domain.schedule import LEASE, send_again_at
 from shared_lib.domain.subscription import Subscription, SubscriptionStatus
 from shared_lib.domain.values import replace
 from shared_lib.ids import new_id
-from shared_lib.phases import facts
+from shared_lib.phases import facts, giving
 from shared_lib.phases.claims import Claimed
 from shared_lib.phases.desk import Desk
 from shared_lib.phases.keys import (
@@ -129,6 +129,10 @@ def _open(desk: Desk, shelf: Shelf, want: OpenOrder, order_id: str, price: Price
     desk.tell_of_order("billing.order.created", order.id, facts.of_order(order), want.trace)
     payment = _payment(desk, want, order)
     desk.put(payment)
+    if price.is_free:
+        giving.give(desk, payment, shelf.owned, want.trace)
+        order, payment = desk.orders[order.id], desk.payments[payment.id]
+        return OpenedOrder(order=order, payment=payment, reply=want.render(order, payment))
     opened = OpenedOrder(order=desk.orders[order.id], payment=payment)
     if want.respond_async:
         desk.ask_for(facts.start_payment_job(payment, order.customer_id, None, want.trace))
@@ -159,17 +163,18 @@ def _subscribe(desk: Desk, shelf: Shelf, want: OpenOrder, price: Price, provider
 
 
 def _payment(desk: Desk, want: OpenOrder, order: Order) -> Payment:
-    asked_now = not want.respond_async
+    free = order.provider == OURSELVES.name
+    asked_now = not want.respond_async and not free
     return Payment(
         id=new_id("pay"),
         order_id=order.id,
         provider=order.provider,
-        flow=PaymentFlow.CHARGE if want.payment_method_id else PaymentFlow.CHECKOUT,
+        flow=PaymentFlow.CHARGE if want.payment_method_id or free else PaymentFlow.CHECKOUT,
         status=PaymentStatus.SENDING if asked_now else PaymentStatus.CREATED,
         amount=order.amount,
         attempt=1,
         created_at=desk.now,
-        payment_method_id=want.payment_method_id,
+        payment_method_id=None if free else want.payment_method_id,
         fence=1 if asked_now else 0,
         lease_until=desk.now + LEASE if asked_now else None,
         first_sent_at=desk.now if asked_now else None,

@@ -136,11 +136,12 @@ def _open(desk: Desk, want: OpenRefund, refund_id: str) -> OpenedRefund | Refusa
     if order is None or not (want.by_operator or order.customer_id == want.requested_by):
         return Refusal(Code.NOT_FOUND, "There is no such order.")
     payment = desk.payments.get(order.paid_payment_id or "")
-    if payment is None or payment.provider_ref is None:
+    if payment is None:
         return _not_paid(desk, order)
     amount = _amount(desk, want, order, payment)
     if isinstance(amount, Refusal):
         return amount
+    assert payment.provider_ref is not None  # only what its provider never saw has none, and captured nothing
     refund = Refund(
         id=refund_id,
         order_id=order.id,

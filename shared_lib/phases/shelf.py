@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from shared_lib.domain.catalog import Price, PriceKind, ProviderTerms
+from shared_lib.domain.catalog import OURSELVES, Price, PriceKind, ProviderTerms
 from shared_lib.domain.errors import Code, Refusal
 from shared_lib.domain.money import zero
 from shared_lib.phases.claims import method_of
@@ -47,6 +47,8 @@ class Shelf:
 
     def terms(self, want: OpenOrder, price: Price) -> ProviderTerms | Refusal:
         """The first provider that takes the price; a saved method belongs to one provider."""
+        if price.is_free:
+            return OURSELVES
         method = self.method(want)
         trial = price.trial_days and not self.had_before(want.buyer.customer_id, price.product_id)
         amount = zero(price.amount.currency) if trial else price.amount
