@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
+from typing import Final
 
 import functions_framework.aio
 from pydantic import AwareDatetime, BaseModel
 
 from shared_lib.events import Incoming, InvalidEventError, consumer, data_of
+from shared_lib.log import note
 from shared_lib.phases.playback import Played, start_playback
 from shared_lib.runtime import runtime
+
+EARLIEST: Final = datetime.min.replace(tzinfo=UTC)
+LATEST: Final = datetime.max.replace(tzinfo=UTC)
 
 
 class PlaybackStarted(BaseModel):
@@ -26,14 +31,19 @@ async def playback(event: Incoming) -> None:
     if event.type != "cinema.playback.started":
         raise InvalidEventError(f"{event.type} is not for playback")
     started = data_of(event, PlaybackStarted)
-    at: datetime = started.started_at
-    await runtime().run(
-        start_playback,
-        Played(
-            source=event.source,
-            event_id=event.id,
-            customer_id=started.customer_id,
-            product_id=started.product_id,
-            started_at=at,
-        ),
+    play = Played(
+        source=event.source,
+        event_id=event.id,
+        customer_id=started.customer_id,
+        product_id=started.product_id,
+        started_at=in_utc(started.started_at),
     )
+    note(customer=play.customer_id, play=await runtime().run(start_playback, play))
+
+
+def in_utc(claimed: datetime) -> datetime:
+    """The instant in UTC. In year 1 or 9999 an offset may lead out of the calendar: its edge is taken."""
+    try:
+        return claimed.astimezone(UTC)
+    except OverflowError:
+        return EARLIEST if claimed.year == EARLIEST.year else LATEST

@@ -1,6 +1,6 @@
 """CloudEvent billing.tick.reconcile: finish what somebody began and could not end.
 
-Payments and refunds that are stuck or unknown: ask the provider. Parked webhooks: apply them again. Keys and messages past
+Payments and refunds that are stuck or unknown: ask the provider. Parked webhooks and plays: apply them again. Keys and messages past
 their time: forget them. Orders past their time: their checkouts are closed at the provider, then they expire.
 """
 
@@ -18,6 +18,7 @@ from shared_lib.phases.claims import Claim, Claimed, ClaimedRefund, claim_paymen
 from shared_lib.phases.housekeeping import Forget, backlog, forget
 from shared_lib.phases.observations import Observed, ObservedRefund
 from shared_lib.phases.payments import settle_payments
+from shared_lib.phases.playback import parked_plays, start_playback
 from shared_lib.phases.refunds import settle_refunds
 from shared_lib.phases.webhooks import parked
 from shared_lib.providers.base import ProviderError
@@ -40,6 +41,7 @@ async def reconcile(event: Incoming) -> None:
         "payments": await ask_about_payments(rt),
         "refunds": await ask_about_refunds(rt),
         "webhooks": await apply_parked(rt),
+        "plays": await apply_parked_plays(rt),
         "forgotten": await rt.run(forget, Forget()),
     }
     log.info("reconciled", **done, **await rt.read(backlog, None))
@@ -81,4 +83,11 @@ async def apply_parked(rt: Runtime) -> int:
             await settle_event(rt, provider, one.event, again=True)
         except ProviderError as error:
             log.warning("parked_webhook_waits", provider=one.provider, code=error.code)
+    return len(waiting)
+
+
+async def apply_parked_plays(rt: Runtime) -> int:
+    """Plays that came before the payment of what they are about."""
+    waiting = await rt.read(parked_plays, BATCH_MAX)
+    await rt.run_all(start_playback, waiting)
     return len(waiting)

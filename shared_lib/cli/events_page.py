@@ -84,7 +84,7 @@ JOBS: Final = (
     ("billing.job.start_refund", "`refund_id`", "refund", "ask a provider about one refund"),
     ("billing.tick.renewal", "none", "renew", "claim every subscription that is due"),
     ("billing.tick.reconcile", "none", "reconcile", "finish what somebody began and could not end"),
-    ("cinema.playback.started", "`customer_id`, `product_id`, `started_at`", "playback", "of the cinema: the first play starts a rental's 48 hours"),
+    ("cinema.playback.started", "`customer_id`, `product_id`, `started_at`", "playback", "of the cinema: the first play starts a rental's 48 hours; `started_at` is moved into [access start, now]"),
 )  # fmt: skip
 
 

@@ -119,12 +119,16 @@ async def entitlements(tx: Transaction, ask: Ask) -> list[Entitlement]:
         [ask.customer_id, now, now - RENEWAL_SLACK, now - timedelta(days=cycles.POLICY.grace_days)],
     )
     width = len(ENTITLEMENTS.columns)
-    found = [_extended(entitlement_of(row[:width]), row[width:]) for row in rows]
+    found = [extended(entitlement_of(row[:width]), row[width:]) for row in rows]
     return [entitlement for entitlement in found if entitlement.watchable_at(tx.now)]
 
 
-def _extended(entitlement: Entitlement, row: Row) -> Entitlement:
-    status, auto_renew, past_due_at, current_n, own_n = row
+def extended(entitlement: Entitlement, renewal: Row) -> Entitlement:
+    """With the end that is honored while its subscription is being renewed, or is in its grace (decision 0011).
+
+    `renewal`: the subscription's status, auto_renew, past_due_at and period number, then the order's period number.
+    """
+    status, auto_renew, past_due_at, current_n, own_n = renewal
     if entitlement.ends_at is None or not auto_renew or current_n != own_n:
         return entitlement
     if status == "past_due" and past_due_at:

@@ -85,9 +85,9 @@ async def parked(tx: Transaction, limit: int) -> list[Parked]:
     rows = await tx.fetch(
         """
         SELECT source, payload, received_at FROM inbox
-        WHERE status = 'parked' AND next_try_at <= %s ORDER BY next_try_at LIMIT %s
+        WHERE status = 'parked' AND next_try_at <= %s AND NOT starts_with(source, %s) ORDER BY next_try_at LIMIT %s
         """,
-        [await tx.clock(), limit],
+        [await tx.clock(), inbox.PLAYS, limit],
     )
     return [
         Parked(provider=row[0], event=_EVENT.validate_python(row[1], strict=False), received_at=row[2])

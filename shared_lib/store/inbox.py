@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 from shared_lib.store.transaction import Transaction
+
+# Plays stand beside webhooks, under a name that no provider has: a sender of plays cannot use a webhook's id up.
+PLAYS: Final = "play:"
 
 
 async def take(tx: Transaction, messages: Sequence[tuple[str, str]]) -> set[tuple[str, str]]:

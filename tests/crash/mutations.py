@@ -1,7 +1,7 @@
 """Remove each protection in a copy of the last commit and see its test turn red.
 
     python -m tests.crash.mutations            # all, in about four minutes
-    python -m tests.crash.mutations W4 W13     # those of some windows; T: the trigger's, O: of offers
+    python -m tests.crash.mutations W4 W13     # those of some windows; T: the trigger's, O: of offers, E: of events
 
 A green test under a removed protection is a hole in the tests: the exit status is 1.
 """
@@ -18,11 +18,17 @@ from pathlib import Path
 
 from tests.crash import protections
 from tests.crash.protections import Mutation
+from tests.events import protections as of_events
 from tests.offers import protections as of_offers
 from tests.trigger import protections as of_the_trigger
 
 ROOT = Path(__file__).parents[2]
-MUTATIONS = (*protections.MUTATIONS, *of_the_trigger.MUTATIONS, *of_offers.MUTATIONS)
+MUTATIONS = (
+    *protections.MUTATIONS,
+    *of_the_trigger.MUTATIONS,
+    *of_offers.MUTATIONS,
+    *of_events.MUTATIONS,
+)
 TESTS_TIMEOUT_S = 300
 
 

@@ -18,7 +18,7 @@ from shared_lib.phases.notifications import (
     mark_sent,
 )
 from shared_lib.phases.observations import ObservedRefund, Silence
-from shared_lib.phases.playback import Played, start_playback
+from shared_lib.phases.playback import Played, PlayResult, start_playback
 from shared_lib.phases.refunds import OpenedRefund, OpenRefund, open_refunds, settle_refunds
 from shared_lib.phases.subscriptions import ChangeAutoRenew, ChangedAutoRenew, change_auto_renew
 from shared_lib.phases.webhooks import Received, WebhookResult, settle_from_webhooks
@@ -186,7 +186,11 @@ async def test_one_play_twice_in_a_batch_starts_a_rental_once(ground: Ground) ->
         )
         for n in (1, 1, 2)
     ]
-    assert await ground.commit(start_playback, *plays) == [True, False, False]
+    assert await ground.commit(start_playback, *plays) == [
+        PlayResult.STARTED,
+        PlayResult.DUPLICATE,
+        PlayResult.WATCHED_BEFORE,
+    ]
     left = await ground.value("SELECT ends_at - first_played_at FROM entitlements")
     assert left == timedelta(hours=48)
 
