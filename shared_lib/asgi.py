@@ -31,6 +31,7 @@ from shared_lib.settings import Environment, settings
 
 FUNCTIONS: Final = Path(__file__).parents[1] / "functions"
 GC_THRESHOLDS: Final = (20_000, 20, 50)  # by default a batch of a thousand would be searched a hundred times
+READY_S: Final = 2.0  # a probe that is answered later was given up by its sender
 DOORS: Final = tuple(sorted(path.parent.name for path in FUNCTIONS.glob("*/main.py")))
 
 
@@ -95,7 +96,7 @@ class Door:
 
     async def _ready(self, _: Request) -> Response:
         try:
-            if self._rt is not None and await self._rt.read(serves, None):
+            if self._rt is not None and await self._rt.read(serves, None, within_s=READY_S):
                 return PlainTextResponse("ready")
         except Transient:
             pass

@@ -72,9 +72,15 @@ class Runtime:
         """Commit many items of a phase as one batch."""
         return await self._batcher.run_all(phase, items)
 
-    async def read(self, query: Callable[[Transaction, Item], Awaitable[Answer]], item: Item) -> Answer:
-        """Answer a question without locks."""
-        return await self._batcher.read(query, item)
+    async def read(
+        self,
+        query: Callable[[Transaction, Item], Awaitable[Answer]],
+        item: Item,
+        *,
+        within_s: float | None = None,
+    ) -> Answer:
+        """Answer a question without locks. Raises Transient when the database takes longer than `within_s` seconds."""
+        return await self._batcher.read(query, item, within_s=within_s)
 
     def now(self) -> datetime:
         """The only clock outside the database: for tokens, signatures and logs, never for due dates."""

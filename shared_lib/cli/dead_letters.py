@@ -66,7 +66,7 @@ def replay(id_: str | None) -> str:
 
 
 async def _replay(id_: str | None) -> int:
-    pool = connection_pool(database_url(), connections_max=1)
+    pool = connection_pool(database_url(), connections_max=1, bounded=False)
     await pool.open()
     try:
         return await Batcher(pool, writers=1).run(replay_dead_letters, Replay(id=id_))

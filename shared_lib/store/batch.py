@@ -3,6 +3,8 @@
 A door has one item and calls `run`. Alone it goes at once; while all writers are busy items gather, so the busier the
 instance, the bigger the batches. There is no timer. One bad item never fails its neighbours: a refusal is a value at
 its place, and when the database refuses a whole batch it is halved until the culprit stands alone.
+
+A batch that meets a row which is locked for long gives its writer back and is sorted out beside the others (blocked.py).
 """
 
 from __future__ import annotations
@@ -13,13 +15,15 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from contextvars import Context
 from dataclasses import dataclass, field
-from typing import Any, TypeVar, cast
+from typing import Any, Final, TypeVar, cast
 
 import structlog
 from psycopg import errors
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from shared_lib.domain.errors import Transient
+from shared_lib.store.blocked import BLOCKED_FOR_LONG, Sorting, Waiting, refuse
+from shared_lib.store.bounds import ATTEMPT_S, bound, connection_options
 from shared_lib.store.transaction import Row, Transaction, snapshot, transaction
 
 Item = TypeVar("Item")
@@ -34,11 +38,15 @@ BATCH_MAX = 32
 RETRY_DELAYS_S = (0.005, 0.02, 0.08, 0.3)
 # A connection that broke says nothing about its COMMIT: the phase runs again and finds its own rows (or makes them).
 RECONNECT_DELAYS_S = (0.05, 0.2, 0.8)
+# An item that no writer took up within this time is refused: its caller has other things to do than to wait.
+QUEUE_MAX_S = 15.0
 
-_LOST_RACES = (errors.SerializationFailure, errors.DeadlockDetected, errors.LockNotAvailable)
+_LOST_RACES = (errors.SerializationFailure, errors.DeadlockDetected)
 # Somebody committed between our read and our write: read again and decide anew.
 _COLLISIONS = (errors.UniqueViolation, errors.ExclusionViolation)
-_DISCONNECTED = (errors.OperationalError, errors.InterfaceError)
+_DISCONNECTED = (errors.OperationalError, errors.InterfaceError, errors.IdleInTransactionSessionTimeout)
+# The place of an item that needs a row which is locked for long.
+_BLOCKED: Final = object()
 
 log = structlog.get_logger(__name__)
 
@@ -50,31 +58,38 @@ class _Failed:
     error: Exception
 
 
+class _NoAnswerError(Exception):
+    """The server did not answer within the time of a transaction, and the connection was cut."""
+
+
 @dataclass(slots=True)
 class _Lane:
     """The queue of one phase."""
 
     phase: Phase[Any, Any]
-    waiting: deque[tuple[Any, asyncio.Future[Any]]] = field(default_factory=deque)
+    waiting: deque[Waiting] = field(default_factory=deque)
     drains: set[asyncio.Task[None]] = field(default_factory=set)
 
 
 class Batcher:
     """Runs phases on at most `writers` connections of the pool."""
 
-    def __init__(self, pool: AsyncConnectionPool[Any], *, writers: int) -> None:
+    def __init__(self, pool: AsyncConnectionPool[Any], *, writers: int, attempt_s: float = ATTEMPT_S) -> None:
         self._pool = pool
         self._writers = writers
+        self._attempt_s = attempt_s
         self._free = asyncio.Semaphore(writers)
         self._lanes: dict[Phase[Any, Any], _Lane] = {}
+        self._sorting = Sorting(self._probe, writers=writers)
 
     async def run(self, phase: Phase[Item, Answer], item: Item) -> Answer:
         """Commit one item, together with whatever else waits. Raises Transient when nothing could be decided."""
         lane = self._lanes.get(phase)
         if lane is None:
             lane = self._lanes[phase] = _Lane(phase)
-        answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-        lane.waiting.append((item, answer))
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[Answer] = loop.create_future()
+        lane.waiting.append(Waiting(item, answer, loop.time()))
         if len(lane.drains) < self._writers:
             # In a context of its own: its log lines are not those of the request that happened to start it.
             drain = asyncio.create_task(self._drain(lane), context=Context())
@@ -83,17 +98,24 @@ class Batcher:
 
     async def run_all(self, phase: Phase[Item, Answer], items: Sequence[Item]) -> list[Answer]:
         """Commit many items that belong together as one batch. The first failed item's error is raised."""
-        answers = await self._commit(phase, items)
+        loop = asyncio.get_running_loop()
+        batch = [Waiting(item, loop.create_future(), loop.time()) for item in items]
+        await self._settle(phase, batch)
+        answers = await asyncio.gather(*(it.answer for it in batch), return_exceptions=True)
         for answer in answers:
-            if isinstance(answer, _Failed):
-                raise answer.error
+            if isinstance(answer, BaseException):
+                raise answer
         return cast("list[Answer]", answers)
 
-    async def read(self, query: Query[Item, Answer], item: Item) -> Answer:
+    async def read(self, query: Query[Item, Answer], item: Item, *, within_s: float | None = None) -> Answer:
         """Answer a question from one consistent state of the database, without locks."""
         try:
-            async with self._pool.connection() as connection, snapshot(connection) as tx:
-                return await query(tx, item)
+            async with self._pool.connection(timeout=within_s) as connection:
+                with bound(connection, within_s or self._attempt_s):
+                    async with snapshot(connection) as tx:
+                        return await query(tx, item)
+        except errors.QueryCanceled as error:
+            raise Transient("the database takes too long") from error
         except _DISCONNECTED as error:
             raise Transient("the database is not reachable") from error
 
@@ -105,66 +127,121 @@ class Batcher:
             # Here, with no turn of the loop since nothing was waiting: a done callback comes later, and whoever is
             # woken in between would count on a drain that has ended, and wait for ever.
             lane.drains.discard(cast("asyncio.Task[None]", asyncio.current_task()))
+            if not lane.drains:  # empty, unless this drain was cancelled or crashed
+                refuse(lane.waiting, Transient("the writer of this phase has ended"))
+                lane.waiting.clear()
 
     async def _drain_once(self, lane: _Lane) -> None:
         async with self._free:
             batch = [lane.waiting.popleft() for _ in range(min(BATCH_MAX, len(lane.waiting)))]
-            if not batch:
-                return
-            try:
-                answers = await self._commit(lane.phase, [item for item, _ in batch])
-            except Exception as error:  # noqa: BLE001  # every waiting request must hear of it
-                answers = [_Failed(error)] * len(batch)
-        for (_, waiting), answer in zip(batch, answers, strict=True):
-            if waiting.done():  # the request went away; its work is committed all the same
-                continue
-            if isinstance(answer, _Failed):
-                waiting.set_exception(answer.error)
-            else:
-                waiting.set_result(answer)
+            since = asyncio.get_running_loop().time() - QUEUE_MAX_S
+            refuse([it for it in batch if it.since < since], Transient("the database is too busy"))
+            if batch := [it for it in batch if not it.answer.done()]:
+                await self._settle(lane.phase, batch)
 
-    async def _commit(self, phase: Phase[Any, Any], items: Sequence[Any]) -> Sequence[Any]:
+    async def _settle(self, phase: Phase[Any, Any], batch: Sequence[Waiting]) -> None:
+        """Give every item its answer, or hand those that are blocked to `Sorting`."""
+        try:
+            blocked = await self._try(phase, batch, self._sorting.lock_wait_s)
+        except BaseException as error:  # every waiting request must hear of it
+            refuse(batch, error if isinstance(error, Exception) else Transient("the writer was stopped"))
+            if not isinstance(error, Exception):
+                raise
+        else:
+            if blocked:
+                self._sorting.start(phase, blocked)
+
+    async def _probe(
+        self, phase: Phase[Any, Any], batch: Sequence[Waiting], lock_wait_s: float
+    ) -> list[Waiting]:
+        """One try of a part of a blocked batch, on a writer as everything else. Returns what is still blocked."""
+        async with self._free:
+            return await self._try(phase, batch, lock_wait_s)
+
+    async def _try(
+        self, phase: Phase[Any, Any], batch: Sequence[Waiting], lock_wait_s: float | None
+    ) -> list[Waiting]:
+        answers = await self._commit(phase, [it.item for it in batch], lock_wait_s)
+        blocked = []
+        for it, answer in zip(batch, answers, strict=True):
+            if answer is _BLOCKED:
+                blocked.append(it)
+            elif not it.answer.done():  # else the request went away; its work is committed all the same
+                if isinstance(answer, _Failed):
+                    it.answer.set_exception(answer.error)
+                else:
+                    it.answer.set_result(answer)
+        return blocked
+
+    async def _commit(
+        self, phase: Phase[Any, Any], items: Sequence[Any], lock_wait_s: float | None
+    ) -> Sequence[Any]:
+        """What became of each item: its answer, _Failed or _BLOCKED. Items after a failed half are committed too."""
         races, reconnects = iter(RETRY_DELAYS_S), iter(RECONNECT_DELAYS_S)
         while True:
             try:
-                return await self._attempt(phase, items)
+                return await self._attempt(phase, items, lock_wait_s=lock_wait_s)
             except (*_LOST_RACES, *_COLLISIONS) as error:
                 if isinstance(error, _COLLISIONS) and len(items) > 1:
-                    return await self._halves(phase, items)
+                    return await self._halves(phase, items, lock_wait_s)
                 delay_s = next(races, None)
                 if delay_s is None:
-                    return await self._alone(phase, items, error)
-            except PoolTimeout as error:  # it has waited long enough already
-                raise Transient("the database is not reachable") from error
-            except _DISCONNECTED as error:
+                    return await self._alone(phase, items, error, lock_wait_s)
+            except BLOCKED_FOR_LONG:
+                return [_BLOCKED] * len(items)
+            except PoolTimeout:  # it has waited long enough already
+                return [_Failed(Transient("the database is not reachable"))] * len(items)
+            except _NoAnswerError:
+                return [_Failed(Transient("the database does not answer"))] * len(items)
+            except _DISCONNECTED:
                 delay_s = next(reconnects, None)
                 if delay_s is None:
-                    raise Transient("the database is not reachable") from error
+                    return [_Failed(Transient("the database is not reachable"))] * len(items)
             except Exception as error:  # noqa: BLE001  # sorted out item by item
-                return await self._alone(phase, items, error)
+                return await self._alone(phase, items, error, lock_wait_s)
             await asyncio.sleep(delay_s * random.uniform(0.5, 1.5))
 
-    async def _alone(self, phase: Phase[Any, Any], items: Sequence[Any], error: Exception) -> Sequence[Any]:
+    async def _alone(
+        self, phase: Phase[Any, Any], items: Sequence[Any], error: Exception, lock_wait_s: float | None
+    ) -> Sequence[Any]:
         if len(items) > 1:
-            return await self._halves(phase, items)
+            return await self._halves(phase, items, lock_wait_s)
         log.error("phase_failed", phase=phase.__name__, error=repr(error))
         return [_Failed(error)]
 
-    async def _halves(self, phase: Phase[Any, Any], items: Sequence[Any]) -> Sequence[Any]:
+    async def _halves(
+        self, phase: Phase[Any, Any], items: Sequence[Any], lock_wait_s: float | None
+    ) -> Sequence[Any]:
         middle = len(items) // 2
-        first = await self._commit(phase, items[:middle])
-        return [*first, *await self._commit(phase, items[middle:])]
+        first = await self._commit(phase, items[:middle], lock_wait_s)
+        return [*first, *await self._commit(phase, items[middle:], lock_wait_s)]
 
-    async def _attempt(self, phase: Phase[Any, Any], items: Sequence[Any]) -> Sequence[Any]:
-        async with self._pool.connection() as connection, transaction(connection) as tx:
-            answers = await phase(tx, items)
-            if len(answers) != len(items):
-                raise RuntimeError(f"{phase.__name__} answered {len(answers)} of {len(items)} items")
-            return answers
+    async def _attempt(
+        self, phase: Phase[Any, Any], items: Sequence[Any], *, lock_wait_s: float | None = None
+    ) -> Sequence[Any]:
+        async with self._pool.connection() as connection:
+            with bound(connection, self._attempt_s) as limit:
+                try:
+                    async with transaction(connection, lock_wait_s=lock_wait_s) as tx:
+                        answers = await phase(tx, items)
+                        if len(answers) != len(items):
+                            raise RuntimeError(
+                                f"{phase.__name__} answered {len(answers)} of {len(items)} items"
+                            )
+                        return answers
+                except _DISCONNECTED as error:
+                    if limit.exceeded:
+                        raise _NoAnswerError from error
+                    raise
 
 
-def connection_pool(url: str, *, connections_max: int, timeout_s: float = 5.0) -> AsyncConnectionPool[Any]:
-    """A pool that is opened by the warm instance, never at import. Connections prove themselves before use."""
+def connection_pool(
+    url: str, *, connections_max: int, timeout_s: float = 5.0, bounded: bool = True
+) -> AsyncConnectionPool[Any]:
+    """A pool that is opened by the warm instance, never at import. Connections prove themselves before use.
+
+    `bounded` sets the time outs of bounds.py. Raises ValueError when the address cannot be read.
+    """
     return AsyncConnectionPool[Any](
         url,
         min_size=1,
@@ -178,6 +255,7 @@ def connection_pool(url: str, *, connections_max: int, timeout_s: float = 5.0) -
             "prepare_threshold": 3,
             "connect_timeout": 3,
             "application_name": "boxoffice",
+            **connection_options(url, bounded=bounded),
         },
     )
 

@@ -74,16 +74,22 @@ class Transaction:
 
 @asynccontextmanager
 async def transaction(
-    connection: AsyncConnection[Row], *, begin: str = "BEGIN"
+    connection: AsyncConnection[Row], *, begin: str = "BEGIN", lock_wait_s: float | None = None
 ) -> AsyncIterator[Transaction]:
     """BEGIN ... COMMIT around a phase; rolled back when it raises. The connection commits by itself (autocommit).
 
     In a pipeline nothing waits but a fetch: BEGIN travels with the clock, the writes with the COMMIT. The driver's own
     transaction() would wait for each of these, which is most of what a small batch costs.
+
+    `lock_wait_s` replaces the connection's lock_timeout.
     """
     try:
         async with connection.pipeline():
             await connection.execute(begin, prepare=False)
+            if lock_wait_s is not None:
+                await connection.execute(
+                    "SELECT set_config('lock_timeout', %s, true)", [str(round(lock_wait_s * 1000))]
+                )
             tx = Transaction(connection, await connection.execute("SELECT boxoffice_now()", binary=True))
             yield tx
             await tx.flush()

@@ -17,6 +17,7 @@ import psycopg
 import structlog
 
 from shared_lib.domain.errors import Transient
+from shared_lib.store.bounds import ATTEMPT_S, bound
 from shared_lib.store.outbox import SHARDS
 
 # First half of the advisory locks' names; the second is the shard, or 0 for "here is a relay".
@@ -85,7 +86,7 @@ class Shards:
         """Take shards that nobody holds, up to our part. Returns those we hold above it."""
         if time.monotonic() - self._looked_at < LOOK_S:
             return []
-        await self._session.execute(
+        await self._rows(
             "SELECT pg_advisory_lock_shared(%s, 0) WHERE NOT %s", [PRESENCE_CLASS, self._looked_at > 0]
         )
         self._looked_at = time.monotonic()
@@ -116,7 +117,8 @@ class Shards:
         return max(1, int(rows[0][0]))
 
     async def _rows(self, sql: str, parameters: Sequence[Any]) -> list[Any]:
-        return await (await self._session.execute(sql, parameters)).fetchall()
+        with bound(self._session, ATTEMPT_S):
+            return await (await self._session.execute(sql, parameters)).fetchall()
 
 
 async def _session(url: str) -> psycopg.AsyncConnection[Any]:

@@ -28,14 +28,16 @@ class WatchedBatcher(Batcher):
         super().__init__(pool, writers=writers)
         self._boundary = boundary
 
-    async def _attempt(self, phase: Phase[Any, Any], items: Sequence[Any]) -> Sequence[Any]:
+    async def _attempt(
+        self, phase: Phase[Any, Any], items: Sequence[Any], *, lock_wait_s: float | None = None
+    ) -> Sequence[Any]:
         async def until_commit(tx: Transaction, items: Sequence[Any]) -> Sequence[Any]:
             answers = await phase(tx, items)
             await tx.flush()
             await self._boundary(f"{phase.__name__}:before_commit")
             return answers
 
-        answers = await super()._attempt(until_commit, items)
+        answers = await super()._attempt(until_commit, items, lock_wait_s=lock_wait_s)
         await self._boundary(f"{phase.__name__}:after_commit")
         return answers
 

@@ -1,7 +1,7 @@
 """Remove each protection in a copy of the last commit and see its test turn red.
 
     python -m tests.crash.mutations            # all, in about four minutes
-    python -m tests.crash.mutations W4 W13     # those of some windows; T: the trigger's, O: of offers, E: of events
+    python -m tests.crash.mutations W4 W13     # those of some windows; T: the trigger's, O: of offers, E: of events, B: bounds
 
 A green test under a removed protection is a hole in the tests: the exit status is 1.
 """
@@ -20,6 +20,7 @@ from tests.crash import protections
 from tests.crash.protections import Mutation
 from tests.events import protections as of_events
 from tests.offers import protections as of_offers
+from tests.store import protections as of_the_store
 from tests.trigger import protections as of_the_trigger
 
 ROOT = Path(__file__).parents[2]
@@ -28,6 +29,7 @@ MUTATIONS = (
     *of_the_trigger.MUTATIONS,
     *of_offers.MUTATIONS,
     *of_events.MUTATIONS,
+    *of_the_store.MUTATIONS,
 )
 TESTS_TIMEOUT_S = 300
 

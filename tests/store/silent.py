@@ -1,0 +1,85 @@
+"""A wire to PostgreSQL that can fall silent: it takes every byte and connection, and nothing comes back."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from urllib.parse import urlsplit, urlunsplit
+
+_CHUNK = 1 << 16
+
+
+class SilentWire:
+    """Listens on loopback. `silent` may be set and cleared at any time."""
+
+    def __init__(self, upstream: str) -> None:
+        self._parts = urlsplit(upstream)
+        self._loop = asyncio.new_event_loop()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._listening = threading.Event()
+        self.silent = False
+        self.port = 0
+
+    @property
+    def url(self) -> str:
+        user = self._parts.netloc.rpartition("@")[0]
+        return urlunsplit(self._parts._replace(netloc=f"{user}@127.0.0.1:{self.port}"))
+
+    async def _listen(self) -> None:
+        server = await asyncio.start_server(self._connected, "127.0.0.1", 0)
+        self.port = server.sockets[0].getsockname()[1]
+        self._listening.set()
+        async with server:
+            await self._stopped.wait()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def run(self) -> None:
+        self._stopped = asyncio.Event()
+        self._loop.run_until_complete(self._listen())
+        self._loop.close()
+
+    def stop(self) -> None:
+        self._loop.call_soon_threadsafe(self._stopped.set)
+
+    def wait(self) -> None:
+        self._listening.wait(5)
+
+    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        back, forth = await asyncio.open_connection(self._parts.hostname, self._parts.port)
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._copy(reader, forth))
+                group.create_task(self._copy(back, writer))
+        finally:
+            for end in (writer, forth):
+                end.close()
+
+    async def _copy(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(OSError):
+            while data := await reader.read(_CHUNK):
+                if not self.silent:
+                    writer.write(data)
+                    await writer.drain()
+            writer.close()
+
+
+@contextmanager
+def silent_wire(upstream: str) -> Iterator[SilentWire]:
+    """A wire that forwards until it is silent. It is gone when the block ends."""
+    wire = SilentWire(upstream)
+    thread = threading.Thread(target=wire.run)
+    thread.start()
+    wire.wait()
+    try:
+        yield wire
+    finally:
+        wire.stop()
+        thread.join(10)
