@@ -50,6 +50,9 @@ class InstantProvider:
         currencies=frozenset({"EUR"}),
         minimum_minor={"EUR": 50},
         max_concurrency=64,
+        description_max=500,
+        return_url_max=2000,
+        reference_max=500,
     )
 
     async def create_checkout(self, req: CheckoutRequest) -> PaymentSnapshot:

@@ -9,12 +9,14 @@ import structlog
 
 from shared_lib.domain.payment import PaymentFlow, PaymentStatus
 from shared_lib.domain.refund import RefundStatus
+from shared_lib.domain.written import mailable, plain_reference, shown_title
 from shared_lib.phases.claims import Claimed, ClaimedRefund
 from shared_lib.phases.observations import Observed, ObservedRefund, Silence
 from shared_lib.providers.base import (
     BadCredentials,
     ChargeRequest,
     CheckoutRequest,
+    InputRejected,
     InvalidRequest,
     NotAllowed,
     NotFound,
@@ -101,7 +103,8 @@ async def _send_or_let_go(
 
 
 async def _send(provider: PaymentProvider, public_url: str, claimed: Claimed) -> PaymentSnapshot | Silence:
-    payment, order = claimed.payment, claimed.order
+    payment, order, can = claimed.payment, claimed.order, provider.capabilities
+    description = shown_title(order.product_title, can.description_max, otherwise=order.product_id)
     if payment.flow is PaymentFlow.CHECKOUT:
         return_url = order.return_url or public_url
         return await provider.create_checkout(
@@ -109,13 +112,13 @@ async def _send(provider: PaymentProvider, public_url: str, claimed: Claimed) ->
                 payment_id=payment.id,
                 order_id=order.id,
                 amount=payment.amount,
-                description=order.product_title,
+                description=description,
                 return_url=return_url,
                 cancel_url=return_url,
                 idempotency_key=payment.id,
                 save_method=order.subscription_id is not None,
-                customer_ref=order.customer_id,
-                customer_email=claimed.email,
+                customer_ref=plain_reference(order.customer_id, can.reference_max),
+                customer_email=mailable(claimed.email),
                 expires_in=max(order.expires_at - claimed.now, timedelta(minutes=30)),
             )
         )
@@ -129,7 +132,7 @@ async def _send(provider: PaymentProvider, public_url: str, claimed: Claimed) ->
             order_id=order.id,
             amount=payment.amount,
             method=claimed.method,
-            description=order.product_title,
+            description=description,
             idempotency_key=payment.id,
         )
     )
@@ -177,7 +180,9 @@ async def _give_back(provider: PaymentProvider, claimed: ClaimedRefund) -> Refun
 def _silence(error: ProviderError, *, first: bool, **what: str) -> Silence:
     """An error as an observation. Only the first send of a key can be known not to have been executed."""
     facts = {"provider": error.provider, "error": type(error).__name__, "code": error.code, **what}
-    if error.pages:  # only a person can mend it
+    if isinstance(error, InputRejected):
+        log.warning("provider_refused_input", **facts)
+    elif error.pages:  # only a person can mend it
         log.error("provider_error", **facts)
     else:
         log.warning("provider_error", **facts)
@@ -186,6 +191,8 @@ def _silence(error: ProviderError, *, first: bool, **what: str) -> Silence:
     match error:
         case Unavailable() | RateLimited() | BadCredentials():
             return Silence.NOT_SENT  # credentials are ours to mend; the payment waits for it
+        case InputRejected():
+            return Silence.INPUT_REFUSED
         case InvalidRequest() | NotAllowed() | NotFound():
             return Silence.REFUSED
         case _:

@@ -20,6 +20,7 @@ from joserfc.errors import JoseError
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
 
 from shared_lib.domain.errors import Code, Refusal
+from shared_lib.domain.written import language_tag, mailable
 from shared_lib.jwks import REFRESH_INTERVAL_MIN, Jwks, unverified_header
 
 CUSTOMER: Final = "billing:customer"
@@ -227,13 +228,13 @@ def _check_times(claims: _Claims, now: datetime) -> datetime:
 def _principal(claims: _Claims) -> Principal:
     if not claims.sub.isprintable():
         raise _RefusalError(Code.TOKEN_INVALID, "the claim sub is not a customer id")
-    # An address that the Auth service says is not proven gets no mail.
-    email = None if claims.email_verified is False else _text(claims.email)
+    # An address that the Auth service says is not proven gets no mail, nor does one that no mail could reach.
+    email = None if claims.email_verified is False else mailable(_text(claims.email))
     return Principal(
         customer_id=claims.sub,
         scopes=_scopes(claims),
         email=email,
-        locale=_text(claims.locale),
+        locale=language_tag(_text(claims.locale) or ""),
         time_zone=_zone(claims.zoneinfo),
     )
 

@@ -38,6 +38,7 @@ PROBLEMS: dict[Code, tuple[int, str]] = {
     Code.PROMOTION_UNKNOWN: (422, "Unknown promotion code"),
     Code.ORDER_NOT_CANCELABLE: (409, "The order cannot be canceled any more"),
     Code.PAYMENT_DECLINED: (402, "The payment was declined"),
+    Code.INPUT_REFUSED: (422, "The payment provider does not take a value that was sent"),
     Code.PROVIDER_REFUSED: (502, "The payment provider refused our request"),
     Code.PAYMENT_UNRESOLVED: (409, "The payment provider has not told the outcome yet"),
     Code.SUBSCRIPTION_ENDED: (409, "The subscription is over"),

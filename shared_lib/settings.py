@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from enum import StrEnum
 from functools import lru_cache
 from typing import Annotated, Self
@@ -80,21 +81,31 @@ class Settings(BaseSettings):
 
     def may_return_to(self, url: str) -> bool:
         """Exact origins only; nothing a browser and we could read differently."""
-        return _origin(url) in self.return_url_origins
+        return self.page_to_return_to(url) is not None
+
+    def page_to_return_to(self, url: str) -> str | None:
+        """The address with its scheme and host in lower case, as every provider takes it. None: not allowed."""
+        origin, rest = _split(url)
+        return origin + rest if origin in self.return_url_origins else None
+
+
+# What RFC 3986 lets stand in an address; a provider or a browser may read anything else in its own way.
+_ADDRESS = re.compile(r"(?:[A-Za-z0-9\-._~:/?#\[\]@!$&'()*+,;=]|%[0-9A-Fa-f]{2})+")
 
 
 @lru_cache(maxsize=1024)  # a frontend has few pages to return to
-def _origin(url: str) -> str | None:
-    if any(character in url for character in "\\ ") or not (url.isascii() and url.isprintable()):
-        return None
+def _split(url: str) -> tuple[str, str]:
+    """The origin, normalized, and the rest as it came. ("", "") when it is no plain absolute address."""
+    if not _ADDRESS.fullmatch(url):
+        return "", ""
     try:
         parts = urlsplit(url)
         port = "" if parts.port is None else f":{parts.port}"
     except ValueError:
-        return None
+        return "", ""
     if parts.username is not None or parts.password is not None or not parts.hostname:
-        return None
-    return f"{parts.scheme}://{parts.hostname}{port}"
+        return "", ""
+    return f"{parts.scheme}://{parts.hostname}{port}", url[len(f"{parts.scheme}://{parts.netloc}") :]
 
 
 @lru_cache(maxsize=1)

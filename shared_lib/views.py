@@ -15,6 +15,7 @@ from shared_lib.domain.payment import Payment, PaymentFlow, PaymentStatus
 from shared_lib.domain.refund import Refund, RefundAccess, RefundStatus
 from shared_lib.domain.subscription import Subscription, SubscriptionStatus
 from shared_lib.phases.keys import SavedReply
+from shared_lib.phases.observations import Silence
 from shared_lib.phases.reading import ShownMethod, ShownOrder
 from shared_lib.problems import problem_body
 
@@ -181,9 +182,13 @@ def shown_order(shown: ShownOrder) -> OrderView:
 def order_reply(order: Order, payment: Payment) -> SavedReply:
     """The answer to POST /v1/orders: 201 with a link or paid, 202 while nobody knows, 402 for a decline.
 
-    A payment that ended without ever reaching the provider was refused by it: that is our bug, so 502.
+    A payment that ended without ever reaching the provider was refused by it: that is our bug, so 502; unless a value
+    of the customer was refused, then 422.
     """
     location = f"/v1/orders/{order.id}"
+    if payment.status is PaymentStatus.CANCELED and payment.decline_reason == Silence.INPUT_REFUSED:
+        refusal = Refusal(Code.INPUT_REFUSED, "Nothing was charged; the order is canceled.")
+        return SavedReply(422, problem_body(refusal, order_id=order.id), location)
     if payment.status is PaymentStatus.CANCELED and payment.provider_ref is None:
         refusal = Refusal(
             Code.PROVIDER_REFUSED, "Nothing was charged; the order is canceled. We have been told."

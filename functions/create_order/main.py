@@ -70,13 +70,13 @@ async def create_order(request: Request) -> Reply:
 async def order(request: Request) -> Reply:
     rt, principal = runtime(), await authenticated(request)
     command = await parse(request, CreateOrder)
-    check(rt, command)
+    return_url = check(rt, command)
 
     async with once(rt, request, principal, ROUTE, command) as slot:
         if slot.reply:
             return slot.reply
 
-        wanted = wish(rt, request, principal, command, slot)
+        wanted = replace(wish(rt, request, principal, command, slot), return_url=return_url)
         # Commit what the customer wants,
         opened = await rt.run(open_orders, wanted)
         if isinstance(opened, SavedReply):
@@ -97,14 +97,20 @@ async def order(request: Request) -> Reply:
         return slot.answer(settled.reply)
 
 
-def check(rt: Runtime, command: CreateOrder) -> None:
-    """What can be refused without the database."""
-    if not rt.settings.may_return_to(command.return_url):
+def check(rt: Runtime, command: CreateOrder) -> str:
+    """What can be refused without the database. Returns the return_url as it is sent on."""
+    return_url = rt.settings.page_to_return_to(command.return_url)
+    if return_url is None:
         raise refuse(Code.RETURN_URL_FORBIDDEN, "return_url must have one of the cinema's origins.")
+    longest = min(provider.capabilities.return_url_max for provider in rt.providers.values())
+    if len(return_url) > longest:
+        errors = [{"at": "return_url", "message": f"String should have at most {longest} characters"}]
+        raise refuse(Code.BODY_INVALID, "The body is invalid; see `errors`.", errors=errors)
     if command.provider and command.provider not in rt.providers:
         raise refuse(Code.PROVIDER_UNKNOWN, f"Providers here: {', '.join(rt.providers)}.")
     if command.promotion_code:
         raise refuse(Code.PROMOTION_UNKNOWN, "There is no such promotion.")
+    return return_url
 
 
 def wish(rt: Runtime, request: Request, principal: Principal, command: CreateOrder, slot: Slot) -> OpenOrder:

@@ -14,6 +14,7 @@ from shared_lib.channels.base import Channel, ChannelError, Message
 from shared_lib.channels.email_ses import SesEmail, ses_client
 from shared_lib.domain.errors import Refusal, Transient
 from shared_lib.domain.messages import NotificationStatus
+from shared_lib.domain.written import mailable
 from shared_lib.events import Incoming, InvalidEventError, consumer
 from shared_lib.mail import Rendered, UnrenderableError, render, template_of
 from shared_lib.phases.notifications import (
@@ -57,10 +58,11 @@ def deserves_mail(event: Incoming) -> bool:
 
 async def tell(rt: Runtime, event: Incoming, claimed: ClaimedNotification) -> MarkSent:
     """Send one mail, and what became of it."""
-    if claimed.email is None:
+    address = mailable(claimed.email)  # it may have been stored before addresses were looked at
+    if address is None:
         return MarkSent(id=claimed.id, status=NotificationStatus.SKIPPED, detail="no address")
     try:
-        await channel(rt).send(message(rendered(event, claimed.locale), claimed, claimed.email))
+        await channel(rt).send(message(rendered(event, claimed.locale), claimed, address))
     except ChannelError as error:
         return MarkSent(id=claimed.id, status=status_after(error), detail=str(error)[:DETAIL_CHARS_MAX])
     except UnrenderableError as error:

@@ -10,8 +10,6 @@ import asyncio
 import threading
 from collections.abc import Callable
 from datetime import datetime
-from email.errors import HeaderParseError
-from email.headerregistry import Address
 from email.message import EmailMessage
 from email.policy import SMTP
 from typing import Any, Final, Protocol
@@ -25,6 +23,7 @@ from shared_lib.channels.base import (
     SendUnknown,
     Sent,
 )
+from shared_lib.domain.written import mailable
 
 CONNECT_TIMEOUT_S: Final = 3.0
 READ_TIMEOUT_S: Final = 10.0
@@ -108,7 +107,7 @@ class SesEmail:
         try:
             to = mailbox(message.to)
             mime = build_mime(message, to=to, mail_from=self._mail_from, sent_at=self._now())
-        except (ValueError, HeaderParseError) as error:
+        except Exception as error:
             raise SendRefused("message_invalid", type(error).__name__) from error
         return await asyncio.to_thread(self._send, message.notification_id, to, mime.as_bytes())
 
@@ -160,11 +159,10 @@ def build_mime(message: Message, *, to: str, mail_from: str, sent_at: datetime) 
 
 def mailbox(address: str) -> str:
     """Exactly one bare address with an ASCII domain, or ValueError. SES takes no other local parts than ASCII."""
-    local, _, domain = address.rpartition("@")
-    if not local or not domain:
+    found = mailable(address)
+    if found is None:
         raise ValueError("an address is local@domain")
-    parsed = Address(addr_spec=address)
-    return f"{parsed.addr_spec.rpartition('@')[0]}@{parsed.domain.encode('idna').decode()}"
+    return found
 
 
 def _classified(error: Exception) -> ChannelError:

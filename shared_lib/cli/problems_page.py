@@ -51,6 +51,7 @@ NEXT: Final = {
     Code.PROMOTION_UNKNOWN: "leave it out",
     Code.ORDER_NOT_CANCELABLE: "ask for a refund, or opt out of renewals",
     Code.PAYMENT_DECLINED: "let the customer choose another method: a new order, a new key",
+    Code.INPUT_REFUSED: "look at `return_url`, and at the e-mail of the token; order again with a new key",
     Code.PROVIDER_REFUSED: "order again later; page us if it stays: `provider_error` in our logs has the reason",
     Code.PAYMENT_UNRESOLVED: "repeat after `Retry-After`; nothing is charged twice meanwhile",
     Code.SUBSCRIPTION_ENDED: "order a new one",

@@ -108,6 +108,7 @@ ROUTES: Final = (
             Code.ALREADY_SUBSCRIBED,
             Code.PROMOTION_UNKNOWN,
             Code.PAYMENT_DECLINED,
+            Code.INPUT_REFUSED,
             Code.PROVIDER_REFUSED,
         ),
     ),

@@ -45,6 +45,7 @@ class Code(StrEnum):
     PROMOTION_UNKNOWN = "promotion_unknown"
     ORDER_NOT_CANCELABLE = "order_not_cancelable"
     PAYMENT_DECLINED = "payment_declined"
+    INPUT_REFUSED = "input_refused"
     PROVIDER_REFUSED = "provider_refused"
     PAYMENT_UNRESOLVED = "payment_unresolved"
     # subscriptions

@@ -64,6 +64,8 @@ class Collecting:
             noted = replace(
                 noted, decline_kind=DeclineKind.ACTION_REQUIRED, decline_reason="no_payment_method"
             )
+        if observed.said is Silence.INPUT_REFUSED and status is not before:
+            noted = replace(noted, decline_reason=Silence.INPUT_REFUSED)
         desk.put(noted)
         if status is not before:
             self._moved(payment.id, event, observed)

@@ -22,6 +22,7 @@ class Silence(StrEnum):
     NEVER_HAPPENED = "never_happened"  # the provider has none, and its key's lifetime is over
     NOTHING_DUE = "nothing_due"  # a trial whose method is saved already: there is no money to take
     NO_METHOD = "no_method"  # there is nothing left to charge: only the customer can help
+    INPUT_REFUSED = "input_refused"  # the provider does not take a value that the customer gave
     REFUSED = "refused"  # the provider will never accept this request: our bug, or a feature that is off
 
 
@@ -58,7 +59,7 @@ def payment_event(said: PaymentSnapshot | Silence) -> PaymentEvent:
                 return PaymentEvent.TIMED_OUT
             case Silence.NOT_SENT:
                 return PaymentEvent.NOT_SENT
-            case Silence.NEVER_HAPPENED | Silence.REFUSED:
+            case Silence.NEVER_HAPPENED | Silence.REFUSED | Silence.INPUT_REFUSED:
                 return PaymentEvent.CANCELED
             case Silence.NO_METHOD:
                 return PaymentEvent.DECLINED
@@ -90,7 +91,9 @@ def refund_event_of(said: RefundSnapshot | Silence) -> RefundEvent:
                 return RefundEvent.TIMED_OUT
             case Silence.NOT_SENT:
                 return RefundEvent.NOT_SENT
-            case Silence.NEVER_HAPPENED | Silence.REFUSED | Silence.NO_METHOD | Silence.NOTHING_DUE:
+            case Silence.NEVER_HAPPENED | Silence.REFUSED | Silence.INPUT_REFUSED:
+                return RefundEvent.FAILED
+            case Silence.NO_METHOD | Silence.NOTHING_DUE:
                 return RefundEvent.FAILED
             case _ as unreachable:
                 assert_never(unreachable)

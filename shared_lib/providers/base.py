@@ -18,6 +18,7 @@ from shared_lib.providers.errors import (
     AnswerMismatch,
     BadCredentials,
     IdempotencyMismatch,
+    InputRejected,
     InvalidRequest,
     KeyInUse,
     NotAllowed,
@@ -32,7 +33,7 @@ from shared_lib.providers.errors import (
 
 __all__ = [
     "AnswerMismatch", "BadCredentials", "Capabilities", "ChargeRequest", "CheckoutRequest",
-    "Decline", "DeclineKind", "EventKind", "IdempotencyMismatch", "InvalidRequest", "KeyInUse",
+    "Decline", "DeclineKind", "EventKind", "IdempotencyMismatch", "InputRejected", "InvalidRequest", "KeyInUse",
     "Money", "NotAllowed", "NotFound", "OutcomeUnknown", "PaymentProvider", "PaymentRef",
     "PaymentSnapshot", "PaymentState", "ProviderError", "ProviderEvent", "RateLimited",
     "RawWebhook", "RefundRejected", "RefundRequest", "RefundSnapshot", "RefundState",
@@ -214,6 +215,9 @@ class Capabilities:
     currencies: frozenset[str]
     minimum_minor: Mapping[str, int]  # smallest chargeable amount by currency; zero (verification) is apart
     max_concurrency: int  # calls in flight the provider bears from all of us
+    description_max: int  # characters of what the customer reads on its page; a longer title is shortened
+    return_url_max: int  # characters; a longer one is refused at the edge
+    reference_max: int  # characters of our customer's id there; another one becomes its digest
 
 
 # ---- the port ----------------------------------------------------------------------------------------------

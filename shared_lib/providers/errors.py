@@ -3,6 +3,7 @@
 
 ProviderError
   InvalidRequest        our bug: page, do not retry
+    InputRejected       a value the customer gave: answer 422, do not retry
   BadCredentials        the key is wrong: page
   NotAllowed            a feature is off at the provider: page, turn it off here
   NotFound              the provider knows no such object
@@ -48,6 +49,12 @@ class InvalidRequest(ProviderError):
     """The provider refused what we built. Page someone; do not retry: the same bytes fail again."""
 
     pages = True
+
+
+class InputRejected(InvalidRequest):
+    """The provider refused a value that its customer gave. Nothing is wrong with us, so no person is called."""
+
+    pages = False
 
 
 class BadCredentials(ProviderError):

@@ -71,6 +71,9 @@ CAPABILITIES = Capabilities(
     currencies=frozenset(_MINIMUM_MINOR),
     minimum_minor=_MINIMUM_MINOR,
     max_concurrency=16,
+    description_max=500,
+    return_url_max=2000,
+    reference_max=500,
 )
 
 

@@ -15,6 +15,7 @@ from shared_lib.providers.base import (
     DeclineKind,
     EventKind,
     IdempotencyMismatch,
+    InputRejected,
     InvalidRequest,
     KeyInUse,
     NotAllowed,
@@ -51,6 +52,8 @@ DECLINES: Mapping[str, tuple[DeclineKind, str]] = {
 }
 _UNKNOWN_DECLINE = (DeclineKind.SOFT, "card_declined")  # retried with a cap, and logged verbatim
 _TOPICS = {"payment": EventKind.PAYMENT, "refund": EventKind.REFUND, "method": EventKind.METHOD}
+# Parameters that hold what the customer wrote, in the request or in the token.
+_GIVEN = frozenset({"return_url", "cancel_url", "customer_email", "customer_ref", "locale"})
 _NOT_REFUNDABLE = frozenset({"amount_too_large", "not_refundable"})
 
 T = TypeVar("T", PaymentSnapshot, RefundSnapshot)
@@ -88,6 +91,8 @@ def error_of(exchange: Exchange, *, mutates: bool) -> ProviderError:
     kind = _error_class(exchange.status, str(error.get("type")), code)
     if kind is None:
         return _no_news(exchange, code, mutates=mutates)
+    if kind is InvalidRequest and error.get("param") in _GIVEN:
+        kind = InputRejected
     return kind(NAME, code, f"param {error.get('param')}", **_facts(exchange))
 
 

@@ -6,10 +6,13 @@ import asyncio
 import subprocess
 import sys
 from dataclasses import replace
+from datetime import UTC, datetime
 from email.message import EmailMessage
 from typing import Any
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from infra.local.mail import REGION, EmbeddedMoto
 from shared_lib.channels.base import (
@@ -21,7 +24,7 @@ from shared_lib.channels.base import (
     SendRefused,
     SendUnknown,
 )
-from shared_lib.channels.email_ses import mailbox, ses_client
+from shared_lib.channels.email_ses import SesEmail, mailbox, ses_client
 from tests.mail.conftest import Stranger, ses_at
 
 
@@ -166,3 +169,29 @@ def test_a_cyrillic_domain_travels_as_ascii() -> None:
 def test_importing_the_channel_does_not_import_boto3() -> None:
     code = "import sys, shared_lib.channels.email_ses; sys.exit('botocore' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@given(
+    to=st.one_of(st.text(max_size=300), st.text(alphabet='a@[]."\\<>, \r\n\0', max_size=12)),
+    subject=st.text(max_size=600),
+)
+@example(to="a@[", subject="Paid")
+def test_any_text_in_a_message_is_sent_or_refused_and_nothing_else(to: str, subject: str) -> None:
+    taken: list[dict[str, Any]] = []
+
+    class Ses:
+        def send_email(self, **request: Any) -> dict[str, Any]:
+            taken.append(request)
+            return {"MessageId": "m_1"}
+
+    channel = SesEmail(
+        Ses, mail_from="billing@cinema.example", now=lambda: datetime(2026, 11, 23, tzinfo=UTC)
+    )
+    message = Message(notification_id="ntf_1", to=to, subject=subject, text="t", html="<p>t</p>", locale="en")
+    try:
+        asyncio.run(channel.send(message))
+    except SendRefused:
+        assert taken == []
+    else:
+        ((address,),) = (request["Destination"]["ToAddresses"] for request in taken)
+        assert address.isascii()

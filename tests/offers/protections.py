@@ -7,6 +7,7 @@ from typing import Final
 from tests.crash.protections import Edit, Mutation
 
 FREE: Final = "tests/offers/test_free_titles.py::test_"
+TEXTS: Final = "tests/offers/test_given_texts.py::test_"
 
 MUTATIONS: Final = (
     Mutation(
@@ -30,6 +31,46 @@ MUTATIONS: Final = (
                 "shared_lib/domain/catalog.py",
                 "return self.kind is not PriceKind.SUBSCRIPTION and not self.amount",
                 "return not self.amount",
+            ),
+        ),
+    ),
+    Mutation(
+        "O",
+        "any text counts as an address",
+        f"{TEXTS}an_address_that_cannot_be_used_is_none[a@[]",
+        (Edit("shared_lib/auth.py", "mailable(_text(claims.email))", "_text(claims.email)"),),
+    ),
+    Mutation(
+        "O",
+        "a stored address is believed",
+        f"{TEXTS}an_address_that_was_stored_before_it_was_looked_at_stops_nothing",
+        (Edit("functions/notify/main.py", "address = mailable(claimed.email)", "address = claimed.email"),),
+    ),
+    Mutation(
+        "O",
+        "a title is sent as long as it is",
+        f"{TEXTS}a_charge_of_a_saved_card_shortens_the_title_too",
+        (Edit("shared_lib/domain/written.py", "if _units(line) <= units_max:", "if True:"),),
+    ),
+    Mutation(
+        "O",
+        "a return_url is as long as its customer likes",
+        f"{TEXTS}the_narrowest_provider_sets_the_limit",
+        (Edit("functions/create_order/main.py", "if len(return_url) > longest:", "if False:"),),
+    ),
+    Mutation(
+        "O",
+        "a return_url is sent as it came",
+        f"{TEXTS}a_page_to_return_to_is_written_in_one_way[HTTP://cinema.test/thanks-http://cinema.test/t]",
+        (Edit("shared_lib/settings.py", "return origin + rest if origin", "return url if origin"),),
+    ),
+    Mutation(
+        "O",
+        "a customer calls a person",
+        f"{TEXTS}a_value_of_the_customer_that_a_provider_refuses_all_the_same_calls_no_person",
+        (
+            Edit(
+                "shared_lib/providers/sandbox_answers.py", "        kind = InputRejected\n", "        pass\n"
             ),
         ),
     ),
