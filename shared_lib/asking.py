@@ -59,7 +59,17 @@ async def ask_payment(rt: Runtime, claimed: Claimed, *, timeout_s: float = ASK_S
         said = Silence.TIMED_OUT
     except ProviderError as error:
         said = _silence(error, first=claimed.status_before is PaymentStatus.CREATED, payment=payment.id)
-    return Observed(payment_id=payment.id, said=said, fence=payment.fence)
+    return Observed(
+        payment_id=payment.id, said=_of_our_mode(rt, payment.id, said), fence=payment.fence, asked=True
+    )
+
+
+def _of_our_mode(rt: Runtime, payment_id: str, said: PaymentSnapshot | Silence) -> PaymentSnapshot | Silence:
+    """Play money buys nothing in production, and real money is not taken by a test: neither is an answer."""
+    if isinstance(said, Silence) or said.livemode is rt.settings.livemode:
+        return said
+    log.error("other_mode", provider=said.ref.provider, payment=payment_id, livemode=said.livemode)
+    return Silence.TIMED_OUT
 
 
 async def _move_on(provider: PaymentProvider, public_url: str, claimed: Claimed) -> PaymentSnapshot | Silence:

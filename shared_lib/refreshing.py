@@ -4,23 +4,40 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import structlog
+
 from shared_lib.phases.webhooks import Received, WebhookResult, settle_from_webhooks
 from shared_lib.providers.base import EventKind, PaymentProvider, PaymentRef, ProviderEvent, Trust
 from shared_lib.runtime import Runtime
+
+log = structlog.get_logger("boxoffice")
 
 
 async def settle_event(
     rt: Runtime, provider: PaymentProvider, event: ProviderEvent, *, again: bool = False
 ) -> WebhookResult:
     """Settle one event. A hint is fetched first; a contradiction is fetched after, and what is true now is settled."""
-    if event.trust is Trust.HINT:
+    hint = event.trust is Trust.HINT
+    if hint:
         event = await refreshed(provider, event)
-    received = Received(provider=provider.name, event=event, again=again)
+    received = Received(
+        provider=provider.name, event=event, again=again, asked=hint, other_mode=_of_other_mode(rt, event)
+    )
     result = await rt.run(settle_from_webhooks, received)
-    if result is not WebhookResult.CONTRADICTION:
+    if result is not WebhookResult.CONTRADICTION or received.asked:
         return result
     true_now = await refreshed(provider, event)
-    return await rt.run(settle_from_webhooks, replace(received, event=true_now, again=True))
+    asked = replace(received, event=true_now, again=True, asked=True, other_mode=_of_other_mode(rt, true_now))
+    return await rt.run(settle_from_webhooks, asked)
+
+
+def _of_other_mode(rt: Runtime, event: ProviderEvent) -> bool:
+    """Whether the event speaks of play money in production, or of real money anywhere else."""
+    if event.payment is None or event.payment.livemode is rt.settings.livemode:
+        return False
+    livemode, ref = event.payment.livemode, event.payment.ref
+    log.error("other_mode", provider=ref.provider, payment=ref.provider_payment_id, livemode=livemode)
+    return True
 
 
 async def refreshed(provider: PaymentProvider, event: ProviderEvent) -> ProviderEvent:

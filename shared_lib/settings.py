@@ -79,6 +79,11 @@ class Settings(BaseSettings):
                 raise ValueError("in production the keys of the Auth service are fetched over https")
         return self
 
+    @property
+    def livemode(self) -> bool:
+        """Whether providers must speak of real money. Anywhere else they must not."""
+        return self.environment is Environment.PRODUCTION
+
     def may_return_to(self, url: str) -> bool:
         """Exact origins only; nothing a browser and we could read differently."""
         return self.page_to_return_to(url) is not None

@@ -9,6 +9,10 @@ POST /control/webhooks/redeliver      {"event": "evt_..."}
 POST /control/endpoints               {"url": ..., "secret": "whsec_..."}
 POST /control/methods/{id}/next       {"codes": ["insufficient_funds", null]}: null approves
 POST /control/payments/{id}/succeed   money that arrives although the payment was closed
+POST /control/payments/{id}/state     see oddities.StateBody: another amount captured, another state
+POST /control/payments/{id}/twin      a second open payment with the same metadata
+POST /control/refunds                 {"payment": "sp_...", "amount_minor": 100}: made in the dashboard
+POST /control/methods/{id}/update     {"expires": "2040-01"}
 POST /control/refunds/{id}/fail       {"reason": ...}
 POST /control/refunds/{id}/succeed
 POST /control/reset
@@ -24,7 +28,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from infra.sandbox import events, faults, payments, refunds
+from infra.sandbox import events, faults, oddities, payments, refunds
 from infra.sandbox.core import SECOND_US, Refused, Sandbox, from_iso, iso, wall_s
 from infra.sandbox.database import many, one, set_setting
 from infra.sandbox.due import run_due
@@ -165,6 +169,29 @@ async def succeed_payment(request: Request) -> Any:
         return payment_view(at, payments.succeed_late(at, request.path_params["id"]))
 
 
+async def restate_payment(request: Request) -> Any:
+    body = oddities.StateBody.model_validate_json(await request.body())
+    with _sandbox(request).moment() as at:
+        return payment_view(at, oddities.restate(at, request.path_params["id"], body))
+
+
+async def twin_payment(request: Request) -> Any:
+    with _sandbox(request).moment() as at:
+        return payment_view(at, oddities.twin(at, request.path_params["id"]))
+
+
+async def refund_by_hand(request: Request) -> Any:
+    body = oddities.DashboardRefundBody.model_validate_json(await request.body())
+    with _sandbox(request).moment() as at:
+        return refund_view(at, oddities.refund_by_hand(at, body))
+
+
+async def update_method(request: Request) -> Any:
+    body = oddities.MethodBody.model_validate_json(await request.body())
+    with _sandbox(request).moment() as at:
+        return oddities.update_method(at, request.path_params["id"], body)
+
+
 async def fail_refund(request: Request) -> Any:
     body = FailBody.model_validate_json(await request.body() or b"{}")
     with _sandbox(request).moment() as at:
@@ -192,6 +219,10 @@ def routes() -> list[Route]:
         ("endpoints", endpoint, ["POST"]),
         ("methods/{id}/next", next_codes, ["POST"]),
         ("payments/{id}/succeed", succeed_payment, ["POST"]),
+        ("payments/{id}/state", restate_payment, ["POST"]),
+        ("payments/{id}/twin", twin_payment, ["POST"]),
+        ("methods/{id}/update", update_method, ["POST"]),
+        ("refunds", refund_by_hand, ["POST"]),
         ("refunds/{id}/fail", fail_refund, ["POST"]),
         ("refunds/{id}/succeed", succeed_refund, ["POST"]),
         ("reset", reset, ["POST"]),

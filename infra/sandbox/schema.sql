@@ -13,7 +13,7 @@ CREATE TABLE IF NOT EXISTS payments (
                       ('pending', 'action_required', 'succeeded', 'declined', 'canceled', 'expired')),
     amount_minor    INTEGER NOT NULL CHECK (amount_minor >= 0),
     currency        TEXT NOT NULL,
-    captured_minor  INTEGER NOT NULL DEFAULT 0 CHECK (captured_minor IN (0, amount_minor)),
+    captured_minor  INTEGER NOT NULL DEFAULT 0 CHECK (captured_minor >= 0),
     refunded_minor  INTEGER NOT NULL DEFAULT 0 CHECK (refunded_minor BETWEEN 0 AND captured_minor),
     their_payment   TEXT,            -- metadata.payment_id: how the merchant finds it again
     their_order     TEXT,            -- metadata.order_id

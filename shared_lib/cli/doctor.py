@@ -73,6 +73,14 @@ _WAITING: Final = (
         "runbook: notifications unknown",
     ),
     (
+        "money not as asked",
+        """SELECT count(*) FROM payments p JOIN orders o ON o.id = p.order_id
+           WHERE p.status = 'succeeded' AND (p.captured_minor, p.currency) <> (o.amount_minor, o.currency)
+             AND p.created_at > boxoffice_now() - interval '7 days'""",
+        "payments of this week took other money than their orders asked for",
+        "runbook: payment_not_as_asked; it goes back without you",
+    ),
+    (
         "refunds",
         "SELECT count(*) FROM refunds WHERE status = 'failed' AND created_at > boxoffice_now() - interval '7 days'",
         "refunds of this week failed: their customers wait for money",
@@ -85,7 +93,7 @@ _IMBALANCE: Final = """
          given AS (SELECT currency, sum(amount_minor) AS minor FROM refunds WHERE status = 'succeeded' GROUP BY 1),
          booked AS (
              SELECT currency,
-                    coalesce(sum(amount_minor) FILTER (WHERE leg = 'captured'), 0) AS taken,
+                    coalesce(sum(amount_minor) FILTER (WHERE leg LIKE 'captured%'), 0) AS taken,
                     coalesce(sum(amount_minor) FILTER (WHERE leg = 'refunded'), 0)
                         - coalesce(sum(amount_minor) FILTER (WHERE leg = 'returned'), 0) AS given
              FROM ledger_entries GROUP BY 1)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from shared_lib.domain.money import Money
+from shared_lib.domain.values import replace
 
 REVENUE, REFUNDS, SURPLUS = "revenue", "refunds", "surplus"
 
@@ -23,7 +24,10 @@ class EntrySource(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LedgerEntry:
-    """`leg` makes (source_kind, source_id, leg) unique: the same fact cannot be written twice."""
+    """`leg` makes (source_kind, source_id, leg) unique: the same fact cannot be written twice.
+
+    Legs of a payment: `captured`, then `captured:<total>` for each later growth. Of a refund: `refunded`, `returned`.
+    """
 
     debit: str
     credit: str
@@ -49,6 +53,14 @@ def captured(payment_id: str, order_id: str, provider: str, amount: Money, *, su
         order_id=order_id,
         leg="captured",
     )
+
+
+def captured_more(
+    payment_id: str, order_id: str, provider: str, more: Money, captured_minor: int
+) -> LedgerEntry:
+    """A provider took `more` on a payment that had succeeded, `captured_minor` altogether. No order asked for it."""
+    first = captured(payment_id, order_id, provider, more, surplus=True)
+    return replace(first, leg=f"captured:{captured_minor}")
 
 
 def refunded(refund_id: str, order_id: str, provider: str, amount: Money, *, surplus: bool) -> LedgerEntry:

@@ -90,6 +90,15 @@ class Payment:
         """What may still be given back: captured less what other refunds have reserved."""
         return Money(self.captured_minor - self.refund_reserved_minor, self.amount.currency)
 
+    @property
+    def surplus_minor(self) -> int:
+        """What was captured beyond what the order asked for. It stays reserved until it is returned."""
+        if self.surplus:
+            return self.captured_minor
+        return (
+            max(0, self.captured_minor - self.amount.minor) if self.status is PaymentStatus.SUCCEEDED else 0
+        )
+
 
 LIVE = frozenset(
     {

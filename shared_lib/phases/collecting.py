@@ -12,21 +12,23 @@ from shared_lib.domain.entitlement import Entitlement, EntitlementStatus, access
 from shared_lib.domain.money import Money
 from shared_lib.domain.order import ORDER, BillingReason, Order, OrderEvent
 from shared_lib.domain.payment import PAYMENT, DeclineKind, Payment, PaymentEvent, PaymentFlow, PaymentStatus
-from shared_lib.domain.schedule import ask_unknown_at, look_at_pending_at, send_again_at
 from shared_lib.domain.state_machine import NoSuchEdge
-from shared_lib.domain.subscription import RENEWABLE
 from shared_lib.domain.values import replace
 from shared_lib.ids import new_id
 from shared_lib.phases import cycles, facts
 from shared_lib.phases.closing import close_unpaid
 from shared_lib.phases.desk import Desk
+from shared_lib.phases.evidence import Proof, is_about_another, judge
 from shared_lib.phases.known import ONCE, Known
 from shared_lib.phases.methods import never_again
 from shared_lib.phases.observations import Observed, Silence, payment_event
-from shared_lib.phases.surplus import send_back
+from shared_lib.phases.surplus import record_another, record_more, send_back
+from shared_lib.phases.waiting import handed_to_customer, wait
 from shared_lib.providers.base import PaymentSnapshot
 
 log = structlog.get_logger(__name__)
+
+_STILL_WAITING = frozenset({PaymentEvent.TIMED_OUT, PaymentEvent.NOT_SENT, PaymentEvent.WENT_PENDING})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,17 +49,53 @@ class Collecting:
 
     def apply(self, observed: Observed) -> Settled:
         """Walk one edge. Old news changes nothing but facts that only grow."""
-        desk, event = self.desk, payment_event(observed.said)
-        payment = desk.payments[observed.payment_id]
-        if isinstance(observed.said, Silence) and observed.fence not in (None, payment.fence):
-            return self._settled(payment.id)  # somebody else holds the lease now
+        payment = self.desk.payments[observed.payment_id]
+        if isinstance(observed.said, Silence):
+            if observed.fence not in (None, payment.fence):
+                return self._settled(payment.id)  # another process holds the lease now
+            return self._walk(observed, payment_event(observed.said), Proof.AS_ASKED)
+        if is_about_another(payment, observed.said):
+            return self._about_another(payment, observed, observed.said)
+        settled = self._believe(payment, observed, observed.said)
+        for another in observed.said.others:
+            self._about_another(payment, observed, another)
+        return self._settled(payment.id, alarm=settled.alarm)
+
+    def _believe(self, payment: Payment, observed: Observed, said: PaymentSnapshot) -> Settled:
+        finding = judge(payment, said, asked=observed.asked)
+        match finding.proof:
+            case Proof.CONTRADICTION:
+                return self._doubt(payment, observed, finding.why)
+            case Proof.MORE_MONEY:
+                record_more(self.desk, payment, said, observed.trace)
+            case Proof.OTHER_MONEY:
+                log.error(
+                    "payment_not_as_asked", payment_id=payment.id, order_id=payment.order_id, why=finding.why
+                )
+                return self._walk(observed, PaymentEvent.SUCCEEDED, finding.proof)
+            case Proof.AS_ASKED | Proof.OLD_NEWS:
+                return self._walk(observed, payment_event(said), finding.proof)
+        return self._settled(payment.id)
+
+    def _about_another(self, payment: Payment, observed: Observed, said: PaymentSnapshot) -> Settled:
+        """The provider has a second object under our id. What it says is never about this payment."""
+        for sibling in self.desk.payments_of(payment.order_id):
+            if sibling.provider_ref and not is_about_another(sibling, said):
+                return self._believe(sibling, replace(observed, payment_id=sibling.id, said=said), said)
+        if said.captured and not observed.asked:
+            return self._alarm(
+                payment, f"{said.ref.provider_payment_id} captured {said.captured} under our id"
+            )
+        record_another(self.desk, payment, said, observed.trace)
+        return self._settled(payment.id)
+
+    def _walk(self, observed: Observed, event: PaymentEvent, proof: Proof) -> Settled:
+        payment = self.desk.payments[observed.payment_id]
         said = observed.said if isinstance(observed.said, PaymentSnapshot) else None
-        if said and said.amount != payment.amount:
-            return self._alarm(payment, f"amount {said.amount} is not the {payment.amount} of the payment")
         try:
             status = PAYMENT.after(payment.status, event)
         except NoSuchEdge as error:
-            return self._alarm(payment, str(error))
+            return self._doubt(payment, observed, str(error))
         before = payment.status
         noted = self._noted(payment, status, said)
         if observed.said is Silence.NO_METHOD:
@@ -66,12 +104,20 @@ class Collecting:
             )
         if observed.said is Silence.INPUT_REFUSED and status is not before:
             noted = replace(noted, decline_reason=Silence.INPUT_REFUSED)
-        desk.put(noted)
+        self.desk.put(noted)
         if status is not before:
-            self._moved(payment.id, event, observed)
-        elif event in (PaymentEvent.TIMED_OUT, PaymentEvent.NOT_SENT, PaymentEvent.WENT_PENDING):
-            self._wait(payment.id, event, observed.trace)
+            self._moved(payment.id, event, observed, proof)
+        elif payment.is_live and event in _STILL_WAITING:
+            wait(self.desk, payment.id, event, observed.trace)
         return self._settled(payment.id)
+
+    def _doubt(self, payment: Payment, observed: Observed, why: str) -> Settled:
+        """Nothing is believed. A payment that we asked about is asked about again, later each time."""
+        asked_now = observed.fence is not None and observed.fence == payment.fence
+        if asked_now and PAYMENT.allows(payment.status, PaymentEvent.TIMED_OUT) and payment.is_live:
+            self.desk.put(replace(payment, status=PAYMENT.after(payment.status, PaymentEvent.TIMED_OUT)))
+            wait(self.desk, payment.id, PaymentEvent.TIMED_OUT, observed.trace)
+        return self._alarm(payment, why)
 
     def _settled(self, payment_id: str, *, alarm: bool = False) -> Settled:
         payment = self.desk.payments[payment_id]
@@ -86,30 +132,33 @@ class Collecting:
         if said is None:
             return replace(payment, status=status) if status is not payment.status else payment
         decline = said.decline if status is PaymentStatus.DECLINED else None
+        # Money in another currency than was asked for is shown and returned in its own.
+        in_other_currency = bool(said.captured) and said.captured.currency != payment.amount.currency
         return replace(
             payment,
             status=status,
             provider_ref=payment.provider_ref or said.ref.provider_payment_id,
             provider_capture_ref=said.ref.capture_id or payment.provider_capture_ref,
             checkout_url=said.checkout_url or payment.checkout_url,
+            amount=said.amount if in_other_currency else payment.amount,
             captured_minor=max(payment.captured_minor, said.captured.minor),
             decline_kind=decline.kind if decline else payment.decline_kind,
             decline_reason=decline.reason if decline else payment.decline_reason,
         )
 
-    def _moved(self, payment_id: str, event: PaymentEvent, observed: Observed) -> None:
+    def _moved(self, payment_id: str, event: PaymentEvent, observed: Observed, proof: Proof) -> None:
         match self.desk.payments[payment_id].status:
             case PaymentStatus.SUCCEEDED:
-                self._collected(payment_id, observed)
+                self._collected(payment_id, observed, as_asked=proof is Proof.AS_ASKED)
             case PaymentStatus.DECLINED:
                 self._declined(payment_id, observed)
             case PaymentStatus.CANCELED | PaymentStatus.EXPIRED:
                 self._came_to_nothing(payment_id, event)
             case PaymentStatus.PENDING | PaymentStatus.ACTION_REQUIRED:
-                self._wait(payment_id, event, observed.trace)
-                self._handed_to_customer(payment_id)
+                wait(self.desk, payment_id, event, observed.trace)
+                handed_to_customer(self.desk, payment_id)
             case PaymentStatus.UNKNOWN | PaymentStatus.CREATED:
-                self._wait(payment_id, event, observed.trace)
+                wait(self.desk, payment_id, event, observed.trace)
             case PaymentStatus.SENDING:
                 raise AssertionError("only a claim makes a payment sending")
 
@@ -121,7 +170,7 @@ class Collecting:
 
     # ---- money came in --------------------------------------------------------------------------------------
 
-    def _collected(self, payment_id: str, observed: Observed) -> None:
+    def _collected(self, payment_id: str, observed: Observed, *, as_asked: bool) -> None:
         desk, payment = self.desk, self._decided(payment_id)
         order = desk.orders[payment.order_id]
         captured = Money(payment.captured_minor, payment.amount.currency)
@@ -129,12 +178,13 @@ class Collecting:
         method_id = (
             self.known.methods.keep(said, order.customer_id) if isinstance(said, PaymentSnapshot) else None
         )
-        wanted = not payment.surplus and self._deliverable(order, payment)
+        wanted = as_asked and not payment.surplus and self._deliverable(order, payment)
         desk.enter(ledger.captured(payment.id, order.id, payment.provider, captured, surplus=not wanted))
         if wanted:
             self._deliver(order, payment, method_id or payment.payment_method_id, observed.trace)
         else:
-            send_back(desk, order, payment, captured, observed.trace)
+            returned = said.refunded.minor if isinstance(said, PaymentSnapshot) else 0
+            send_back(desk, payment, observed.trace, as_asked=as_asked, returned_minor=returned)
 
     def _deliverable(self, order: Order, payment: Payment) -> bool:
         """Whether the thing can still be given for this money. Late money is welcome while it can."""
@@ -237,38 +287,3 @@ class Collecting:
         else:
             expired = event is PaymentEvent.EXPIRED or order.expires_at <= desk.now
             close_unpaid(desk, order.id, OrderEvent.EXPIRED if expired else OrderEvent.CANCELED)
-
-    # ---- not decided yet ------------------------------------------------------------------------------------
-
-    def _wait(self, payment_id: str, event: PaymentEvent, trace: str | None) -> None:
-        """Come back later. A payment whose customer waits for a link is also asked for through the bus."""
-        desk, payment = self.desk, self.desk.payments[payment_id]
-        order = desk.orders[payment.order_id]
-        match payment.status:
-            case PaymentStatus.UNKNOWN:
-                at = ask_unknown_at(desk.now, payment.checks)
-            case PaymentStatus.CREATED:
-                at = send_again_at(desk.now, payment.checks)
-            case _:
-                at = min(look_at_pending_at(desk.now, payment.checks), max(order.expires_at, desk.now))
-        first_silence = event in (PaymentEvent.TIMED_OUT, PaymentEvent.NOT_SENT) and payment.checks == 0
-        desk.put(replace(payment, next_check_at=at, checks=payment.checks + 1, lease_until=None))
-        if event is PaymentEvent.TIMED_OUT and first_silence:
-            unknown = facts.of_payment(desk.payments[payment_id], order)
-            desk.tell_of_order("billing.payment.unknown", order.id, unknown, trace)
-        if first_silence and payment.flow is PaymentFlow.CHECKOUT:
-            desk.ask_for(facts.start_payment_job(payment, order.customer_id, at, trace))
-
-    def _handed_to_customer(self, payment_id: str) -> None:
-        """A renewal that only its customer can finish: tell them where."""
-        desk, payment = self.desk, self.desk.payments[payment_id]
-        order = desk.orders[payment.order_id]
-        if order.billing_reason is not BillingReason.SUBSCRIPTION_CYCLE or not payment.checkout_url:
-            return
-        told = facts.of_payment(payment, order, checkout_url=payment.checkout_url)
-        desk.tell_of_order("billing.payment.action_required", order.id, told)
-        if (
-            payment.flow is PaymentFlow.CHARGE
-            and desk.subscriptions[order.subscription_id or ""].status in RENEWABLE
-        ):
-            cycles.waits_for_customer(desk, order.id)

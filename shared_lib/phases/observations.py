@@ -32,11 +32,16 @@ RenderRefund = Callable[[Refund], SavedReply]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Observed:
-    """News about one payment. `fence` is the lease it was asked under: silence under an old lease means nothing."""
+    """News about one payment. `fence` is the lease it was asked under: silence under an old lease means nothing.
+
+    `asked`: the provider answered a question of ours. What a webhook tells is asked about before it is believed when it
+    is not what the payment asked for.
+    """
 
     payment_id: str
     said: PaymentSnapshot | Silence
     fence: int | None = None
+    asked: bool = False
     answer: tuple[Key, Render] | None = None  # whose waiting request this answers, and how
     trace: str | None = None
 

@@ -1,10 +1,13 @@
-"""Money nobody owed us: recorded, reserved and returned by itself. Works on rows the caller has locked."""
+"""Money that no order needs: recorded, reserved and returned without anybody asking. Works on rows the caller has locked."""
 
 from __future__ import annotations
 
+import structlog
+
+from shared_lib.domain import ledger
 from shared_lib.domain.money import Money
 from shared_lib.domain.order import BillingReason, Order, OrderEvent, OrderStatus
-from shared_lib.domain.payment import Payment
+from shared_lib.domain.payment import DeclineKind, Payment, PaymentStatus
 from shared_lib.domain.refund import Refund, RefundAccess, RefundStatus
 from shared_lib.domain.schedule import send_again_at
 from shared_lib.domain.values import replace
@@ -12,27 +15,108 @@ from shared_lib.ids import new_id
 from shared_lib.phases import cycles, facts
 from shared_lib.phases.closing import close_unpaid
 from shared_lib.phases.desk import Desk
+from shared_lib.providers.base import PaymentSnapshot
+
+log = structlog.get_logger(__name__)
 
 
-def send_back(desk: Desk, order: Order, payment: Payment, captured: Money, trace: str | None) -> None:
-    """The order cannot be given for this money. If it still waited for some, it waits no longer."""
+def send_back(
+    desk: Desk, payment: Payment, trace: str | None, *, as_asked: bool = True, returned_minor: int = 0
+) -> None:
+    """The order cannot be given for this money. If it still waited for some, it waits no longer.
+
+    `as_asked` False: another amount was captured than the order needs. A renewal then goes on like after a decline.
+    `returned_minor` went back already, by another hand than ours.
+    """
+    order = desk.orders[payment.order_id]
     desk.put(replace(payment, surplus=True, refund_reserved_minor=payment.captured_minor))
-    desk.tell_of_order("billing.payment.surplus", order.id, facts.of_payment(payment, order), trace)
+    captured = Money(payment.captured_minor, payment.amount.currency)
+    _tell(desk, payment, captured, trace)
     if order.billing_reason is BillingReason.SUBSCRIPTION_CYCLE:
-        cycles.unwanted(desk, order.id)
+        waits = cycles.of(desk, order).open_order_id == order.id and order.status is OrderStatus.PENDING
+        if waits and not as_asked:
+            cycles.declined(desk, order.id, DeclineKind.SOFT, 0, None)
+        else:
+            cycles.unwanted(desk, order.id)
     elif order.status is OrderStatus.PENDING:
         close_unpaid(desk, order.id, OrderEvent.CANCELED)
-    if captured:
-        _return(desk, order, payment, captured, trace)
+    return_surplus(desk, desk.payments[payment.id], captured.minor - returned_minor, trace)
 
 
-def _return(desk: Desk, order: Order, payment: Payment, captured: Money, trace: str | None) -> None:
-    refund = Refund(
+def record_more(desk: Desk, payment: Payment, said: PaymentSnapshot, trace: str | None) -> None:
+    """A payment that had succeeded captured more. What was delivered for it stays; the rest goes back."""
+    more = Money(said.captured.minor - payment.captured_minor, payment.amount.currency)
+    log.error(
+        "payment_not_as_asked",
+        payment_id=payment.id,
+        order_id=payment.order_id,
+        why=f"captured {more} more than is booked, {said.captured} altogether",
+    )
+    grown = replace(
+        payment,
+        captured_minor=said.captured.minor,
+        refund_reserved_minor=payment.refund_reserved_minor + more.minor,
+    )
+    desk.put(grown)
+    entry = ledger.captured_more(
+        payment.id, payment.order_id, payment.provider, more, captured_minor=grown.captured_minor
+    )
+    desk.enter(entry)
+    _tell(desk, grown, more, trace)
+    return_surplus(desk, grown, more.minor, trace)
+
+
+def record_another(desk: Desk, ours: Payment, said: PaymentSnapshot, trace: str | None) -> None:
+    """The provider has a second payment under our id. Its money becomes a payment of its own, and goes back.
+
+    Without money it changes nothing: a canceled twin says nothing about the payment that the customer was sent to.
+    """
+    facts_of_it = {"payment_id": ours.id, "order_id": ours.order_id, "ref": said.ref.provider_payment_id}
+    if not said.captured:
+        log.warning("payment_under_our_id", state=said.state, captured=0, **facts_of_it)
+        return
+    log.error("payment_under_our_id", state=said.state, captured=str(said.captured), **facts_of_it)
+    another = Payment(
+        id=new_id("pay"),
+        order_id=ours.order_id,
+        provider=said.ref.provider,
+        flow=ours.flow,
+        status=PaymentStatus.SUCCEEDED,
+        amount=said.amount,
+        attempt=1 + max(payment.attempt for payment in desk.payments_of(ours.order_id)),
+        created_at=desk.now,
+        surplus=True,
+        provider_ref=said.ref.provider_payment_id,
+        provider_capture_ref=said.ref.capture_id,
+        captured_minor=said.captured.minor,
+        refund_reserved_minor=said.captured.minor,
+    )
+    desk.put(another)
+    entry = ledger.captured(another.id, another.order_id, another.provider, said.captured, surplus=True)
+    desk.enter(entry)
+    _tell(desk, another, said.captured, trace)
+    return_surplus(desk, another, said.captured.minor - said.refunded.minor, trace)
+
+
+def return_surplus(desk: Desk, payment: Payment, minor: int, trace: str | None) -> None:
+    """Ask for it back at once. It is reserved already."""
+    if minor <= 0:
+        return
+    order = desk.orders[payment.order_id]
+    refund = surplus_refund(desk, payment, minor)
+    desk.put(refund)
+    desk.tell_of_order("billing.refund.requested", order.id, facts.of_refund(refund, order), trace)
+    desk.ask_for(facts.start_refund_job(refund, order.customer_id))
+
+
+def surplus_refund(desk: Desk, payment: Payment, minor: int) -> Refund:
+    """A refund that nobody has sent yet; reconcile sends it should its job be lost."""
+    return Refund(
         id=new_id("ref"),
-        order_id=order.id,
+        order_id=payment.order_id,
         payment_id=payment.id,
         status=RefundStatus.REQUESTED,
-        amount=captured,
+        amount=Money(minor, payment.amount.currency),
         reason="surplus",
         access=RefundAccess.KEEP,
         surplus=True,
@@ -40,6 +124,9 @@ def _return(desk: Desk, order: Order, payment: Payment, captured: Money, trace: 
         created_at=desk.now,
         next_check_at=send_again_at(desk.now, 2),
     )
-    desk.put(refund)
-    desk.tell_of_order("billing.refund.requested", order.id, facts.of_refund(refund, order), trace)
-    desk.ask_for(facts.start_refund_job(refund, order.customer_id))
+
+
+def _tell(desk: Desk, payment: Payment, captured: Money, trace: str | None) -> None:
+    order: Order = desk.orders[payment.order_id]
+    told = facts.of_payment(payment, order, amount=facts.money(captured))
+    desk.tell_of_order("billing.payment.surplus", order.id, told, trace)

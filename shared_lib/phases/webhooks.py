@@ -36,11 +36,16 @@ class WebhookResult(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Received:
-    """One verified event. `again`: it is parked in the inbox already and is tried once more."""
+    """One verified event. `again`: it is parked in the inbox already and is tried once more.
+
+    `asked`: what it says was fetched just now. `other_mode`: it speaks of play money where money is real, or the reverse.
+    """
 
     provider: str
     event: ProviderEvent
     again: bool = False
+    asked: bool = False
+    other_mode: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +67,7 @@ async def settle_from_webhooks(tx: Transaction, received: Sequence[Received]) ->
     await desk.lock(order_ids, refund_ids=[refund_id for refund_id, _ in refunds.values()])
     await desk.read_entitlements()
     news = {
-        key: Observed(payment_id=payments[key][0], said=item.event.payment)
+        key: Observed(payment_id=payments[key][0], said=item.event.payment, asked=item.asked)
         for item in received
         if item.event.payment and (key := _address(item)) in payments
     }
@@ -116,7 +121,7 @@ async def _take(tx: Transaction, received: Sequence[Received]) -> set[tuple[str,
 
 
 async def _payments(tx: Transaction, received: Sequence[Received]) -> dict[tuple[str, str], tuple[str, str]]:
-    """Our payment (and its order) of each event: by the id in its metadata, else by the provider's own."""
+    """Our payment (and its order) of each event: by the provider's own id, else by the id in its metadata."""
     about = [item for item in received if item.event.payment]
     if not about:
         return {}
@@ -125,6 +130,7 @@ async def _payments(tx: Transaction, received: Sequence[Received]) -> dict[tuple
         SELECT asked.source, asked.event_id, p.id, p.order_id
         FROM unnest(%b::text[], %b::text[], %b::text[], %b::text[]) AS asked (source, event_id, ours, theirs)
         JOIN payments p ON p.id = asked.ours OR (p.provider = asked.source AND p.provider_ref = asked.theirs)
+        ORDER BY p.provider = asked.source AND p.provider_ref IS NOT DISTINCT FROM asked.theirs
         """,
         [
             [item.provider for item in about],
@@ -133,7 +139,7 @@ async def _payments(tx: Transaction, received: Sequence[Received]) -> dict[tuple
             [item.event.payment.ref.provider_payment_id for item in about if item.event.payment],
         ],
     )
-    return {(row[0], row[1]): (row[2], row[3]) for row in rows}
+    return {(row[0], row[1]): (row[2], row[3]) for row in rows}  # the last one wins
 
 
 async def _refunds(tx: Transaction, received: Sequence[Received]) -> dict[tuple[str, str], tuple[str, str]]:
@@ -164,6 +170,8 @@ def _apply(
     refund: tuple[str, str] | None,
 ) -> WebhookResult:
     event = item.event
+    if item.other_mode:
+        return WebhookResult.PARKED
     if event.payment:
         if news is None:
             return WebhookResult.PARKED

@@ -101,6 +101,7 @@ class PaymentSnapshot:
     decline: Decline | None = None  # present exactly when DECLINED
     created_at: datetime | None = None
     livemode: bool = True
+    others: tuple[PaymentSnapshot, ...] = ()  # further objects of the provider that a search by our id found
     raw: Mapping[str, object] = field(default_factory=dict, repr=False, compare=False)
 
 
@@ -254,7 +255,10 @@ class PaymentProvider(Protocol):
     async def fetch_refund(self, provider_refund_id: str, payment: PaymentRef) -> RefundSnapshot: ...
 
     async def find_payment(self, payment_id: str, since: datetime) -> PaymentSnapshot | None:
-        """The provider's payment that carries our id, or None when it surely has none now."""
+        """The provider's payment that carries our id, or None when it surely has none now.
+
+        Where it has several, the one that took the money, else an open one, else the newest; the rest are its `others`.
+        """
         ...
 
     async def find_refund(self, refund_id: str, payment: PaymentRef) -> RefundSnapshot | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from types import MappingProxyType
 from typing import Any
@@ -148,8 +149,11 @@ class SandboxProvider:
         found, _ = page_from(payment_of, await self._wire.read("/v1/payments", params))
         for payment in found:
             same("payment_id", payment_id, payment.payment_id)
-        # The newest, unless an older one took the money: our key makes two of them unlikely, not impossible.
-        return max(found, key=lambda it: it.state is PaymentState.SUCCEEDED, default=None)
+        # Our key makes two of them unlikely, not impossible.
+        if not found:
+            return None
+        first = max(found, key=_weight)
+        return replace(first, others=tuple(another for another in found if another is not first))
 
     async def list_payments(self, since: datetime, until: datetime) -> AsyncIterator[PaymentSnapshot]:
         params = {"created[gte]": since.isoformat(), "created[lt]": until.isoformat(), "limit": str(_PAGE)}
@@ -199,6 +203,13 @@ class SandboxProvider:
         except (NotAuthentic, Unreadable) as finding:
             reason = str(finding)
         raise WebhookRejected(NAME, reason, "the webhook was not accepted")
+
+
+def _weight(found: PaymentSnapshot) -> int:
+    """Of several payments under one id: money first, then what may still bring some. The first of equals is the newest."""
+    if found.state is PaymentState.SUCCEEDED:
+        return 2
+    return int(found.state in (PaymentState.PENDING, PaymentState.ACTION_REQUIRED, PaymentState.APPROVED))
 
 
 def _priced(req: CheckoutRequest | ChargeRequest) -> dict[str, Any]:

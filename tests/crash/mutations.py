@@ -1,7 +1,7 @@
 """Remove each protection in a copy of the last commit and see its test turn red.
 
     python -m tests.crash.mutations            # all, in about four minutes
-    python -m tests.crash.mutations W4 W13     # those of some windows; T: the trigger's, O: of offers, E: of events, B: bounds
+    python -m tests.crash.mutations W4 W13     # those of some windows; T: the trigger's, O: of offers, E: of events, B: bounds, M: money
 
 A green test under a removed protection is a hole in the tests: the exit status is 1.
 """
@@ -19,6 +19,7 @@ from pathlib import Path
 from tests.crash import protections
 from tests.crash.protections import Mutation
 from tests.events import protections as of_events
+from tests.flows import protections as of_the_money
 from tests.offers import protections as of_offers
 from tests.store import protections as of_the_store
 from tests.trigger import protections as of_the_trigger
@@ -28,6 +29,7 @@ MUTATIONS = (
     *protections.MUTATIONS,
     *of_the_trigger.MUTATIONS,
     *of_offers.MUTATIONS,
+    *of_the_money.MUTATIONS,
     *of_events.MUTATIONS,
     *of_the_store.MUTATIONS,
 )
