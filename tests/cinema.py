@@ -31,9 +31,11 @@ from shared_lib.runtime import Runtime, install
 from shared_lib.settings import Settings
 from shared_lib.workers.http_sink import HttpSink
 from shared_lib.workers.relay import Relay
+from tests.patience import PATIENCE_S
 
 RETURN_URL = "http://cinema.test/thanks"
 AUTH_ISSUER, AUDIENCE = "http://auth.test", "boxoffice"
+KEEP_ALIVE_S = 95
 
 
 @lru_cache(maxsize=1)
@@ -104,7 +106,7 @@ class Cinema:
         return cast("dict[str, Any]", answer.json())
 
     async def until(
-        self, path: str, *, customer: str = "ann", seconds: float = 10.0, **wanted: Any
+        self, path: str, *, customer: str = "ann", seconds: float = PATIENCE_S, **wanted: Any
     ) -> dict[str, Any]:
         """Look until the resource shows what is wanted."""
         found: dict[str, Any] = {}
@@ -136,9 +138,7 @@ class Cinema:
             time_="2030-01-01T00:00:00Z",
             data=data or {},
         )
-        return await self.http.post(
-            f"{self.url}/_door/{name}/events", content=body, headers=headers, timeout=60
-        )
+        return await self.http.post(f"{self.url}/_door/{name}/events", content=body, headers=headers)
 
     async def tick(self) -> None:
         """One round of everything that works by itself: relay, renewals, reconcile."""
@@ -261,13 +261,21 @@ async def cinema(
     rt = await Runtime.open(settings)
     install(rt)
     auth = build_app(keys, issuer=AUTH_ISSUER, audience=AUDIENCE)
-    config = uvicorn.Config(_Gateway(auth), host="127.0.0.1", port=port, lifespan="off", log_level="critical")
+    config = uvicorn.Config(
+        _Gateway(auth),
+        host="127.0.0.1",
+        port=port,
+        lifespan="off",
+        log_level="critical",
+        # As in production. With uvicorn's 5 s a client on a busy machine writes to a connection that is being closed.
+        timeout_keep_alive=KEEP_ALIVE_S,
+    )
     server = uvicorn.Server(config)
     serving = asyncio.create_task(server.serve())
     while not server.started:  # noqa: ASYNC110  # uvicorn has no event to wait for
         await asyncio.sleep(0.01)
     await verifier(rt).warm_up()  # as the lifespan does
-    http = httpx.AsyncClient(timeout=30)
+    http = httpx.AsyncClient(timeout=PATIENCE_S)
     try:
         yield Cinema(
             rt=rt,

@@ -11,6 +11,7 @@ import pytest
 
 from infra.local.mail import EmbeddedMoto
 from infra.local.ports import free_port
+from tests.patience import PATIENCE_S
 
 if TYPE_CHECKING:  # tests that need no cinema do not pay for its imports
     from infra.sandbox.launch import SandboxHandle
@@ -49,7 +50,7 @@ def sandbox_process(
 
 @pytest.fixture
 def sandbox(sandbox_process: SandboxHandle) -> SandboxHandle:
-    httpx.post(sandbox_process.url + "/control/reset").raise_for_status()
+    httpx.post(sandbox_process.url + "/control/reset", timeout=PATIENCE_S).raise_for_status()
     return sandbox_process
 
 

@@ -19,6 +19,7 @@ from infra.local.ports import wait_until
 from infra.local.postgres import EmbeddedPostgres, running_url
 from infra.local.redis import EmbeddedRedis
 from infra.local.unprivileged import STATE_HOME, reachable_folder, server_owner
+from tests.patience import PATIENCE_S
 
 ROOT = Path(__file__).parent.parent
 ROOMS = ("shared_lib", "functions", "infra", "benchmarks")
@@ -93,12 +94,12 @@ def test_a_server_ends_with_the_process_that_started_it(tmp_path: Path) -> None:
     )
     with (tmp_path / "output").open("w+b") as output:
         parent = spawn([sys.executable, "-c", script], output=output, cwd=ROOT)
-        wait_until(lambda: (tmp_path / "output").read_text().endswith("\n"), "redis", timeout_s=20)
+        wait_until(lambda: (tmp_path / "output").read_text().endswith("\n"), "redis", timeout_s=PATIENCE_S)
         redis_pid = int((tmp_path / "output").read_text())
         parent.kill()
         parent.wait()
 
-    wait_until(lambda: not _runs(redis_pid), "end of redis", timeout_s=10)
+    wait_until(lambda: not _runs(redis_pid), "end of redis", timeout_s=PATIENCE_S)
 
 
 async def test_redis_comes_back_empty_on_the_same_port() -> None:

@@ -17,9 +17,9 @@ from infra.kafka.readiness import answers
 from infra.local.leash import spawn
 from infra.local.ports import LOOPBACK, NotReadyError, free_port, wait_until
 
-START_TIMEOUT_S: Final = 60.0
+START_TIMEOUT_S: Final = 180.0
 # A controlled shutdown takes a quarter of a second; it can hang when the broker waits for a controller that is gone.
-STOP_TIMEOUT_S: Final = 10.0
+STOP_TIMEOUT_S: Final = 30.0
 HEAP_MB: Final = 384
 # C1 only and the serial collector: the broker answers after a second instead of three.
 QUICK: Final = ("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Xshare:auto")

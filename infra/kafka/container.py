@@ -19,7 +19,7 @@ from infra.local.ports import LOOPBACK, NotReadyError, free_port, wait_until
 IMAGE: Final = f"apache/kafka:{KAFKA_VERSION}"
 ASK_TIMEOUT_S: Final = 10.0
 PULL_TIMEOUT_S: Final = 90.0
-START_TIMEOUT_S: Final = 60.0
+START_TIMEOUT_S: Final = 180.0
 STOP_TIMEOUT_S: Final = 15.0
 DATA: Final = "/var/lib/kafka/data"
 

@@ -21,7 +21,7 @@ from infra.local.ports import LOOPBACK, free_port, wait_for_http
 
 REGION = "eu-central-1"
 FAKE_CREDENTIAL = "testing"  # moto asks for a key id and a secret, and believes any
-START_TIMEOUT_S = 30.0
+START_TIMEOUT_S = 120.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,7 +79,7 @@ class EmbeddedMoto:
 
     def reset(self) -> None:
         """Forget every message and every verified identity."""
-        httpx.post(f"{self.url}/moto-api/reset", trust_env=False).raise_for_status()
+        httpx.post(f"{self.url}/moto-api/reset", trust_env=False, timeout=START_TIMEOUT_S).raise_for_status()
 
     def stop(self) -> None:
         self._end(signal.SIGTERM)
@@ -110,7 +110,11 @@ class EmbeddedMoto:
 
 def sent_mails(url: str) -> list[SentMail]:
     """What the moto server at `url` has accepted."""
-    models = httpx.get(f"{url}/moto-api/data.json", trust_env=False).raise_for_status().json()
+    models = (
+        httpx.get(f"{url}/moto-api/data.json", trust_env=False, timeout=START_TIMEOUT_S)
+        .raise_for_status()
+        .json()
+    )
     return [
         SentMail(
             message_id=raw["id"],

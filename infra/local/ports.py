@@ -11,6 +11,7 @@ import httpx
 
 LOOPBACK = "127.0.0.1"
 POLL_S = 0.02
+READY_S = 60.0
 
 
 class NotReadyError(RuntimeError):
@@ -29,7 +30,7 @@ def free_port() -> int:
 
 
 def wait_for_tcp(
-    port: int, *, host: str = LOOPBACK, timeout_s: float = 15.0, alive: Callable[[], bool] | None = None
+    port: int, *, host: str = LOOPBACK, timeout_s: float = READY_S, alive: Callable[[], bool] | None = None
 ) -> None:
     """Return as soon as something accepts connections on `host:port`.
 
@@ -38,7 +39,7 @@ def wait_for_tcp(
     wait_until(lambda: _accepts(host, port), f"{host}:{port}", timeout_s=timeout_s, alive=alive)
 
 
-def wait_for_http(url: str, *, timeout_s: float = 15.0, alive: Callable[[], bool] | None = None) -> None:
+def wait_for_http(url: str, *, timeout_s: float = READY_S, alive: Callable[[], bool] | None = None) -> None:
     """Return as soon as a GET of `url` is answered with a status below 500.
 
     Raises NotReadyError after `timeout_s`, or at once when `alive()` says that its process has ended.

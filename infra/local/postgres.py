@@ -25,8 +25,8 @@ from infra.local.ports import LOOPBACK, NotReadyError, free_port, wait_until
 from infra.local.unprivileged import reachable_folder, server_owner
 
 SUPERUSER = "boxoffice"
-START_TIMEOUT_S = 30.0
-STOP_TIMEOUT_S = 20.0
+START_TIMEOUT_S = 120.0
+STOP_TIMEOUT_S = 60.0
 
 SETTINGS = {
     "fsync": "on",

@@ -20,7 +20,7 @@ from infra.local.leash import spawn
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 POLL_S: Final = 0.1
-READY_TIMEOUT_S: Final = 60.0
+READY_TIMEOUT_S: Final = 180.0  # fourteen processes that start at once on a busy machine
 STOP_TIMEOUT_S: Final = 5.0
 LINE_BYTES_MAX: Final = 1 << 20
 # A process that keeps dying is left alone after so many restarts within so many seconds.

@@ -9,6 +9,7 @@ import pytest
 from infra.local.auth_service import AUDIENCE, ISSUER, SigningKeys
 from shared_lib.auth import TokenVerifier
 from tests.auth.key_service import Clock, KeyService, serving
+from tests.patience import PATIENCE_S
 
 
 @pytest.fixture(scope="session")
@@ -41,7 +42,7 @@ async def key_service(keys: SigningKeys) -> AsyncIterator[KeyService]:
 
 @pytest.fixture
 async def http() -> AsyncIterator[httpx.AsyncClient]:
-    async with httpx.AsyncClient() as client:
+    async with httpx.AsyncClient(timeout=PATIENCE_S) as client:
         yield client
 
 

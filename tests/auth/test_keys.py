@@ -17,6 +17,7 @@ from infra.local.auth_service import AUDIENCE, ISSUER, SigningKeys, issue_token
 from shared_lib.auth import Principal, TokenVerifier
 from shared_lib.domain.errors import Code, Refusal
 from tests.auth.key_service import Clock, KeyService
+from tests.patience import PATIENCE_S
 
 
 def bearer(keys: SigningKeys, clock: Clock, sub: str = "cus_1", ttl_s: int = 7200) -> str:
@@ -246,7 +247,7 @@ async def test_the_stand_in_runs_as_a_process_and_issues_tokens_over_http(
 
 
 async def _until_alive(http: httpx.AsyncClient, url: str) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE_S):
         while True:
             try:
                 if (await http.get(f"{url}/livez")).status_code == 200:

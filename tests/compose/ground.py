@@ -18,6 +18,7 @@ from typing import Any
 from infra.local.leash import spawn
 from infra.local.ports import free_port, wait_for_http
 from infra.nginx.doors import FILE
+from tests.patience import PATIENCE_S
 
 NGINX_CONF = FILE.with_name("nginx.conf")
 REAL_DOOR_PORT = ":8080$request_uri"
@@ -144,7 +145,7 @@ class Gateway:
         headers: dict[str, str] | None = None,
     ) -> Told:
         """The path goes out as it stands here."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE_S)
         try:
             connection.request(method, path, body, headers or {})
             answer = connection.getresponse()
@@ -191,4 +192,4 @@ def running_nginx(folder: Path) -> Iterator[Gateway]:
             gateway.close(name)
         names.close()
         process.terminate()
-        process.wait(10)
+        process.wait(PATIENCE_S)

@@ -18,6 +18,7 @@ from infra.compose.up import troubles
 from infra.local.home import Running
 from infra.local.town import Json
 from tests.cinema import Cinema
+from tests.patience import PATIENCE_S
 
 NOWHERE = Running(
     pid=0, gateway="http://gateway", auth="http://auth", sandbox="", mail="", database_url="", doors={}
@@ -27,7 +28,7 @@ NOWHERE = Running(
 @pytest.fixture
 async def served(cinema: Cinema) -> Customer:
     """Somebody of the load who got what was paid for."""
-    async with httpx.AsyncClient() as http:
+    async with httpx.AsyncClient(timeout=PATIENCE_S) as http:
         customer = Customer("load0-test", Wish.WATCH, NOWHERE, http, CinemaOnTheBus(()))
     customer.order = await cinema.bought("prc_metropolis_buy", customer=customer.id)
     customer.served = True
@@ -60,7 +61,7 @@ async def test_all_is_well_when_it_is(cinema: Cinema, served: Customer) -> None:
 async def test_whoever_was_not_served_is_lost_and_so_is_an_order_that_is_gone(
     cinema: Cinema, served: Customer
 ) -> None:
-    async with httpx.AsyncClient() as http:
+    async with httpx.AsyncClient(timeout=PATIENCE_S) as http:
         other = Customer("load1-test", Wish.WATCH, NOWHERE, http, CinemaOnTheBus(()))
     other.order, other.failed = {"id": "ord_gone"}, "TimeoutError"
     assert (await count(cinema, served, other))["lost_count"] == 2

@@ -13,6 +13,7 @@ import pytest
 from infra.local.routes import WAYS, door_of
 from infra.nginx.doors import service
 from tests.compose.ground import Gateway, nginx_binary, running_nginx
+from tests.patience import PATIENCE_S
 
 TOKEN = "Bearer head.payload.signature-of-{:06}"
 
@@ -160,7 +161,7 @@ def test_a_door_that_is_away_is_found_again_at_its_new_address(nginx: Gateway) -
         assert (away.status, away.body["code"]) == (502, "unavailable")
     finally:
         nginx.open("refund", "127.1.0.99")
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + PATIENCE_S
     while (told := nginx.ask("GET", "/v1/refunds")).status != 200:
         assert time.monotonic() < deadline, told
         time.sleep(0.2)

@@ -20,6 +20,7 @@ from tests.cinema import cinema as open_cinema
 from tests.crash.boundaries import watch
 from tests.crash.mortal import mortal
 from tests.crash.rest import provider_payments, single
+from tests.patience import PATIENCE_S
 
 FILM = {"price_id": "prc_metropolis_buy", "return_url": RETURN_URL}
 OTHER_FILM = {**FILM, "price_id": "prc_stalker_buy"}
@@ -95,7 +96,7 @@ async def troubled(
             )
         )
         opened.http = await stack.enter_async_context(
-            httpx.AsyncClient(timeout=30, limits=httpx.Limits(max_connections=REQUESTS))
+            httpx.AsyncClient(timeout=PATIENCE_S, limits=httpx.Limits(max_connections=REQUESTS))
         )
         yield opened
 

@@ -18,11 +18,10 @@ import httpx
 
 from infra.local.ports import free_port
 from shared_lib.settings import Settings
-from tests.cinema import Cinema
+from tests.cinema import KEEP_ALIVE_S, Cinema
+from tests.patience import PATIENCE_S
 
 ROOT = Path(__file__).parents[2]
-START_S = 30.0
-END_S = 20.0
 
 
 @dataclass(frozen=True)
@@ -35,7 +34,7 @@ class Mortal:
 
     async def died(self) -> None:
         """It reached its boundary: SIGKILL, and nothing else, ended it."""
-        async with asyncio.timeout(END_S):
+        async with asyncio.timeout(PATIENCE_S):
             code = await self.process.wait()
         assert code == -signal.SIGKILL, self.said()
 
@@ -56,6 +55,7 @@ async def mortal(cinema: Cinema, crash_at: str = "", *, relay: bool = False) -> 
     port = free_port()
     more = {"CRASH_AT": crash_at, "CRASH_ROLE": "relay" if relay else "", "PYTHONPATH": str(ROOT)}
     argv = ["-m", "uvicorn", "tests.crash.crashing:app", "--port", str(port), "--log-level", "critical"]
+    argv += ["--timeout-keep-alive", str(KEEP_ALIVE_S)]
     with TemporaryFile() as output:
         process = await asyncio.create_subprocess_exec(
             sys.executable,
@@ -97,7 +97,7 @@ def _text(value: Any) -> str:
 
 
 async def _listens(one: Mortal) -> None:
-    async with asyncio.timeout(START_S):
+    async with asyncio.timeout(PATIENCE_S):
         while one.process.returncode is None:
             try:
                 await one.cinema.http.get(one.cinema.url + "/nothing")

@@ -9,6 +9,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from urllib.parse import urlsplit, urlunsplit
 
+from tests.patience import PATIENCE_S
+
 _COMMIT = b"COMMIT\0"
 _CHUNK = 1 << 16
 
@@ -112,7 +114,7 @@ def wire_to(upstream: str) -> Iterator[Proxy]:
     proxy, ready = Proxy(upstream), threading.Event()
     thread = threading.Thread(target=proxy.run, args=[ready])
     thread.start()
-    ready.wait(5)
+    assert ready.wait(PATIENCE_S)
     try:
         yield proxy
     finally:

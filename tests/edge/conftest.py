@@ -7,6 +7,7 @@ import pytest
 
 from infra.local.ports import free_port
 from tests.cinema import Cinema
+from tests.patience import PATIENCE_S
 
 
 @pytest.fixture
@@ -16,7 +17,7 @@ def unreachable_auth(cinema: Cinema) -> Cinema:
     from tests.cinema import AUDIENCE, AUTH_ISSUER  # noqa: PLC0415
 
     lost = TokenVerifier(
-        httpx.AsyncClient(),
+        httpx.AsyncClient(timeout=PATIENCE_S),
         jwks_url=f"http://127.0.0.1:{free_port()}/jwks.json",
         issuer=AUTH_ISSUER,
         audience=AUDIENCE,

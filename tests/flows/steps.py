@@ -11,6 +11,7 @@ import httpx
 import jwt
 
 from tests.cinema import AUDIENCE, AUTH_ISSUER, RETURN_URL, Cinema
+from tests.patience import PATIENCE_S
 
 BASIC, PLUS, PLUS_YEAR = "prc_basic_month", "prc_plus_month", "prc_plus_year"
 FILM, RENTAL = "prc_metropolis_buy", "prc_metropolis_rent"
@@ -61,7 +62,7 @@ async def bought_as(cinema: Cinema, price_id: str, headers: dict[str, str]) -> d
     return cast("dict[str, Any]", order)
 
 
-async def eventually(true: Callable[[], bool], seconds: float = 10.0) -> None:
+async def eventually(true: Callable[[], bool], seconds: float = PATIENCE_S) -> None:
     """Look until it is so."""
     for _ in range(int(seconds / 0.02)):
         if true():

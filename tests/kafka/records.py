@@ -16,6 +16,7 @@ from infra.local.leash import spawn
 from infra.local.processes import ROOT
 from infra.sandbox.launch import new_webhook_secret
 from shared_lib.store.outbox import Event
+from tests.patience import PATIENCE_S
 
 
 def facts(customer: str, count: int, topic: str, *, first: int = 1) -> list[Event]:
@@ -80,4 +81,4 @@ def relay_process(
     finally:
         if process.poll() is None:
             process.terminate()
-            process.wait(20)
+            process.wait(PATIENCE_S)

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from shared_lib.runtime import Runtime
 from shared_lib.store.transaction import Transaction
 from shared_lib.workers.kafka_relay import KafkaRelay
+from tests.patience import PATIENCE_S
 from tests.workers.post import waiting
 
 
@@ -23,13 +24,13 @@ async def running(*relays: KafkaRelay) -> AsyncIterator[None]:
         await asyncio.gather(*tasks)
 
 
-async def until(true: Callable[[], Awaitable[bool]], seconds: float = 30.0) -> None:
+async def until(true: Callable[[], Awaitable[bool]], seconds: float = PATIENCE_S) -> None:
     async with asyncio.timeout(seconds):
         while not await true():  # noqa: ASYNC110
             await asyncio.sleep(0.05)
 
 
-async def empty(rt: Runtime, seconds: float = 30.0) -> None:
+async def empty(rt: Runtime, seconds: float = PATIENCE_S) -> None:
     async def nothing_waits() -> bool:
         return await waiting(rt) == 0
 

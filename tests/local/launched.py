@@ -16,9 +16,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tests.patience import PATIENCE_S
+
 ROOT = Path(__file__).parents[2]
 MARK = "STACK_OF_TEST"  # inherited by all processes of a stack but PostgreSQL, which names its folder
-PATIENCE_S = 120.0
 
 
 @dataclass
@@ -69,7 +70,7 @@ class Launched:
     def end(self, how: signal.Signals) -> int:
         """Signal the whole process group, as a terminal or an angry operator does."""
         os.killpg(self.process.pid, how)
-        return self.process.wait(timeout=30)
+        return self.process.wait(timeout=PATIENCE_S)
 
 
 @contextmanager

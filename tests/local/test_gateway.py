@@ -16,6 +16,7 @@ import pytest
 
 from infra.local.leash import spawn
 from infra.local.ports import free_port, wait_for_http
+from tests.patience import PATIENCE_S
 
 
 class Echo(BaseHTTPRequestHandler):
@@ -62,7 +63,7 @@ def gateway() -> Iterator[int]:
         wait_for_http(f"http://127.0.0.1:{port}/livez", alive=lambda: process.poll() is None)
         yield port
         process.terminate()
-        process.wait(10)
+        process.wait(PATIENCE_S)
         server.shutdown()
 
 
@@ -70,7 +71,7 @@ def ask(
     port: int, method: str, path: str, body: bytes = b"", headers: dict[str, str] | None = None
 ) -> tuple[int, dict[str, str], dict[str, object]]:
     """Status, headers, JSON; the path goes out as it stands here."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE_S)
     connection.request(method, path, body, headers or {})
     answer = connection.getresponse()
     found = answer.status, {k.lower(): v for k, v in answer.getheaders()}, json.loads(answer.read())

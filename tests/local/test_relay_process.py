@@ -17,6 +17,7 @@ import pytest
 
 from infra.local.leash import spawn
 from infra.sandbox.launch import new_webhook_secret
+from tests.patience import PATIENCE_S
 
 
 class BusyOnce(BaseHTTPRequestHandler):
@@ -57,7 +58,7 @@ def _relay(database_url: str, door: str, secret: str) -> subprocess.Popen[bytes]
 
 
 def test_wrong_settings_end_a_process_at_once(database_url: str) -> None:
-    assert _relay(database_url, "http://127.0.0.1:9", "whsec_short").wait(15) == 1
+    assert _relay(database_url, "http://127.0.0.1:9", "whsec_short").wait(PATIENCE_S) == 1
 
 
 def test_a_relay_of_its_own_puts_off_what_a_door_cannot_take_now(database_url: str, busy_door: str) -> None:
@@ -68,11 +69,11 @@ def test_a_relay_of_its_own_puts_off_what_a_door_cannot_take_now(database_url: s
         )
         relay = _relay(database_url, busy_door, new_webhook_secret())
         try:
-            deadline = time.monotonic() + 20
+            deadline = time.monotonic() + PATIENCE_S
             while db.execute("SELECT 1 FROM outbox").fetchone() and time.monotonic() < deadline:
                 time.sleep(0.05)
         finally:
             relay.terminate()
-            relay.wait(10)
+            relay.wait(PATIENCE_S)
         assert db.execute("SELECT reason FROM dead_letters").fetchall() == []
         assert BusyOnce.calls == 2

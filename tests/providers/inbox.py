@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from tests.patience import PATIENCE_S
+
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
@@ -50,7 +52,7 @@ class Inbox:
         return [it for it in arrived if it.concerns(ours) and it.said["type"].startswith(type_)]
 
     async def wait(
-        self, ours: str, type_: str = "", *, count: int = 1, timeout_s: float = 8.0
+        self, ours: str, type_: str = "", *, count: int = 1, timeout_s: float = PATIENCE_S
     ) -> list[Delivery]:
         until = time.monotonic() + timeout_s
         while len(found := self.about(ours, type_)) < count:

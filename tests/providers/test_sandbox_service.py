@@ -18,6 +18,7 @@ from infra.sandbox.core import Config
 from infra.sandbox.launch import SandboxHandle, running_sandbox
 from shared_lib.ids import new_id
 from shared_lib.providers.base import Money, OutcomeUnknown, PaymentState
+from tests.patience import PATIENCE_S
 from tests.providers.conftest import SECRET
 from tests.providers.inbox import Inbox, running_inbox
 from tests.providers.world import SandboxWorld, charge_of, checkout_of, paid, raw, refund_of, saved_method
@@ -25,7 +26,7 @@ from tests.providers.world import SandboxWorld, charge_of, checkout_of, paid, ra
 
 def api(sandbox: SandboxHandle) -> httpx.Client:
     headers = {"authorization": f"Bearer {sandbox.api_key}"}
-    return httpx.Client(base_url=sandbox.url, headers=headers, trust_env=False)
+    return httpx.Client(base_url=sandbox.url, headers=headers, trust_env=False, timeout=PATIENCE_S)
 
 
 def body_of(**changed: Any) -> dict[str, Any]:
@@ -156,7 +157,7 @@ async def test_a_refused_webhook_comes_again_with_a_fresh_signature_and_the_same
     inbox.answers[:] = [500, 302, 503]
     payment = await paid(sandbox_world)
     # The schedule is 5 s, 5 min, 30 min; this sandbox runs a hundred times faster.
-    deliveries = await inbox.wait(payment.payment_id or "", "payment.succeeded", count=3, timeout_s=10)
+    deliveries = await inbox.wait(payment.payment_id or "", "payment.succeeded", count=3)
     assert len({it.id for it in deliveries}) == 1
     assert len({it.body for it in deliveries}) == 1
     assert len({it.headers["webhook-timestamp"] for it in deliveries}) > 1
@@ -202,7 +203,7 @@ async def test_what_was_answered_survives_sigkill_and_webhooks_follow_after_the_
         assert http.get("/control/clock").json()["now"] > moved_to
         payment = http.get(f"/v1/payments/{answer.json()['id']}").json()
         assert (payment["status"], payment["captured_minor"]) == ("succeeded", 1299)
-        await inbox.wait(request.payment_id, "payment.succeeded", timeout_s=10)
+        await inbox.wait(request.payment_id, "payment.succeeded")
 
 
 async def test_a_sandbox_that_is_down_drops_calls_until_it_is_up(sandbox_world: SandboxWorld) -> None:

@@ -26,6 +26,7 @@ from shared_lib.providers.base import (
     SavedMethodRef,
 )
 from shared_lib.providers.sandbox import SandboxProvider
+from tests.patience import PATIENCE_S
 from tests.providers.inbox import Delivery, Inbox
 
 PRICE = Money(1299, "EUR")
@@ -62,17 +63,17 @@ class SandboxWorld:
             *(it.removeprefix("whsec_") for it in webhook_secrets),
         )
         self._webhook_secrets = webhook_secrets
-        self.http = httpx.AsyncClient(base_url=sandbox.url, trust_env=False)
+        self.http = httpx.AsyncClient(base_url=sandbox.url, trust_env=False, timeout=PATIENCE_S)
         self._opened: list[SandboxProvider] = []
         self.provider: PaymentProvider = self.client()
 
-    def client(self, url: str | None = None, key: str | None = None, read_s: float = 10.0) -> SandboxProvider:
+    def client(self, url: str | None = None, key: str | None = None, read_s: float = PATIENCE_S) -> SandboxProvider:
         client = SandboxProvider(
             base_url=url or self._sandbox.url,
             api_key=key or self._sandbox.api_key,
             webhook_secrets=self._webhook_secrets,
-            http=httpx.AsyncClient(trust_env=False),
-            timeout=httpx.Timeout(5.0, read=read_s),
+            http=httpx.AsyncClient(trust_env=False, timeout=PATIENCE_S),
+            timeout=httpx.Timeout(PATIENCE_S, read=read_s),
         )
         self._opened.append(client)
         return client

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from shared_lib.store.batch import Batcher, connection_pool
 from shared_lib.store.transaction import Transaction
+from tests.patience import PATIENCE_S
 
 
 async def count(tx: Transaction, items: Sequence[int]) -> list[int]:
@@ -19,7 +20,7 @@ async def test_an_item_that_comes_just_as_the_last_writer_ends_is_committed(data
     await pool.open()
     try:
         batcher = Batcher(pool, writers=1)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE_S):
             # Whoever is woken by an answer asks again before the loop has told anybody that the writer has ended.
             assert [await batcher.run(count, n) for n in range(20)] == list(range(20))
     finally:

@@ -22,8 +22,8 @@ from shared_lib.workers.trigger.envelope import Record
 from shared_lib.workers.trigger.letters import DeadLetters, Letter, read_letter
 from shared_lib.workers.trigger.member import Group
 from shared_lib.workers.trigger.trigger import Limits, Trigger
+from tests.patience import PATIENCE_S
 
-PATIENCE_S = 30.0
 QUICK = Patience(budget_s=25.0, first_s=0.05, most_s=0.1)
 SHORT = Patience(budget_s=1.5, first_s=0.05, most_s=0.1)
 

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from infra.local.leash import spawn
 from infra.sandbox.launch import new_webhook_secret
+from tests.patience import PATIENCE_S
 from tests.trigger.ground import Street
 
 ROOT = Path(__file__).parents[2]
@@ -45,7 +46,7 @@ class TriggerProcess:
         """Signal it and wait; its exit status."""
         if self.process.poll() is None:
             self.process.send_signal(how)
-        return self.process.wait(40)
+        return self.process.wait(PATIENCE_S)
 
     def close(self) -> None:
         self.end(signal.SIGKILL)

@@ -18,6 +18,7 @@ from shared_lib.store.batch import Batcher, connection_pool
 from shared_lib.store.inbox import take
 from shared_lib.store.transaction import Transaction
 from shared_lib.workers.trigger import health
+from tests.patience import PATIENCE_S
 from tests.trigger.conftest import NewStreet
 from tests.trigger.ground import Door, Heard, Street, opened, until
 from tests.trigger.processes import TriggerProcess, processes
@@ -69,7 +70,7 @@ async def test_triggers_that_come_go_and_die_lose_nothing_and_keep_each_customer
         async with opened(consumer) as url:
 
             async def after(share: float) -> None:
-                await until(lambda: len(consumer.heard) >= share * EVENTS, within_s=90)
+                await until(lambda: len(consumer.heard) >= share * EVENTS, within_s=PATIENCE_S)
 
             def starts() -> None:
                 running.append(TriggerProcess(street, url))
@@ -93,7 +94,7 @@ async def test_triggers_that_come_go_and_die_lose_nothing_and_keep_each_customer
                     assert row
                     return int(row[0])
 
-                await until(lambda: effects() >= EVENTS, within_s=90)
+                await until(lambda: effects() >= EVENTS, within_s=PATIENCE_S)
                 rows = db.execute("SELECT customer, n FROM effects ORDER BY customer, at").fetchall()
 
             async def all_committed() -> bool:
@@ -192,7 +193,7 @@ async def test_a_broker_that_is_killed_and_comes_back_costs_no_event(mortal_kafk
         await asyncio.to_thread(mortal_kafka.kill)
         await asyncio.sleep(2)
         await asyncio.to_thread(mortal_kafka.start)
-        await until(lambda: len({one.id for one in door.heard}) == customers * each, within_s=60)
+        await until(lambda: len({one.id for one in door.heard}) == customers * each, within_s=PATIENCE_S)
 
         async def all_committed() -> bool:
             return await street.committed() == customers * each

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 
@@ -17,6 +16,7 @@ from shared_lib.phases.outgoing import Outgoing
 from shared_lib.workers import clock
 from shared_lib.workers.http_sink import HttpSink
 from shared_lib.workers.sink import NeverError, NotNowError
+from tests.patience import PATIENCE_S
 from tests.workers.conftest import OpenRuntime, serving
 
 EVENT = Outgoing(
@@ -42,7 +42,7 @@ async def delivered(status: int) -> None:
     async def answer(_: Request) -> Response:
         return PlainTextResponse("because", status)
 
-    async with serving(door(answer), free_port()) as url, httpx.AsyncClient() as http:
+    async with serving(door(answer), free_port()) as url, httpx.AsyncClient(timeout=PATIENCE_S) as http:
         await HttpSink(http, {"billing.": url}).deliver(EVENT)
 
 
@@ -53,7 +53,7 @@ async def test_an_event_travels_as_a_binary_cloudevent(open_runtime: OpenRuntime
         seen.append((dict(request.headers), await request.body()))
         return Response(status_code=200)
 
-    async with serving(door(answer), free_port()) as url, httpx.AsyncClient() as http:
+    async with serving(door(answer), free_port()) as url, httpx.AsyncClient(timeout=PATIENCE_S) as http:
         await HttpSink(http, {"billing.": url}).deliver(EVENT)
     headers, body = seen[0]
     attributes = {
@@ -84,7 +84,7 @@ async def test_a_door_in_trouble_is_asked_again_and_it_counts(status: int) -> No
 
 
 async def test_a_door_that_is_not_there_does_not_count() -> None:
-    async with httpx.AsyncClient() as http:
+    async with httpx.AsyncClient(timeout=PATIENCE_S) as http:
         sink = HttpSink(http, {"billing.": f"http://127.0.0.1:{free_port()}"})
         with pytest.raises(NotNowError, match="nobody") as refusal:
             await sink.deliver(EVENT)
@@ -101,7 +101,7 @@ async def test_the_longest_prefix_wins_and_what_nobody_takes_is_a_dead_letter() 
     app = Starlette(
         routes=[Route(f"/{name}/events", answer, methods=["POST"]) for name in ("notify", "orders")]
     )
-    async with serving(app, free_port()) as url, httpx.AsyncClient() as http:
+    async with serving(app, free_port()) as url, httpx.AsyncClient(timeout=PATIENCE_S) as http:
         sink = HttpSink(http, {"billing.": f"{url}/notify", "billing.order.": f"{url}/orders"})
         await sink.deliver(EVENT)
         assert heard == ["/orders/events"]
@@ -137,7 +137,7 @@ async def test_ticks_come_to_their_doors_and_a_slow_door_delays_its_own_only(
         )
         stop = asyncio.Event()
         running = asyncio.create_task(clock.run(rt, stop))
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE_S):
             await others_went_on.wait()
         assert ticks.count(clock.TICKS[0]) == 1
         stop.set()
@@ -165,7 +165,6 @@ async def test_a_clock_that_is_told_to_stop_stops_between_ticks(open_runtime: Op
     stop = asyncio.Event()
     running = asyncio.create_task(clock.run(rt, stop))
     await asyncio.sleep(0.2)
-    began = time.perf_counter()
     stop.set()
-    await running
-    assert time.perf_counter() - began < 1
+    async with asyncio.timeout(PATIENCE_S):  # the next tick is an hour away
+        await running

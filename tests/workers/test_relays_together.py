@@ -16,6 +16,7 @@ from shared_lib.runtime import Runtime
 from shared_lib.store.migrate import upgrade
 from shared_lib.workers.relay import Relay
 from shared_lib.workers.shards import LOCK_CLASS
+from tests.patience import PATIENCE_S
 from tests.workers.conftest import OpenRuntime
 from tests.workers.post import Door, facts, post, waiting
 
@@ -33,13 +34,13 @@ async def running(*relays: Relay) -> AsyncIterator[None]:
         await asyncio.gather(*tasks)
 
 
-async def until(true: Callable[[], bool], seconds: float = 20.0) -> None:
+async def until(true: Callable[[], bool], seconds: float = PATIENCE_S) -> None:
     async with asyncio.timeout(seconds):
         while not true():  # noqa: ASYNC110
             await asyncio.sleep(0.02)
 
 
-async def empty(rt: Runtime, seconds: float = 20.0) -> None:
+async def empty(rt: Runtime, seconds: float = PATIENCE_S) -> None:
     async with asyncio.timeout(seconds):
         while await waiting(rt):  # noqa: ASYNC110
             await asyncio.sleep(0.05)
