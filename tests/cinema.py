@@ -27,6 +27,8 @@ from infra.sandbox.launch import SandboxHandle
 from shared_lib.asgi import DOORS, door
 from shared_lib.events import binary
 from shared_lib.http import verifier
+from shared_lib.providers.sandbox import SandboxProvider
+from shared_lib.providers.transport import TIMEOUT
 from shared_lib.runtime import Runtime, install
 from shared_lib.settings import Settings
 from shared_lib.workers.http_sink import HttpSink
@@ -230,6 +232,14 @@ class _Gateway:
             await Response(status_code=404)(scope, receive, send)
 
 
+def patient(rt: Runtime) -> Runtime:
+    """Waits for a connection as long as the test does: a busy machine is no outage of PostgreSQL or the provider."""
+    rt._pool.timeout = PATIENCE_S
+    sandbox = cast("SandboxProvider", rt.providers["sandbox"])
+    sandbox._wire._timeout = httpx.Timeout(PATIENCE_S, read=TIMEOUT.read)
+    return rt
+
+
 @asynccontextmanager
 async def cinema(
     *,
@@ -258,7 +268,7 @@ async def cinema(
     )
     seed(database_url)
     keys = SigningKeys.open(keys_dir)
-    rt = await Runtime.open(settings)
+    rt = patient(await Runtime.open(settings))
     install(rt)
     auth = build_app(keys, issuer=AUTH_ISSUER, audience=AUDIENCE)
     config = uvicorn.Config(

@@ -67,7 +67,9 @@ class SandboxWorld:
         self._opened: list[SandboxProvider] = []
         self.provider: PaymentProvider = self.client()
 
-    def client(self, url: str | None = None, key: str | None = None, read_s: float = PATIENCE_S) -> SandboxProvider:
+    def client(
+        self, url: str | None = None, key: str | None = None, read_s: float = PATIENCE_S
+    ) -> SandboxProvider:
         client = SandboxProvider(
             base_url=url or self._sandbox.url,
             api_key=key or self._sandbox.api_key,
