@@ -54,11 +54,14 @@ async def ask_payment(rt: Runtime, claimed: Claimed, *, timeout_s: float = ASK_S
     payment = claimed.payment
     try:
         async with asyncio.timeout(timeout_s):
-            said = await _move_on(rt.providers[payment.provider], rt.settings.public_url, claimed)
+            said = await _move_on(_provider(rt, payment.provider), rt.settings.public_url, claimed)
     except TimeoutError:
         said = Silence.TIMED_OUT
     except ProviderError as error:
         said = _silence(error, first=claimed.status_before is PaymentStatus.CREATED, payment=payment.id)
+    except Exception:  # a bug met with one payment must not take the answers about the others away
+        log.exception("asking_failed", provider=payment.provider, payment=payment.id)
+        said = Silence.TIMED_OUT
     return Observed(
         payment_id=payment.id, said=_of_our_mode(rt, payment.id, said), fence=payment.fence, asked=True
     )
@@ -70,6 +73,13 @@ def _of_our_mode(rt: Runtime, payment_id: str, said: PaymentSnapshot | Silence) 
         return said
     log.error("other_mode", provider=said.ref.provider, payment=payment_id, livemode=said.livemode)
     return Silence.TIMED_OUT
+
+
+def _provider(rt: Runtime, name: str) -> PaymentProvider:
+    """Raises Unavailable when its settings were taken away: nothing can have been executed."""
+    if name not in rt.providers:
+        raise Unavailable(name, "not_configured", "it is not among BOXOFFICE_PROVIDERS")
+    return rt.providers[name]
 
 
 async def _move_on(provider: PaymentProvider, public_url: str, claimed: Claimed) -> PaymentSnapshot | Silence:
@@ -153,7 +163,7 @@ async def ask_refund(rt: Runtime, claimed: ClaimedRefund, *, timeout_s: float = 
     refund = claimed.refund
     try:
         async with asyncio.timeout(timeout_s):
-            said = await _give_back(rt.providers[claimed.provider], claimed)
+            said = await _give_back(_provider(rt, claimed.provider), claimed)
     except TimeoutError:
         said = Silence.TIMED_OUT
     except RefundRejected as error:
@@ -161,6 +171,9 @@ async def ask_refund(rt: Runtime, claimed: ClaimedRefund, *, timeout_s: float = 
         said = Silence.REFUSED
     except ProviderError as error:
         said = _silence(error, first=claimed.status_before is RefundStatus.REQUESTED, refund=refund.id)
+    except Exception:  # as above
+        log.exception("asking_failed", provider=claimed.provider, refund=refund.id)
+        said = Silence.TIMED_OUT
     return ObservedRefund(refund_id=refund.id, said=said, fence=refund.fence)
 
 

@@ -13,7 +13,7 @@ from shared_lib.domain.catalog import ProviderTerms
 from shared_lib.providers.base import PaymentProvider
 from shared_lib.providers.registry import make_providers
 from shared_lib.settings import Environment, Settings
-from shared_lib.store.batch import Batcher, connection_pool
+from shared_lib.store.batch import Batcher, Failed, connection_pool
 from shared_lib.store.replay import ReplayCache
 from shared_lib.store.transaction import Transaction
 
@@ -69,8 +69,16 @@ class Runtime:
         phase: Callable[[Transaction, Sequence[Item]], Awaitable[Sequence[Answer]]],
         items: Sequence[Item],
     ) -> list[Answer]:
-        """Commit many items of a phase as one batch."""
+        """Commit many items of a phase as one batch. Raises the first failed item's error; the others are committed."""
         return await self._batcher.run_all(phase, items)
+
+    async def run_each(
+        self,
+        phase: Callable[[Transaction, Sequence[Item]], Awaitable[Sequence[Answer]]],
+        items: Sequence[Item],
+    ) -> Sequence[Answer | Failed]:
+        """The same, with `Failed` at the place of each item that cannot be committed."""
+        return await self._batcher.run_each(phase, items)
 
     async def read(
         self,

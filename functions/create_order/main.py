@@ -13,10 +13,12 @@ import functions_framework.aio
 from pydantic import BaseModel
 from starlette.requests import Request
 
+from shared_lib.aside import Round
 from shared_lib.asking import ask_payment
 from shared_lib.auth import Principal
 from shared_lib.commands import CreateOrder
 from shared_lib.domain.errors import Code, Refusal
+from shared_lib.domain.messages import SetAsideKind
 from shared_lib.events import EVENTS_PATH, Incoming, InvalidEventError, data_of, take_request
 from shared_lib.http import (
     RefusedError,
@@ -141,10 +143,14 @@ class StartPayment(BaseModel):
 async def start_payment(event: Incoming) -> None:
     """Ask about one payment, whatever became of it. Nothing to do is done."""
     rt, job = runtime(), read_job(event)
-    for claimed in await rt.run(claim_payments, Claim(ids=[job.payment_id])):
+    round_ = Round(rt, SetAsideKind.PAYMENT)
+    wanted = [Claim(id=job.payment_id, providers=rt.providers.keys())]
+    for claimed in await round_.run(claim_payments, wanted, lambda want: want.id):
+        if claimed is None:
+            continue
         note(order=claimed.order.id, payment=claimed.payment.id, provider=claimed.payment.provider)
-        said = await ask_payment(rt, claimed)
-        await rt.run(settle_payments, replace(said, trace=event.traceparent))
+        said = replace(await ask_payment(rt, claimed), trace=event.traceparent)
+        await round_.run(settle_payments, [said], lambda news: news.payment_id)
 
 
 def read_job(event: Incoming) -> StartPayment:

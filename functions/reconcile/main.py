@@ -2,31 +2,42 @@
 
 Payments and refunds that are stuck or unknown: ask the provider. Parked webhooks and plays: apply them again. Keys and messages past
 their time: forget them. Orders past their time: their checkouts are closed at the provider, then they expire.
+
+One bad row stops no other row, and one stage that fails stops no other stage.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from types import MappingProxyType
 from typing import Final
 
 import functions_framework.aio
 import structlog
 
-from shared_lib.asking import ask_payment, ask_refund
+from shared_lib.aside import Round, reason_of
+from shared_lib.asking import ASK_S, ask_payment, ask_refund
+from shared_lib.domain.errors import Transient
+from shared_lib.domain.messages import SetAsideKind
 from shared_lib.events import Incoming, InvalidEventError, consumer
 from shared_lib.phases.claims import Claim, Claimed, ClaimedRefund, claim_payments, claim_refunds
-from shared_lib.phases.housekeeping import Forget, backlog, forget
+from shared_lib.phases.housekeeping import backlog, forget_keys, forget_messages, old_keys, old_messages
 from shared_lib.phases.observations import Observed, ObservedRefund
+from shared_lib.phases.parking import put_off_webhooks
 from shared_lib.phases.payments import settle_payments
 from shared_lib.phases.playback import parked_plays, start_playback
 from shared_lib.phases.refunds import settle_refunds
-from shared_lib.phases.webhooks import parked
+from shared_lib.phases.undecided import SetAside, due_payments, due_refunds, forget_decided
+from shared_lib.phases.webhooks import Parked, parked
 from shared_lib.providers.base import ProviderError
 from shared_lib.refreshing import settle_event
 from shared_lib.runtime import Runtime, runtime
+from shared_lib.store.batch import Failed
 
 BATCH_MAX: Final = 200
 AT_ONCE: Final = 16
+FORGET_MAX: Final = 5000
 
 log = structlog.get_logger("boxoffice")
 
@@ -37,57 +48,125 @@ async def reconcile(event: Incoming) -> None:
     if event.type != "billing.tick.reconcile":
         raise InvalidEventError(f"{event.type} is not for reconcile")
     rt = runtime()
-    done = {
-        "payments": await ask_about_payments(rt),
-        "refunds": await ask_about_refunds(rt),
-        "webhooks": await apply_parked(rt),
-        "plays": await apply_parked_plays(rt),
-        "forgotten": await rt.run(forget, Forget()),
-    }
+    done = {name: await attempted(name, stage, rt) for name, stage in STAGES.items()}
     log.info("reconciled", **done, **await rt.read(backlog, None))
+
+
+async def attempted(name: str, stage: Callable[[Runtime], Awaitable[int]], rt: Runtime) -> int | None:
+    """How much the stage did; None when it failed. The next tick tries again."""
+    try:
+        return await stage(rt)
+    except Transient:
+        raise  # the database is away: no other stage would do better
+    except Exception:
+        log.exception("stage_failed", stage=name)
+        return None
 
 
 async def ask_about_payments(rt: Runtime) -> int:
     """Payments whose time to be looked at has come, each asked about under a lease."""
-    claimed = await rt.run(claim_payments, Claim(limit=BATCH_MAX))
+    due = await rt.read(due_payments, BATCH_MAX)
+    round_ = Round(rt, SetAsideKind.PAYMENT)
+    wanted = [Claim(id=one.id, providers=rt.providers.keys()) for one in due]
+    claimed = [one for one in await round_.run(claim_payments, wanted, lambda want: want.id) if one]
     limit = asyncio.Semaphore(AT_ONCE)
 
     async def ask(one: Claimed) -> Observed:
         async with limit:
             return await ask_payment(rt, one)
 
-    await rt.run_all(settle_payments, await asyncio.gather(*map(ask, claimed)))
+    said = await asyncio.gather(*map(ask, claimed))
+    await round_.run(settle_payments, said, lambda news: news.payment_id)
+    await round_.done(due)
     return len(claimed)
 
 
 async def ask_about_refunds(rt: Runtime) -> int:
-    claimed = await rt.run(claim_refunds, Claim(limit=BATCH_MAX))
+    due = await rt.read(due_refunds, BATCH_MAX)
+    round_ = Round(rt, SetAsideKind.REFUND)
+    wanted = [Claim(id=one.id, providers=rt.providers.keys()) for one in due]
+    claimed = [one for one in await round_.run(claim_refunds, wanted, lambda want: want.id) if one]
     limit = asyncio.Semaphore(AT_ONCE)
 
     async def ask(one: ClaimedRefund) -> ObservedRefund:
         async with limit:
             return await ask_refund(rt, one)
 
-    await rt.run_all(settle_refunds, await asyncio.gather(*map(ask, claimed)))
+    said = await asyncio.gather(*map(ask, claimed))
+    await round_.run(settle_refunds, said, lambda news: news.refund_id)
+    await round_.done(due)
     return len(claimed)
 
 
 async def apply_parked(rt: Runtime) -> int:
     """Webhooks that came before what they are about."""
     waiting = await rt.read(parked, BATCH_MAX)
-    for one in waiting:
-        provider = rt.providers.get(one.provider)
-        if provider is None:
-            continue  # its settings were taken away; the event stays
-        try:
-            await settle_event(rt, provider, one.event, again=True)
-        except ProviderError as error:
-            log.warning("parked_webhook_waits", provider=one.provider, code=error.code)
+    round_ = Round(rt, SetAsideKind.MESSAGE)
+    limit = asyncio.Semaphore(AT_ONCE)
+
+    async def apply(one: Parked) -> SetAside | None:
+        async with limit:
+            return await applied(rt, one)
+
+    culprits = await asyncio.gather(*map(apply, waiting))
+    await round_.set_aside([culprit for culprit in culprits if culprit])
+    await round_.done(one.due for one in waiting)
     return len(waiting)
+
+
+async def applied(rt: Runtime, one: Parked) -> SetAside | None:
+    """Apply one parked event again. The answer says why it must be set aside."""
+    provider = rt.providers.get(one.provider)
+    if provider is None:
+        return one.aside(f"the provider {one.provider} is not configured")
+    if one.event is None:
+        return one.aside(one.unreadable)
+    try:
+        async with asyncio.timeout(ASK_S):
+            await settle_event(rt, provider, one.event, again=True)
+    except (ProviderError, TimeoutError) as error:
+        code = error.code if isinstance(error, ProviderError) else "timeout"
+        log.warning("parked_webhook_waits", provider=one.provider, code=code)
+        await rt.run(put_off_webhooks, (one.provider, one.event_id))
+    except Transient:
+        raise
+    except Exception as error:  # noqa: BLE001  # whatever it is, it is about this event alone
+        return one.aside(reason_of(error))
+    return None
 
 
 async def apply_parked_plays(rt: Runtime) -> int:
     """Plays that came before the payment of what they are about."""
     waiting = await rt.read(parked_plays, BATCH_MAX)
-    await rt.run_all(start_playback, waiting)
+    round_ = Round(rt, SetAsideKind.MESSAGE)
+    unreadable = "the kept play cannot be read"
+    await round_.set_aside(
+        [
+            SetAside(kind=SetAsideKind.MESSAGE, id=due.id, reason=unreadable)
+            for due, play in waiting
+            if not play
+        ]
+    )
+    plays = [play for _, play in waiting if play]
+    await round_.run(start_playback, plays, lambda play: "/".join(play.address))
+    await round_.done(due for due, _ in waiting)
     return len(waiting)
+
+
+async def forget(rt: Runtime) -> int:
+    """Keys after 72 hours and messages after 30 days, and notes of rows that were decided since."""
+    keys = await rt.run_each(forget_keys, await rt.read(old_keys, FORGET_MAX))
+    messages = await rt.run_each(forget_messages, await rt.read(old_messages, FORGET_MAX))
+    await rt.run(forget_decided, None)
+    return sum(1 for answer in (*keys, *messages) if not isinstance(answer, Failed))
+
+
+STAGES: Final[Mapping[str, Callable[[Runtime], Awaitable[int]]]] = MappingProxyType(
+    {
+        "payments": ask_about_payments,
+        "refunds": ask_about_refunds,
+        "webhooks": apply_parked,
+        "plays": apply_parked_plays,
+        "forgotten": forget,
+    }
+)

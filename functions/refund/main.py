@@ -13,10 +13,12 @@ import functions_framework.aio
 from pydantic import BaseModel
 from starlette.requests import Request
 
+from shared_lib.aside import Round
 from shared_lib.asking import ask_refund
 from shared_lib.auth import CUSTOMER, Principal
 from shared_lib.commands import CreateRefund
 from shared_lib.domain.errors import Code
+from shared_lib.domain.messages import SetAsideKind
 from shared_lib.events import EVENTS_PATH, Incoming, InvalidEventError, data_of, take_request
 from shared_lib.http import (
     RefusedError,
@@ -128,6 +130,10 @@ async def start_refund(event: Incoming) -> None:
     if event.type != JOB:
         raise InvalidEventError(f"{event.type} is not for refund")
     rt, job = runtime(), data_of(event, StartRefund)
-    for claimed in await rt.run(claim_refunds, Claim(ids=[job.refund_id])):
+    round_ = Round(rt, SetAsideKind.REFUND)
+    wanted = [Claim(id=job.refund_id, providers=rt.providers.keys())]
+    for claimed in await round_.run(claim_refunds, wanted, lambda want: want.id):
+        if claimed is None:
+            continue
         note(refund=claimed.refund.id, order=claimed.refund.order_id)
-        await rt.run(settle_refunds, await ask_refund(rt, claimed))
+        await round_.run(settle_refunds, [await ask_refund(rt, claimed)], lambda news: news.refund_id)

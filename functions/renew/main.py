@@ -14,12 +14,15 @@ import functions_framework.aio
 import structlog
 from pydantic import BaseModel
 
+from shared_lib.aside import Round
 from shared_lib.asking import ask_payment
+from shared_lib.domain.messages import SetAsideKind
 from shared_lib.events import Incoming, InvalidEventError, consumer, data_of
 from shared_lib.phases.claims import Claim, Claimed, claim_payments
 from shared_lib.phases.observations import Observed
 from shared_lib.phases.payments import settle_payments
-from shared_lib.phases.renewals import OpenRenewals, open_renewals
+from shared_lib.phases.renewals import OpenRenewal, open_renewals
+from shared_lib.phases.undecided import due_subscriptions
 from shared_lib.runtime import Runtime, runtime
 
 CLAIM_LIMIT: Final = 1000
@@ -53,9 +56,13 @@ async def claim_all_due(rt: Runtime, *, limit: int = CLAIM_LIMIT) -> int:
     """Open renewals until none is due or the time is up. Returns how many payments are to be charged."""
     deadline, total = time.monotonic() + TICK_MAX_S, 0
     while time.monotonic() < deadline:
-        opened = await rt.run(open_renewals, OpenRenewals(limit=limit))
-        total += len(opened.payment_ids)
-        if opened.looked_at < limit:
+        due = await rt.read(due_subscriptions, limit)
+        round_ = Round(rt, SetAsideKind.SUBSCRIPTION)
+        wanted = [OpenRenewal(subscription_id=one.id, providers=rt.providers.keys()) for one in due]
+        opened = await round_.run(open_renewals, wanted, lambda want: want.subscription_id)
+        await round_.done(due)
+        total += sum(1 for one in opened if one.payment_id)
+        if len(due) < limit or not any(one.looked_at for one in opened):
             break
     log.info("renewals_claimed", payments=total)
     return total
@@ -64,9 +71,11 @@ async def claim_all_due(rt: Runtime, *, limit: int = CLAIM_LIMIT) -> int:
 async def charge(rt: Runtime, payment_ids: Sequence[str]) -> None:
     """Charge one chunk: at once, as wide as the provider bears, and settle what is said in batches."""
     async with rt.keep("chunks", lambda: asyncio.Semaphore(CHUNKS_AT_ONCE)):
-        claimed = await rt.run(claim_payments, Claim(ids=payment_ids))
-        async for said in in_batches(rt, claimed):
-            await rt.run_all(settle_payments, said)
+        round_ = Round(rt, SetAsideKind.PAYMENT)
+        wanted = [Claim(id=payment_id, providers=rt.providers.keys()) for payment_id in payment_ids]
+        claimed = await round_.run(claim_payments, wanted, lambda want: want.id)
+        async for said in in_batches(rt, [one for one in claimed if one]):
+            await round_.run(settle_payments, said, lambda news: news.payment_id)
 
 
 async def in_batches(rt: Runtime, claimed: Sequence[Claimed]) -> AsyncIterator[list[Observed]]:

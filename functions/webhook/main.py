@@ -9,10 +9,14 @@ import functions_framework.aio
 import structlog
 from starlette.requests import Request
 
+from shared_lib.aside import Round, reason_of
 from shared_lib.domain.errors import Code, Transient
+from shared_lib.domain.messages import SetAsideKind
 from shared_lib.http import Reply, body_of, endpoint, not_allowed, path_of, refuse
 from shared_lib.log import note
-from shared_lib.phases.webhooks import WebhookResult
+from shared_lib.phases.parking import park_webhooks
+from shared_lib.phases.undecided import SetAside
+from shared_lib.phases.webhooks import Received, WebhookResult
 from shared_lib.providers.base import (
     PaymentProvider,
     ProviderError,
@@ -22,6 +26,7 @@ from shared_lib.providers.base import (
 )
 from shared_lib.refreshing import settle_event
 from shared_lib.runtime import Runtime, runtime
+from shared_lib.store.batch import Failed
 
 log = structlog.get_logger("boxoffice")
 
@@ -58,11 +63,29 @@ async def receive(request: Request, provider: PaymentProvider) -> Reply:
 
 
 async def settle(rt: Runtime, provider: PaymentProvider, event: ProviderEvent) -> WebhookResult:
-    """Commit one event. When the provider must be asked and does not answer, it is called again by its 5xx."""
+    """Commit one event. When the provider must be asked and does not answer, it is called again by its 5xx.
+
+    What cannot be settled although nothing is away is kept and set aside: a provider that hears 5xx to one event for
+    days may stop sending all of them.
+    """
     try:
         result = await settle_event(rt, provider, event)
     except ProviderError as error:
         raise Transient(f"{provider.name} does not answer: {error.code}") from error
+    except Transient:
+        raise
+    except Exception as error:  # whatever it is, it is about this event alone
+        if Failed(error).may_pass:
+            raise Transient("the event could not be settled now") from error
+        return await kept(rt, Received(provider=provider.name, event=event), reason_of(error))
     if result is WebhookResult.CONTRADICTION:
         log.error("webhook_contradiction", provider=provider.name, event_id=event.dedup_id)
     return result
+
+
+async def kept(rt: Runtime, received: Received, reason: str) -> WebhookResult:
+    await rt.run(park_webhooks, received)
+    event_id = f"{received.provider}/{received.event.dedup_id}"
+    culprit = SetAside(kind=SetAsideKind.MESSAGE, id=event_id, reason=reason)
+    await Round(rt, SetAsideKind.MESSAGE).set_aside([culprit])
+    return WebhookResult.PARKED

@@ -88,6 +88,11 @@ _WAITING: Final = (
     ),
 )  # fmt: skip
 
+# Each of them waits for a person, so they are named: the oldest first.
+SET_ASIDE: Final = """
+    SELECT kind || ' ' || id || ': ' || reason, count(*) OVER () FROM set_aside ORDER BY set_aside_at, kind, id LIMIT 10
+"""
+
 _IMBALANCE: Final = """
     WITH taken AS (SELECT currency, sum(captured_minor) AS minor FROM payments GROUP BY 1),
          given AS (SELECT currency, sum(amount_minor) AS minor FROM refunds WHERE status = 'succeeded' GROUP BY 1),
@@ -151,7 +156,17 @@ def _inside(db: Connection, own: Settings) -> list[Finding]:
     for name, sql, what, todo in _WAITING:
         (count,) = db.execute(sql.encode()).fetchall()[0]
         found.append(Finding(not count, name, f"{count} {what}" if count else "none wait too long", todo))
-    return found + _balance(db)
+    return [*found, _set_aside(db), *_balance(db)]
+
+
+def _set_aside(db: Connection) -> Finding:
+    rows = db.execute(SET_ASIDE.encode()).fetchall()
+    if not rows:
+        return Finding(True, "set aside", "every row could be decided")
+    named = "; ".join(row[0] for row in rows)
+    return Finding(
+        False, "set aside", f"{rows[0][1]} rows could not be decided: {named}", "runbook: set_aside"
+    )
 
 
 def _test_clock(db: Connection, own: Settings) -> Finding:

@@ -63,6 +63,15 @@ _MOMENTS: Final = {
         SELECT received_at, 'webhook ' || status, event_id, source || ', tried ' || attempts || ' times' FROM inbox
         WHERE payload->'payment'->>'payment_id' = ANY(%(payments)s)
     """,
+    "set aside": """
+        SELECT set_aside_at, 'SET ASIDE', id, reason || ', ' || attempts || ' times' FROM set_aside
+        WHERE id = ANY(%(subjects)s) OR id IN (SELECT id FROM refunds WHERE order_id = ANY(%(orders)s))
+           OR id IN (SELECT source || '/' || event_id FROM inbox
+                     WHERE payload->'payment'->>'payment_id' = ANY(%(payments)s))
+        UNION ALL
+        SELECT next_try_at, 'is tried again', id, kind FROM set_aside WHERE id = ANY(%(subjects)s)
+           OR id IN (SELECT id FROM refunds WHERE order_id = ANY(%(orders)s))
+    """,
     "mail": """
         SELECT coalesce(sent_at, created_at), 'mail ' || status, id, event_type || coalesce(': ' || detail, '')
         FROM notifications

@@ -1,4 +1,4 @@
-"""Statuses of what others told us and of what we tell customers."""
+"""Statuses of what others told us, of what we tell customers, and of what is set aside."""
 
 from __future__ import annotations
 
@@ -18,3 +18,12 @@ class NotificationStatus(StrEnum):
     REFUSED = "refused"  # will never be accepted
     UNKNOWN = "unknown"  # may have been sent; never sent again by itself
     SKIPPED = "skipped"  # no address
+
+
+class SetAsideKind(StrEnum):
+    """What can be set aside: its id is that of the row, for a message of the inbox "source/event id"."""
+
+    SUBSCRIPTION = "subscription"
+    PAYMENT = "payment"
+    REFUND = "refund"
+    MESSAGE = "message"

@@ -10,6 +10,7 @@ LEASE = timedelta(seconds=45)
 
 _UNKNOWN = tuple(timedelta(seconds=s) for s in (2, 10, 60, 600, 3600))
 _NOT_SENT = tuple(timedelta(seconds=s) for s in (2, 10, 60, 300, 900))
+_SET_ASIDE = tuple(timedelta(minutes=m) for m in (1, 5, 15, 60, 360))
 _PENDING = tuple(timedelta(minutes=m) for m in (10, 30, 60, 180, 360))
 
 
@@ -30,3 +31,8 @@ def look_at_pending_at(now: datetime, checks: int) -> datetime:
 
 def _step(steps: tuple[timedelta, ...], checks: int) -> timedelta:
     return steps[min(checks, len(steps) - 1)]
+
+
+def try_set_aside_at(now: datetime, attempts: int) -> datetime:
+    """A row that could not be decided: +1 min, 5 min, 15 min, 1 h, then every 6 h, until a person has mended it."""
+    return now + _step(_SET_ASIDE, attempts)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 
 from shared_lib.domain.order import BillingReason, Order, OrderStatus
 from shared_lib.domain.payment import PAYMENT, Payment, PaymentEvent, PaymentFlow, PaymentStatus
@@ -16,19 +17,25 @@ from shared_lib.phases.collecting import Collecting
 from shared_lib.phases.desk import Desk
 from shared_lib.phases.known import Known
 from shared_lib.phases.observations import Observed, Silence
+from shared_lib.phases.undecided import Undecidable
 from shared_lib.providers.base import PaymentRef, SavedMethodRef
 from shared_lib.store.transaction import Transaction
 
-CLAIMS_MAX = 200
 _ASKED_FOR = frozenset({PaymentStatus.CREATED, PaymentStatus.SENDING, PaymentStatus.UNKNOWN})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claim:
-    """Lease what a job names, or (no ids) whatever is due to be looked at."""
+    """Lease this payment or refund, if its time has come. `providers`: those that can be asked; None: any."""
 
-    ids: Sequence[str] | None = None
-    limit: int = CLAIMS_MAX
+    id: str
+    providers: Collection[str] | None = None
+
+    def missing(self, provider: str) -> Undecidable | None:
+        """Its provider's settings were taken away: it cannot be asked, and nothing may be concluded from that."""
+        if self.providers is None or provider in self.providers:
+            return None
+        return Undecidable(reason=f"the provider {provider} is not configured")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,38 +62,29 @@ class ClaimedRefund:
     now: datetime
 
 
-async def claim_payments(tx: Transaction, claims: Sequence[Claim]) -> list[list[Claimed]]:
-    """Lease payments to whoever will ask their providers.
+async def claim_payments(tx: Transaction, claims: Sequence[Claim]) -> list[Claimed | Undecidable | None]:
+    """Lease payments to whoever will ask their providers. None: not ours to ask now.
 
     Cancel wins: the subscription is locked and looked at again here, just before sending. What nobody wants any
     longer and was never sent is closed at once.
     """
-    batches = [await _candidates(tx, claim) for claim in claims]
     desk = Desk(tx)
-    await desk.lock_payments([payment_id for batch in batches for payment_id in batch])
+    await desk.lock_payments([claim.id for claim in claims])
     collecting = Collecting(desk, await Known.read(desk, []))
-    leased = [[found for id_ in batch if (found := _lease(desk, collecting, id_))] for batch in batches]
+    answers = [_lease(desk, collecting, claim) for claim in claims]
     desk.write()
-    context = await _context(tx, desk, [payment for batch in leased for payment, _ in batch])
-    return [[_claimed(desk, context, payment, before) for payment, before in batch] for batch in leased]
+    leased = [answer for answer in answers if isinstance(answer, Leased)]
+    context = await _context(tx, desk, [one.payment for one in leased]) if leased else {}
+    return [_claimed(desk, context, one) if isinstance(one, Leased) else one for one in answers]
 
 
-async def _candidates(tx: Transaction, claim: Claim) -> list[str]:
-    if claim.ids is not None:
-        return list(dict.fromkeys(claim.ids))
-    rows = await tx.fetch(
-        """
-        SELECT id FROM payments
-        WHERE status IN ('created', 'sending', 'pending', 'action_required', 'unknown') AND next_check_at <= %s
-        ORDER BY next_check_at LIMIT %s
-        """,
-        [await tx.clock(), claim.limit],
-    )
-    return [row[0] for row in rows]
+class Leased(NamedTuple):
+    payment: Payment
+    before: PaymentStatus
 
 
-def _lease(desk: Desk, collecting: Collecting, payment_id: str) -> tuple[Payment, PaymentStatus] | None:
-    payment = desk.payments.get(payment_id)
+def _lease(desk: Desk, collecting: Collecting, claim: Claim) -> Leased | Undecidable | None:
+    payment = desk.payments.get(claim.id)
     if payment is None or not payment.is_live or (payment.lease_until and payment.lease_until > desk.now):
         return None
     if payment.status not in _ASKED_FOR and (
@@ -96,6 +94,8 @@ def _lease(desk: Desk, collecting: Collecting, payment_id: str) -> tuple[Payment
     if payment.status is PaymentStatus.CREATED and not _wanted(desk, payment):
         collecting.apply(Observed(payment_id=payment.id, said=Silence.NEVER_HAPPENED))
         return None
+    if missing := claim.missing(payment.provider):
+        return missing
     before, claimed = payment.status, PaymentEvent.CLAIMED
     leased = replace(
         payment,
@@ -106,7 +106,7 @@ def _lease(desk: Desk, collecting: Collecting, payment_id: str) -> tuple[Payment
         first_sent_at=payment.first_sent_at or desk.now,
     )
     desk.put(leased)
-    return leased, before
+    return Leased(leased, before)
 
 
 def _wanted(desk: Desk, payment: Payment) -> bool:
@@ -149,7 +149,8 @@ def method_of(row: Sequence[str | None]) -> SavedMethodRef | None:
     )
 
 
-def _claimed(desk: Desk, context: _Context, payment: Payment, before: PaymentStatus) -> Claimed:
+def _claimed(desk: Desk, context: _Context, leased: Leased) -> Claimed:
+    payment, before = leased
     method, email = context[payment.id]
     return Claimed(
         payment=payment,
@@ -162,42 +163,32 @@ def _claimed(desk: Desk, context: _Context, payment: Payment, before: PaymentSta
     )
 
 
-async def claim_refunds(tx: Transaction, claims: Sequence[Claim]) -> list[list[ClaimedRefund]]:
-    """Lease refunds to whoever will ask their providers."""
-    answers: list[list[ClaimedRefund]] = []
-    for claim in claims:
-        rows = await tx.fetch(
-            """
-            SELECT r.id, r.order_id FROM refunds r
-            WHERE r.status IN ('requested', 'sending', 'pending', 'unknown') AND
-                CASE WHEN %b::text[] IS NULL THEN r.next_check_at <= %s ELSE r.id = ANY(%s) END
-            ORDER BY r.next_check_at LIMIT %s
-            """,
-            [_list(claim.ids), await tx.clock(), _list(claim.ids), claim.limit],
-        )
-        desk = Desk(tx)
-        await desk.lock([row[1] for row in rows], refund_ids=[row[0] for row in rows])
-        answers.append([found for row in rows if (found := _lease_refund(desk, row[0]))])
-        desk.write()
+async def claim_refunds(tx: Transaction, claims: Sequence[Claim]) -> list[ClaimedRefund | Undecidable | None]:
+    """Lease refunds to whoever will ask their providers. None: not ours to ask now."""
+    rows = await tx.fetch(
+        "SELECT id, order_id FROM refunds WHERE id = ANY(%s)", [sorted({claim.id for claim in claims})]
+    )
+    desk = Desk(tx)
+    await desk.lock([row[1] for row in rows], refund_ids=[row[0] for row in rows])
+    answers = [_lease_refund(desk, claim) for claim in claims]
+    desk.write()
     return answers
 
 
-def _list(ids: Sequence[str] | None) -> list[str] | None:
-    return None if ids is None else list(ids)
-
-
-def _lease_refund(desk: Desk, refund_id: str) -> ClaimedRefund | None:
-    refund = desk.refunds[refund_id]
-    before = refund.status
-    if refund.lease_until and refund.lease_until > desk.now:
+def _lease_refund(desk: Desk, claim: Claim) -> ClaimedRefund | Undecidable | None:
+    refund = desk.refunds.get(claim.id)
+    if refund is None or (refund.lease_until and refund.lease_until > desk.now):
         return None
+    before = refund.status
     if before is RefundStatus.PENDING and (refund.next_check_at is None or refund.next_check_at > desk.now):
         return None
     if before in (RefundStatus.SUCCEEDED, RefundStatus.FAILED):
         return None
     payment = desk.payments[refund.payment_id]
     if payment.provider_ref is None:
-        raise AssertionError(f"{refund.id} returns a payment its provider never saw")
+        return Undecidable(reason="it returns a payment that its provider never saw")
+    if missing := claim.missing(payment.provider):
+        return missing
     leased = replace(
         refund,
         status=REFUND.edges.get((before, RefundEvent.CLAIMED), before),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import timedelta
 
 from shared_lib.store.transaction import Transaction
@@ -11,41 +10,50 @@ from shared_lib.store.transaction import Transaction
 # Providers call again for three days at most; after this nobody will.
 MESSAGES_KEPT = timedelta(days=30)
 
-
-@dataclass(frozen=True, slots=True)
-class Forget:
-    """Up to `limit` of each: idempotency keys past their time, and messages that nobody will repeat."""
-
-    limit: int = 5000
+Key = tuple[str, str, str]  # customer, route, key
+Message = tuple[str, str]  # source, event id
 
 
-async def forget(tx: Transaction, wanted: Sequence[Forget]) -> list[int]:
-    """Forget keys after 72 hours and taken messages after 30 days. What they made stays. Returns how many went."""
-    return [await _forget_keys(tx, want.limit) + await _forget_messages(tx, want.limit) for want in wanted]
-
-
-async def _forget_keys(tx: Transaction, limit: int) -> int:
+async def old_keys(tx: Transaction, limit: int) -> list[Key]:
+    """A query: idempotency keys past their 72 hours."""
     rows = await tx.fetch(
-        """
-        DELETE FROM idempotency_keys WHERE ctid = ANY(ARRAY(
-            SELECT ctid FROM idempotency_keys WHERE expires_at <= %s LIMIT %s FOR UPDATE SKIP LOCKED
-        )) RETURNING 1
-        """,
+        "SELECT customer_id, route, key FROM idempotency_keys WHERE expires_at <= %s LIMIT %s",
         [await tx.clock(), limit],
     )
-    return len(rows)
+    return [(row[0], row[1], row[2]) for row in rows]
 
 
-async def _forget_messages(tx: Transaction, limit: int) -> int:
-    rows = await tx.fetch(
+async def forget_keys(tx: Transaction, keys: Sequence[Key]) -> list[None]:
+    """Forget keys past their time. What they made stays."""
+    tx.later(
         """
-        DELETE FROM inbox WHERE ctid = ANY(ARRAY(
-            SELECT ctid FROM inbox WHERE status = 'done' AND received_at <= %s LIMIT %s FOR UPDATE SKIP LOCKED
-        )) RETURNING 1
+        DELETE FROM idempotency_keys WHERE expires_at <= %s
+          AND (customer_id, route, key) IN (SELECT * FROM unnest(%s::text[], %s::text[], %s::text[]))
         """,
+        [await tx.clock(), *(list(column) for column in zip(*keys, strict=True))],
+    )
+    return [None] * len(keys)
+
+
+async def old_messages(tx: Transaction, limit: int) -> list[Message]:
+    """A query: taken messages after 30 days."""
+    rows = await tx.fetch(
+        "SELECT source, event_id FROM inbox WHERE status = 'done' AND received_at <= %s LIMIT %s",
         [(await tx.clock()) - MESSAGES_KEPT, limit],
     )
-    return len(rows)
+    return [(row[0], row[1]) for row in rows]
+
+
+async def forget_messages(tx: Transaction, messages: Sequence[Message]) -> list[None]:
+    """Forget messages that nobody will repeat. What they made stays."""
+    tx.later(
+        """
+        DELETE FROM inbox WHERE status = 'done'
+          AND (source, event_id) IN (SELECT * FROM unnest(%s::text[], %s::text[]))
+        """,
+        [list(column) for column in zip(*messages, strict=True)],
+    )
+    return [None] * len(messages)
 
 
 async def backlog(tx: Transaction, _: None) -> dict[str, int]:
@@ -58,9 +66,18 @@ async def backlog(tx: Transaction, _: None) -> dict[str, int]:
                (SELECT count(*) FROM payments WHERE status = 'unknown'),
                (SELECT count(*) FROM inbox WHERE status = 'parked'),
                (SELECT count(*) FROM inbox WHERE status = 'orphaned'),
-               (SELECT count(*) FROM dead_letters WHERE replayed_at IS NULL)
+               (SELECT count(*) FROM dead_letters WHERE replayed_at IS NULL),
+               (SELECT count(*) FROM set_aside)
         """,
         {"now": await tx.clock()},
     )
-    names = ("outbox", "outbox_oldest_s", "unknown_payments", "parked", "orphaned", "dead_letters")
+    names = (
+        "outbox",
+        "outbox_oldest_s",
+        "unknown_payments",
+        "parked",
+        "orphaned",
+        "dead_letters",
+        "set_aside",
+    )
     return dict(zip(names, rows[0], strict=True))

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Final
+from typing import Any, Final
 
 from shared_lib.domain.catalog import PriceKind
 from shared_lib.domain.entitlement import end_after_first_play
@@ -16,6 +16,7 @@ from shared_lib.domain.values import replace
 from shared_lib.phases import facts
 from shared_lib.phases.desk import Desk
 from shared_lib.phases.reading import extended
+from shared_lib.phases.undecided import Due
 from shared_lib.store import inbox
 from shared_lib.store.transaction import Transaction
 
@@ -82,17 +83,28 @@ async def start_playback(tx: Transaction, played: Sequence[Played]) -> list[Play
     return results
 
 
-async def parked_plays(tx: Transaction, limit: int) -> list[Played]:
-    """A query: plays whose time to be tried again has come."""
+async def parked_plays(tx: Transaction, limit: int) -> list[tuple[Due, Played | None]]:
+    """A query: plays whose time to be tried again has come, but those that are set aside. None: it cannot be read."""
+    now = await tx.clock()
     rows = await tx.fetch(
         """
-        SELECT source, event_id, payload FROM inbox
-        WHERE status = 'parked' AND next_try_at <= %s AND starts_with(source, %s) ORDER BY next_try_at LIMIT %s
+        SELECT source, event_id, payload, a.id IS NOT NULL FROM inbox
+        LEFT JOIN set_aside a ON a.kind = 'message' AND a.id = source || '/' || event_id
+        WHERE status = 'parked' AND inbox.next_try_at <= %s AND starts_with(source, %s)
+          AND (a.next_try_at IS NULL OR a.next_try_at <= %s)
+        ORDER BY inbox.next_try_at LIMIT %s
         """,
-        [await tx.clock(), inbox.PLAYS, limit],
+        [now, inbox.PLAYS, now, limit],
     )
     return [
-        Played(
+        (Due(f"{source}/{event_id}", again), _kept(source, event_id, payload))
+        for source, event_id, payload, again in rows
+    ]
+
+
+def _kept(source: str, event_id: str, payload: Any) -> Played | None:
+    try:
+        return Played(
             source=source.removeprefix(inbox.PLAYS),
             event_id=event_id,
             customer_id=payload["customer_id"],
@@ -100,8 +112,8 @@ async def parked_plays(tx: Transaction, limit: int) -> list[Played]:
             started_at=datetime.fromisoformat(payload["started_at"]),
             again=True,
         )
-        for source, event_id, payload in rows
-    ]
+    except (LookupError, TypeError, ValueError):
+        return None
 
 
 async def _take(tx: Transaction, played: Sequence[Played]) -> dict[tuple[str, str], datetime]:

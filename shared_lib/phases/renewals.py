@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -23,6 +23,7 @@ from shared_lib.domain.values import replace
 from shared_lib.ids import new_id
 from shared_lib.phases import cycles, facts
 from shared_lib.phases.desk import Desk
+from shared_lib.phases.undecided import Undecidable
 from shared_lib.store.rows.orders import lock_orders
 from shared_lib.store.rows.payments import lock_payments_of
 from shared_lib.store.rows.subscriptions import SUBSCRIPTIONS, subscription_of
@@ -32,38 +33,41 @@ from shared_lib.store.transaction import Transaction
 CHARGE_BY = timedelta(minutes=5)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OpenRenewals:
-    """Up to `limit` due subscriptions; their payments are handed on in jobs of `chunk`."""
+CHUNK = 200
 
-    limit: int = 1000
-    chunk: int = 200
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenRenewal:
+    """One subscription that may be due. `providers`: those that can be asked; None: any."""
+
+    subscription_id: str
     on_missed: OnMissed = OnMissed.BILL_LATEST
+    providers: Collection[str] | None = None
+
+    def can_ask(self, provider: str) -> bool:
+        return self.providers is None or provider in self.providers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Opened:
-    """How many subscriptions were looked at, and the payments to charge."""
+    """`looked_at` False: it is not due (any more), or another tick works on it. The payment to charge, if any."""
 
-    looked_at: int
-    payment_ids: list[str]
+    looked_at: bool
+    payment_id: str | None = None
 
 
-async def open_renewals(tx: Transaction, wanted: Sequence[OpenRenewals]) -> list[Opened]:
+async def open_renewals(tx: Transaction, wanted: Sequence[OpenRenewal]) -> list[Opened | Undecidable]:
     """Claim due subscriptions: one order per period and one payment each, committed before anybody is charged.
 
-    Due means due <= now. Two ticks at once share the work: what one has locked, the other skips.
+    Due means due <= now. Two ticks at once share the work: what one has locked, the other skips. The payments of a
+    batch are handed on in jobs of CHUNK.
     """
-    return [await _open(tx, what) for what in wanted]
-
-
-async def _open(tx: Transaction, what: OpenRenewals) -> Opened:
     rows = await tx.fetch(
         f"""
-        SELECT {SUBSCRIPTIONS.select} FROM subscriptions WHERE next_action_at <= %s
-        ORDER BY next_action_at, id LIMIT %s FOR UPDATE SKIP LOCKED
+        SELECT {SUBSCRIPTIONS.select} FROM subscriptions WHERE id = ANY(%s) AND next_action_at <= %s
+        ORDER BY id FOR UPDATE SKIP LOCKED
         """,
-        [await tx.clock(), what.limit],
+        [sorted({want.subscription_id for want in wanted}), await tx.clock()],
     )
     desk = Desk(tx)
     desk.subscriptions = {row[0]: subscription_of(row) for row in rows}
@@ -71,18 +75,26 @@ async def _open(tx: Transaction, what: OpenRenewals) -> Opened:
     orders, payments = await lock_orders(tx, open_orders), await lock_payments_of(tx, open_orders)
     desk.orders, desk.payments = await orders.values(), await payments.values()
     desk.remember()
-    to_charge = [
-        payment.id
-        for subscription in list(desk.subscriptions.values())
-        if (payment := _look_at(desk, subscription, what.on_missed))
-    ]
-    for start in range(0, len(to_charge), what.chunk):
-        desk.ask_for(facts.charge_renewals_job(to_charge[start : start + what.chunk]))
+    left = set(desk.subscriptions)
+    answers = [_answer(desk, want, left) for want in wanted]
+    to_charge = [one.payment_id for one in answers if isinstance(one, Opened) and one.payment_id]
+    for start in range(0, len(to_charge), CHUNK):
+        desk.ask_for(facts.charge_renewals_job(to_charge[start : start + CHUNK]))
     desk.write()
-    return Opened(looked_at=len(rows), payment_ids=to_charge)
+    return answers
 
 
-def _look_at(desk: Desk, subscription: Subscription, on_missed: OnMissed) -> Payment | None:
+def _answer(desk: Desk, want: OpenRenewal, left: set[str]) -> Opened | Undecidable:
+    if want.subscription_id not in left:
+        return Opened(looked_at=False)
+    left.discard(want.subscription_id)  # the same one twice in a batch
+    payment = _look_at(desk, desk.subscriptions[want.subscription_id], want)
+    if isinstance(payment, Undecidable):
+        return payment
+    return Opened(looked_at=True, payment_id=payment.id if payment else None)
+
+
+def _look_at(desk: Desk, subscription: Subscription, want: OpenRenewal) -> Payment | Undecidable | None:
     """One due subscription: end it, suspend it, give it up, retry it or renew it."""
     now, past_due_at = desk.now, subscription.past_due_at
     if subscription.status not in RENEWABLE:
@@ -95,9 +107,12 @@ def _look_at(desk: Desk, subscription: Subscription, on_missed: OnMissed) -> Pay
         cycles.end(desk, subscription.id, "opted_out")
         return None
     suspended = _suspend_if_grace_is_over(desk, subscription)
+    retries = bool(subscription.next_retry_at and subscription.next_retry_at <= now)
+    if (retries or not subscription.open_order_id) and not want.can_ask(subscription.provider):
+        return Undecidable(reason=f"the provider {subscription.provider} is not configured")
     if subscription.open_order_id is None:
-        return _open_cycle(desk, suspended, on_missed)
-    if subscription.next_retry_at and subscription.next_retry_at <= now:
+        return _open_cycle(desk, suspended, want.on_missed)
+    if retries:
         return _retry(desk, suspended)
     desk.put(replace(suspended, next_action_at=cycles.next_look(suspended)))
     return None

@@ -8,13 +8,15 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 
+from shared_lib.domain.messages import SetAsideKind
 from shared_lib.phases.collecting import Collecting
 from shared_lib.phases.desk import Desk
 from shared_lib.phases.known import Known
 from shared_lib.phases.observations import Observed, ObservedRefund
 from shared_lib.phases.returning import apply_refund
+from shared_lib.phases.undecided import Due, SetAside
 from shared_lib.providers.base import EventKind, ProviderEvent
 from shared_lib.store import inbox
 from shared_lib.store.transaction import Transaction
@@ -23,7 +25,7 @@ TRY_AGAIN = tuple(timedelta(seconds=s) for s in (1, 2, 5, 15, 60, 300))
 # After this a human looks: somebody took money in our name that no order of ours asked for.
 ORPHANED_AFTER = timedelta(days=1)
 
-_EVENT = TypeAdapter(ProviderEvent)
+EVENT = TypeAdapter(ProviderEvent)
 
 
 class WebhookResult(StrEnum):
@@ -50,11 +52,21 @@ class Received:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parked:
-    """What the inbox keeps, due to be tried again."""
+    """What the inbox keeps, due to be tried again. `event` None: it is `unreadable`. `again`: it was set aside before."""
 
     provider: str
-    event: ProviderEvent
+    event_id: str
+    event: ProviderEvent | None
     received_at: datetime
+    unreadable: str = ""
+    again: bool = False
+
+    @property
+    def due(self) -> Due:
+        return Due(f"{self.provider}/{self.event_id}", self.again)
+
+    def aside(self, reason: str) -> SetAside:
+        return SetAside(kind=SetAsideKind.MESSAGE, id=self.due.id, reason=reason)
 
 
 async def settle_from_webhooks(tx: Transaction, received: Sequence[Received]) -> list[WebhookResult]:
@@ -86,18 +98,35 @@ async def settle_from_webhooks(tx: Transaction, received: Sequence[Received]) ->
 
 
 async def parked(tx: Transaction, limit: int) -> list[Parked]:
-    """A query: events whose time to be tried again has come."""
+    """A query: events whose time to be tried again has come, but those that are set aside."""
+    now = await tx.clock()
     rows = await tx.fetch(
         """
-        SELECT source, payload, received_at FROM inbox
-        WHERE status = 'parked' AND next_try_at <= %s AND NOT starts_with(source, %s) ORDER BY next_try_at LIMIT %s
+        SELECT source, event_id, payload, received_at, a.id IS NOT NULL FROM inbox
+        LEFT JOIN set_aside a ON a.kind = 'message' AND a.id = source || '/' || event_id
+        WHERE status = 'parked' AND inbox.next_try_at <= %s AND NOT starts_with(source, %s)
+          AND (a.next_try_at IS NULL OR a.next_try_at <= %s)
+        ORDER BY inbox.next_try_at LIMIT %s
         """,
-        [await tx.clock(), inbox.PLAYS, limit],
+        [now, inbox.PLAYS, now, limit],
     )
-    return [
-        Parked(provider=row[0], event=_EVENT.validate_python(row[1], strict=False), received_at=row[2])
-        for row in rows
-    ]
+    return [_parked(*row) for row in rows]
+
+
+def _parked(source: str, event_id: str, payload: object, received_at: datetime, again: bool) -> Parked:  # noqa: FBT001  # a column
+    event, unreadable = None, ""
+    try:
+        event = EVENT.validate_python(payload, strict=False)
+    except ValidationError as error:
+        unreadable = f"{error.error_count()} fields of the kept event cannot be read"
+    return Parked(
+        provider=source,
+        event_id=event_id,
+        event=event,
+        received_at=received_at,
+        unreadable=unreadable,
+        again=again,
+    )
 
 
 def _address(item: Received) -> tuple[str, str]:
@@ -205,7 +234,7 @@ def _note(tx: Transaction, received: Sequence[Received], results: Sequence[Webho
                     WHERE source = %s AND event_id = %s
                     """,
                     [
-                        json.dumps(_EVENT.dump_python(item.event, mode="json")),
+                        json.dumps(EVENT.dump_python(item.event, mode="json")),
                         tx.now - ORPHANED_AFTER,
                         tx.now,
                         list(TRY_AGAIN),

@@ -51,11 +51,16 @@ _BLOCKED: Final = object()
 log = structlog.get_logger(__name__)
 
 
-@dataclass(slots=True)
-class _Failed:
+@dataclass(frozen=True, slots=True)
+class Failed:
     """The place of an item whose own data made the phase raise."""
 
-    error: Exception
+    error: BaseException
+
+    @property
+    def may_pass(self) -> bool:
+        """It says nothing about the item: the database was away, or others held its rows for too long."""
+        return isinstance(self.error, (Transient, *_LOST_RACES, *_DISCONNECTED))
 
 
 class _NoAnswerError(Exception):
@@ -98,14 +103,26 @@ class Batcher:
 
     async def run_all(self, phase: Phase[Item, Answer], items: Sequence[Item]) -> list[Answer]:
         """Commit many items that belong together as one batch. The first failed item's error is raised."""
+        answers = await self.run_each(phase, items)
+        for answer in answers:
+            if isinstance(answer, Failed):
+                raise answer.error
+        return cast("list[Answer]", answers)
+
+    async def run_each(self, phase: Phase[Item, Answer], items: Sequence[Item]) -> list[Answer | Failed]:
+        """Commit many items as one batch. An item that cannot be committed has `Failed` at its place.
+
+        The others are committed, whatever the culprit's error was: an exception of the phase or the database's no.
+        Raises Transient when the database was away for all of them.
+        """
         loop = asyncio.get_running_loop()
         batch = [Waiting(item, loop.create_future(), loop.time()) for item in items]
         await self._settle(phase, batch)
         answers = await asyncio.gather(*(it.answer for it in batch), return_exceptions=True)
-        for answer in answers:
-            if isinstance(answer, BaseException):
-                raise answer
-        return cast("list[Answer]", answers)
+        failed = [answer for answer in answers if isinstance(answer, BaseException)]
+        if failed and len(failed) == len(items) and all(isinstance(error, Transient) for error in failed):
+            raise failed[0]
+        return [Failed(answer) if isinstance(answer, BaseException) else answer for answer in answers]
 
     async def read(self, query: Query[Item, Answer], item: Item, *, within_s: float | None = None) -> Answer:
         """Answer a question from one consistent state of the database, without locks."""
@@ -167,7 +184,7 @@ class Batcher:
             if answer is _BLOCKED:
                 blocked.append(it)
             elif not it.answer.done():  # else the request went away; its work is committed all the same
-                if isinstance(answer, _Failed):
+                if isinstance(answer, Failed):
                     it.answer.set_exception(answer.error)
                 else:
                     it.answer.set_result(answer)
@@ -176,7 +193,7 @@ class Batcher:
     async def _commit(
         self, phase: Phase[Any, Any], items: Sequence[Any], lock_wait_s: float | None
     ) -> Sequence[Any]:
-        """What became of each item: its answer, _Failed or _BLOCKED. Items after a failed half are committed too."""
+        """What became of each item: its answer, Failed or _BLOCKED. Items after a failed half are committed too."""
         races, reconnects = iter(RETRY_DELAYS_S), iter(RECONNECT_DELAYS_S)
         while True:
             try:
@@ -190,13 +207,13 @@ class Batcher:
             except BLOCKED_FOR_LONG:
                 return [_BLOCKED] * len(items)
             except PoolTimeout:  # it has waited long enough already
-                return [_Failed(Transient("the database is not reachable"))] * len(items)
+                return [Failed(Transient("the database is not reachable"))] * len(items)
             except _NoAnswerError:
-                return [_Failed(Transient("the database does not answer"))] * len(items)
+                return [Failed(Transient("the database does not answer"))] * len(items)
             except _DISCONNECTED:
                 delay_s = next(reconnects, None)
                 if delay_s is None:
-                    return [_Failed(Transient("the database is not reachable"))] * len(items)
+                    return [Failed(Transient("the database is not reachable"))] * len(items)
             except Exception as error:  # noqa: BLE001  # sorted out item by item
                 return await self._alone(phase, items, error, lock_wait_s)
             await asyncio.sleep(delay_s * random.uniform(0.5, 1.5))
@@ -207,7 +224,7 @@ class Batcher:
         if len(items) > 1:
             return await self._halves(phase, items, lock_wait_s)
         log.error("phase_failed", phase=phase.__name__, error=repr(error))
-        return [_Failed(error)]
+        return [Failed(error)]
 
     async def _halves(
         self, phase: Phase[Any, Any], items: Sequence[Any], lock_wait_s: float | None
@@ -260,4 +277,4 @@ def connection_pool(
     )
 
 
-__all__ = ["Batcher", "Phase", "Row", "connection_pool"]
+__all__ = ["Batcher", "Failed", "Phase", "Row", "connection_pool"]

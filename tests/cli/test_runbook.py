@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[2]
 RUNBOOK = (ROOT / "docs" / "runbook.md").read_text()
 LOUD = {"warning", "error", "exception", "critical"}
 BACKLOG = {"outbox": "Backlog: outbox", "unknown_payments": "Unknown payments", "parked": "Parked webhooks",
-           "orphaned": "Orphaned webhooks", "dead_letters": "`dead_letter`"}  # fmt: skip
+           "orphaned": "Orphaned webhooks", "dead_letters": "`dead_letter`", "set_aside": "`set_aside`"}  # fmt: skip
 
 
 def alarms() -> set[str]:

@@ -2,6 +2,7 @@
 
     python -m tests.crash.mutations            # all, in about four minutes
     python -m tests.crash.mutations W4 W13     # those of some windows; T: the trigger's, O: of offers, E: of events, B: bounds, M: money
+    python -m tests.crash.mutations R10 R11    # of bad rows
 
 A green test under a removed protection is a hole in the tests: the exit status is 1.
 """
@@ -20,6 +21,7 @@ from tests.crash import protections
 from tests.crash.protections import Mutation
 from tests.events import protections as of_events
 from tests.flows import protections as of_the_money
+from tests.flows import protections_of_rows as of_rows
 from tests.offers import protections as of_offers
 from tests.store import protections as of_the_store
 from tests.trigger import protections as of_the_trigger
@@ -32,6 +34,7 @@ MUTATIONS = (
     *of_the_money.MUTATIONS,
     *of_events.MUTATIONS,
     *of_the_store.MUTATIONS,
+    *of_rows.MUTATIONS,
 )
 TESTS_TIMEOUT_S = 300
 

@@ -8,6 +8,7 @@ from datetime import timedelta
 import pytest
 
 from shared_lib.phases.claims import Claim, claim_payments
+from shared_lib.phases.undecided import due_payments
 from tests.cinema import Cinema
 from tests.crash.boundaries import watch
 from tests.crash.renewing import CYCLE, CYCLE_PAYMENTS, TICK, assert_renewed_once, due
@@ -108,8 +109,9 @@ async def test_w16_past_the_lifetime_of_its_key_a_charge_is_only_asked_about_nev
 async def test_w16_the_lease_of_an_unknown_payment_ends_with_its_owner(cinema: Cinema) -> None:
     await hours_without_an_answer(cinema, "drop_after", 1)
     await leases_end(cinema)
-    claimed = await cinema.rt.run(claim_payments, Claim())
-    assert len(claimed) == 1
-    assert await cinema.rt.run(claim_payments, Claim()) == []
+    (due,) = await cinema.rt.read(due_payments, 10)
+    assert await cinema.rt.run(claim_payments, Claim(id=due.id))
+    assert await cinema.rt.run(claim_payments, Claim(id=due.id)) is None
+    assert await cinema.rt.read(due_payments, 10) == []
     await come_to_rest(cinema)
     await assert_renewed_once(cinema)

@@ -11,10 +11,13 @@ import psycopg
 from shared_lib.domain.catalog import ProviderTerms
 from shared_lib.domain.money import Money
 from shared_lib.domain.payment import Decline, Payment
+from shared_lib.phases.claims import Claim, Claimed, claim_payments
 from shared_lib.phases.keys import Key, SavedReply
 from shared_lib.phases.observations import Observed
 from shared_lib.phases.orders import Buyer, OpenedOrder, OpenOrder, open_orders
 from shared_lib.phases.payments import Answered, settle_payments
+from shared_lib.phases.renewals import Opened, OpenRenewal, open_renewals
+from shared_lib.phases.undecided import due_subscriptions
 from shared_lib.providers.base import PaymentRef, PaymentSnapshot, PaymentState, SavedMethodRef
 from shared_lib.store.transaction import Transaction, transaction
 
@@ -65,6 +68,17 @@ class Ground:
         opened = await self.opened(*wanted)
         await self.settled(*(succeeded(one.payment) for one in opened))
         return opened
+
+    async def renewals(self) -> list[str]:
+        """Open what is due, as the tick does; the payments to charge."""
+        async with transaction(self._connection) as tx:
+            due = await due_subscriptions(tx, 1000)
+        opened = await self.commit(open_renewals, *(OpenRenewal(subscription_id=one.id) for one in due))
+        return [one.payment_id for one in opened if isinstance(one, Opened) and one.payment_id]
+
+    async def claimed(self, payment_ids: Sequence[str]) -> list[Claimed]:
+        answers = await self.commit(claim_payments, *(Claim(id=payment_id) for payment_id in payment_ids))
+        return [one for one in answers if isinstance(one, Claimed)]
 
     async def events(self) -> list[tuple[str, str, int | None]]:
         """(subject, type, sequence) as the relay will read them."""

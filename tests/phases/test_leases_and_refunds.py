@@ -8,7 +8,6 @@ import pytest
 from shared_lib.domain.errors import Code, Refusal
 from shared_lib.domain.messages import NotificationStatus
 from shared_lib.domain.refund import RefundStatus
-from shared_lib.phases.claims import Claim, claim_payments
 from shared_lib.phases.keys import Key, SavedReply
 from shared_lib.phases.notifications import (
     ClaimedNotification,
@@ -80,17 +79,15 @@ def event(id_: str, payment: Any, state: PaymentState = PaymentState.SUCCEEDED) 
 
 async def test_two_claims_of_one_batch_lease_a_payment_once(ground: Ground) -> None:
     (one,) = await ground.opened(want(respond_async=True))
-    first, second = await ground.commit(
-        claim_payments, Claim(ids=[one.payment.id, one.payment.id]), Claim(ids=[one.payment.id, "pay_nobody"])
-    )
-    assert ([claimed.payment.fence for claimed in first], second) == ([1], [])
+    (claimed,) = await ground.claimed([one.payment.id, one.payment.id, "pay_nobody"])
+    assert claimed.payment.fence == 1
 
 
 async def test_a_lease_that_is_over_is_taken_over_under_the_next_fence(ground: Ground) -> None:
     (one,) = await ground.opened(want())
-    assert await ground.commit(claim_payments, Claim(ids=[one.payment.id])) == [[]]
+    assert await ground.claimed([one.payment.id]) == []
     await ground.advance(timedelta(seconds=61))
-    ((again,),) = await ground.commit(claim_payments, Claim())
+    (again,) = await ground.claimed([one.payment.id])
     assert (again.payment.fence, again.status_before) == (2, "sending")
 
 

@@ -8,9 +8,7 @@ import pytest
 
 from shared_lib.domain.money import Money
 from shared_lib.domain.payment import Decline, DeclineKind, PaymentStatus
-from shared_lib.phases.claims import Claim, claim_payments
 from shared_lib.phases.observations import Observed, Silence
-from shared_lib.phases.renewals import OpenRenewals, open_renewals
 from shared_lib.providers.base import PaymentState
 from tests.phases.ground import BASIC, FILM, STALKER, Ground, declined, said, succeeded, want
 
@@ -103,9 +101,9 @@ async def test_events_of_a_subject_are_numbered_without_gaps_in_the_order_they_l
     await ground.settled(*(succeeded(one.payment, card=f"sm_{n}") for n, one in enumerate(opened)))
     for _ in range(2):
         await ground.advance(timedelta(days=32))
-        (renewals,) = await ground.commit(open_renewals, OpenRenewals(chunk=2))
-        assert len(renewals.payment_ids) == 5
-        (claimed,) = await ground.commit(claim_payments, Claim(ids=renewals.payment_ids))
+        renewals = await ground.renewals()
+        assert len(renewals) == 5
+        claimed = await ground.claimed(renewals)
         await ground.settled(*(succeeded(one.payment) for one in claimed))
     numbers: dict[str, list[int]] = defaultdict(list)
     for subject, _, sequence in await ground.events():
@@ -120,8 +118,7 @@ async def test_the_bank_s_own_wait_moves_the_next_try_to_a_later_day(ground: Gro
     (one,) = await ground.opened(want(BASIC))
     await ground.settled(succeeded(one.payment, card="sm_1"))
     await ground.advance(timedelta(days=32))
-    (renewals,) = await ground.commit(open_renewals, OpenRenewals())
-    ((claimed,),) = await ground.commit(claim_payments, Claim(ids=renewals.payment_ids))
+    (claimed,) = await ground.claimed(await ground.renewals())
     soft = Decline(
         kind=DeclineKind.SOFT, reason="limit", provider_code="limit", retry_after=timedelta(days=2)
     )
@@ -134,9 +131,7 @@ async def test_a_chunk_is_settled_whole_declined_charged_and_silent_side_by_side
     opened = await ground.opened(*(want(BASIC, f"c{n}") for n in range(3)))
     await ground.settled(*(succeeded(one.payment, card=f"sm_{n}") for n, one in enumerate(opened)))
     await ground.advance(timedelta(days=32))
-    (renewals,) = await ground.commit(open_renewals, OpenRenewals())
-    (claimed,) = await ground.commit(claim_payments, Claim(ids=renewals.payment_ids))
-    paid, refused, silent = claimed
+    paid, refused, silent = await ground.claimed(await ground.renewals())
     soft = Decline(kind=DeclineKind.SOFT, reason="limit", provider_code="limit")
     await ground.settled(
         succeeded(paid.payment),

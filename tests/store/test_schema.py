@@ -13,7 +13,7 @@ from psycopg import errors, sql
 from shared_lib.domain.catalog import PriceKind
 from shared_lib.domain.entitlement import EntitlementStatus
 from shared_lib.domain.ledger import EntrySource
-from shared_lib.domain.messages import InboxStatus, NotificationStatus
+from shared_lib.domain.messages import InboxStatus, NotificationStatus, SetAsideKind
 from shared_lib.domain.order import BillingReason, OrderStatus
 from shared_lib.domain.payment import LIVE as LIVE_PAYMENTS
 from shared_lib.domain.payment import DeclineKind, PaymentFlow, PaymentStatus
@@ -41,6 +41,7 @@ COLUMNS: list[tuple[str, str, type[StrEnum]]] = [
     ("prices", "kind", PriceKind),
     ("refunds", "access", RefundAccess),
     ("refunds", "status", RefundStatus),
+    ("set_aside", "kind", SetAsideKind),
     ("subscriptions", "interval_unit", Unit),
     ("subscriptions", "status", SubscriptionStatus),
 ]

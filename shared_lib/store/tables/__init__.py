@@ -9,6 +9,7 @@ from shared_lib.store.tables.messages import (
     InboxRow,
     NotificationRow,
     OutboxRow,
+    SetAsideRow,
     TestClockRow,
 )
 from shared_lib.store.tables.money import LedgerEntryRow, OrderRow, PaymentRow, RefundRow
@@ -31,6 +32,7 @@ __all__ = [
     "PriceRow",
     "ProductRow",
     "RefundRow",
+    "SetAsideRow",
     "SubscriptionRow",
     "TestClockRow",
     "metadata",

@@ -9,7 +9,7 @@ from sqlalchemy import BigInteger, CheckConstraint, Identity, Index, Interval, S
 from sqlalchemy import text as sql
 from sqlmodel import Field, SQLModel
 
-from shared_lib.domain.messages import InboxStatus, NotificationStatus
+from shared_lib.domain.messages import InboxStatus, NotificationStatus, SetAsideKind
 from shared_lib.store.tables.columns import document, instant, number, octets, one_of, text
 
 
@@ -113,6 +113,19 @@ class NotificationRow(SQLModel, table=True):
     locked_until: datetime = instant()
     created_at: datetime = instant()
     sent_at: datetime | None = instant(null=True)
+
+
+class SetAsideRow(SQLModel, table=True):
+    """A row that could not be decided. Workers pass over it until `next_try_at`, so that all others go on."""
+
+    __tablename__ = "set_aside"
+    __table_args__ = (one_of("set_aside", "kind", SetAsideKind),)
+    kind: str = text(key=True)
+    id: str = text(key=True)
+    reason: str = text()
+    attempts: int = number()
+    set_aside_at: datetime = instant()  # the first time
+    next_try_at: datetime = instant()
 
 
 class TestClockRow(SQLModel, table=True):
