@@ -22,6 +22,7 @@ from shared_lib.problems import MEDIA_TYPE, problem_body, status_of
 from shared_lib.runtime import Runtime, runtime
 
 BODY_BYTES_MAX = 64 * 1024
+URL_BYTES_MAX = 4096  # path and query; nginx.conf says the same
 _JSON = "application/json"
 _RETRY_AFTER_S = 1
 
@@ -97,6 +98,7 @@ def endpoint(function: Endpoint) -> Callable[[Request], Awaitable[Response]]:
         began = time.perf_counter()
         invocation = begin(trace=trace_of(request))
         try:
+            check_url(request)
             reply = await function(request)
         except RefusedError as refused:
             reply = problem(refused.refusal, **refused.members)
@@ -125,6 +127,13 @@ def endpoint(function: Endpoint) -> Callable[[Request], Awaitable[Response]]:
         return reply.response()
 
     return door
+
+
+def check_url(request: Request) -> None:
+    """Path and query are read, matched and logged: both together have an end."""
+    scope = request.scope
+    if len(scope.get("raw_path") or scope["path"].encode()) + len(scope["query_string"]) > URL_BYTES_MAX:
+        raise refuse(Code.URL_TOO_LONG, f"At most {URL_BYTES_MAX} bytes of path and query.")
 
 
 def path_of(request: Request) -> list[str]:

@@ -9,6 +9,7 @@ from shared_lib.domain.errors import Code, Refusal
 MEDIA_TYPE = "application/problem+json"
 
 PROBLEMS: dict[Code, tuple[int, str]] = {
+    Code.URL_TOO_LONG: (414, "The address is too long"),
     Code.BODY_NOT_JSON: (400, "The body is not JSON"),
     Code.BODY_TOO_LARGE: (413, "The body is too large"),
     Code.BODY_INVALID: (422, "The body does not fit"),

@@ -28,7 +28,7 @@ REST_TIMEOUT_S: Final = 60.0
 NUDGE: Final = timedelta(seconds=61)
 NUDGE_AFTER_S: Final = 4.0
 AGAIN_MAX, AGAIN_S = 40, 0.25
-_FORM_ACTION: Final = re.compile(r'<form[^>]* action="([^"]+)"')
+_FORM_ACTION: Final = re.compile(r'<form[^<>]* action="([^"<>]+)"')
 
 # What is still going to happen without anybody doing anything.
 UNREST: Final = """

@@ -54,7 +54,8 @@ def duration(text: str) -> timedelta:
     if not re.fullmatch(r"(\d{1,6}[dhms])+", text):
         raise CannotError(f"{text!r} is no duration: 31d, 2h30m or 90s")
     return sum(
-        (timedelta(**{_UNITS[unit]: int(n)}) for n, unit in re.findall(r"(\d+)([dhms])", text)), timedelta()
+        (timedelta(**{_UNITS[unit]: int(n)}) for n, unit in re.findall(r"(\d{1,6})([dhms])", text)),
+        timedelta(),
     )
 
 

@@ -22,6 +22,7 @@ that was decided before anything was written frees its key.
 """
 
 NEXT: Final = {
+    Code.URL_TOO_LONG: "send path and query in at most 4096 bytes",
     Code.BODY_NOT_JSON: "send JSON in UTF-8",
     Code.BODY_TOO_LARGE: "send at most 64 KiB",
     Code.BODY_INVALID: "mend what `errors` names",

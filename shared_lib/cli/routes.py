@@ -25,7 +25,7 @@ from shared_lib.views import (
     SubscriptionView,
 )
 
-OURS: Final = (Code.UNAVAILABLE, Code.INTERNAL)
+OURS: Final = (Code.URL_TOO_LONG, Code.UNAVAILABLE, Code.INTERNAL)
 TOKEN: Final = (
     Code.TOKEN_MISSING,
     Code.TOKEN_MALFORMED,

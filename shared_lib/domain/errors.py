@@ -13,6 +13,7 @@ from enum import StrEnum
 
 class Code(StrEnum):
     # what was sent cannot be read
+    URL_TOO_LONG = "url_too_long"
     BODY_NOT_JSON = "body_not_json"
     BODY_TOO_LARGE = "body_too_large"
     BODY_INVALID = "body_invalid"

@@ -2,13 +2,14 @@
 
     python -m tests.crash.mutations            # all, in about four minutes
     python -m tests.crash.mutations W4 W13     # those of some windows; T: the trigger's, O: of offers, E: of events, B: bounds, M: money
-    python -m tests.crash.mutations R10 R11    # of bad rows
+    python -m tests.crash.mutations R10 R11    # of bad rows; X: the edge
 
 A green test under a removed protection is a hole in the tests: the exit status is 1.
 """
 
 from __future__ import annotations
 
+import importlib
 import os
 import shutil
 import subprocess
@@ -17,24 +18,14 @@ import tempfile
 import time
 from pathlib import Path
 
-from tests.crash import protections
 from tests.crash.protections import Mutation
-from tests.events import protections as of_events
-from tests.flows import protections as of_the_money
-from tests.flows import protections_of_rows as of_rows
-from tests.offers import protections as of_offers
-from tests.store import protections as of_the_store
-from tests.trigger import protections as of_the_trigger
 
 ROOT = Path(__file__).parents[2]
-MUTATIONS = (
-    *protections.MUTATIONS,
-    *of_the_trigger.MUTATIONS,
-    *of_offers.MUTATIONS,
-    *of_the_money.MUTATIONS,
-    *of_events.MUTATIONS,
-    *of_the_store.MUTATIONS,
-    *of_rows.MUTATIONS,
+# Each room of tests names its own, in protections.py or protections_of_*.py.
+MUTATIONS: tuple[Mutation, ...] = tuple(
+    mutation
+    for path in sorted(ROOT.glob("tests/*/protections*.py"))
+    for mutation in importlib.import_module(f"tests.{path.parent.name}.{path.stem}").MUTATIONS
 )
 TESTS_TIMEOUT_S = 300
 

@@ -47,13 +47,29 @@ async def test_a_path_that_leads_nowhere_is_not_found(cinema: Cinema) -> None:
             assert_problem(await cinema.call("GET", path), "not_found")
 
 
+async def test_an_address_has_an_end(cinema: Cinema) -> None:
+    with nothing_changes(cinema):
+        for method, path in (
+            ("GET", "/v1/orders/" + "eyJ" * 5300),
+            ("GET", "/v1/orders?after=" + "a" * 5000),
+            ("GET", "/v1/catalog?" + "&" * 5000),
+            ("GET", "/v1/refunds/" + "%41" * 1400),
+            ("POST", "/v1/orders?" + "4242 " * 1000),
+            ("POST", "/v1/webhooks/sandbox?" + "x" * 5000),
+            ("PATCH", "/v1/subscriptions/" + "a" * 4090),
+        ):
+            assert_problem(await cinema.call(method, path, order_body(), customer=None), "url_too_long")
+        longest = "/v1/orders?after=" + "a" * (4096 - len("/v1/orders?after="))
+        assert (await cinema.call("GET", longest)).status_code == 200
+
+
 async def test_a_query_that_does_not_fit_is_refused(cinema: Cinema) -> None:
     order = await cinema.order("prc_metropolis_buy")
     with nothing_changes(cinema):
-        for query in ("limit=-1", "limit=101", "limit=x", "limit=1e3", "limit=", "limit=%D9%A1", "limit=" + "9" * 5000,
+        for query in ("limit=-1", "limit=101", "limit=x", "limit=1e3", "limit=", "limit=%D9%A1", "limit=" + "9" * 4000,
                       "after=%00", "after=a%0Ab"):  # fmt: skip
             assert_problem(await cinema.call("GET", f"/v1/orders?{query}"), "query_invalid")
-        for query in ("wait=26", "wait=-1", "wait=forever", "wait=0.5", "wait=" + "1" * 5000):
+        for query in ("wait=26", "wait=-1", "wait=forever", "wait=0.5", "wait=" + "1" * 4000):
             assert_problem(await cinema.call("GET", f"/v1/orders/{order['id']}?{query}"), "query_invalid")
 
 

@@ -1,0 +1,28 @@
+"""Text that others wrote, safe to show: a terminal obeys control characters, and a reader is deceived by invisible ones."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+# C0 but tab and line feed, DEL, C1 (0x9b alone begins an escape sequence), and the format characters that turn the
+# reading direction around, hide or separate lines (Unicode Technical Report 36, bidi overrides among them).
+_CONTROL: Final = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
+    "\ud800-\udfff\U000e0000-\U000e0fff]"
+)
+_BREAKS: Final = re.compile("[\t\n]")
+
+
+def visible(text: str) -> str:
+    r"""The text with each control or invisible character written out, such as \x1b or \u202e. Tabs and lines stay."""
+    return text if text.isprintable() else _CONTROL.sub(_written_out, text)
+
+
+def on_one_line(text: str) -> str:
+    r"""The same, for a cell of a table: a tab becomes \t, a line feed \n."""
+    return text if text.isprintable() else _BREAKS.sub(_written_out, visible(text))
+
+
+def _written_out(match: re.Match[str]) -> str:
+    return match.group().encode("unicode_escape").decode()
