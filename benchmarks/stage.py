@@ -15,12 +15,12 @@ from typing import Any, Final
 import psycopg
 
 from benchmarks.instant import NAME as INSTANT
+from infra.local.access import prepare
 from infra.local.auth_service import SigningKeys, issue_token
 from infra.local.leash import spawn
 from infra.local.ports import free_port, wait_for_http
 from infra.local.postgres import temporary_postgres
 from infra.local.redis import EmbeddedRedis
-from shared_lib.store.migrate import upgrade
 
 ROOT = Path(__file__).parents[1]
 ISSUER: Final = "http://auth.test"
@@ -139,7 +139,7 @@ def open_stage() -> Iterator[Stage]:
         postgres = stack.enter_context(temporary_postgres(POSTGRES))
         redis = stack.enter_context(EmbeddedRedis())
         database_url = postgres.create_database("bench")
-        upgrade(database_url)
+        prepare(database_url)
         port = free_port()
         stage = Stage(
             home=home,

@@ -20,6 +20,7 @@ import uvicorn
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from infra.local.access import role_url
 from infra.local.auth_service import SigningKeys, build_app, issue_token
 from infra.local.catalog import seed
 from infra.local.routes import EVENTS, door_of
@@ -31,6 +32,7 @@ from shared_lib.providers.sandbox import SandboxProvider
 from shared_lib.providers.transport import TIMEOUT
 from shared_lib.runtime import Runtime, install
 from shared_lib.settings import Settings
+from shared_lib.store.access.roles import Role
 from shared_lib.workers.http_sink import HttpSink
 from shared_lib.workers.relay import Relay
 from tests.patience import PATIENCE_S
@@ -48,7 +50,10 @@ def doors() -> dict[str, ASGIApp]:
 
 @dataclass
 class Cinema:
-    """Calls doors as the gateway would, and plays customer, provider and clock."""
+    """Calls doors as the gateway would, and plays customer, provider and clock.
+
+    The doors and the relay have the database roles they have in production; `database_url` and `db` are the superuser's.
+    """
 
     rt: Runtime
     url: str
@@ -57,6 +62,7 @@ class Cinema:
     database_url: str
     http: httpx.AsyncClient
     relay: Relay
+    relay_rt: Runtime
     crashes: dict[str, Exception] = field(default_factory=dict)
 
     def token(self, customer: str = "ann", *scopes: str, **claims: Any) -> str:
@@ -251,10 +257,10 @@ async def cinema(
     keys_dir: Path,
     **more: Any,
 ) -> AsyncIterator[Cinema]:
-    """Open a cinema on `port`, where the sandbox sends its webhooks."""
+    """Open a cinema on `port`, where the sandbox sends its webhooks. `database_url` is the superuser's."""
     url = f"http://127.0.0.1:{port}"
     settings = Settings(
-        database_url=database_url,
+        database_url=role_url(database_url, Role.DOOR),
         redis_url=redis_url,
         auth_jwks_url=f"{url}/.well-known/jwks.json",
         auth_issuer=AUTH_ISSUER,
@@ -269,6 +275,9 @@ async def cinema(
     seed(database_url)
     keys = SigningKeys.open(keys_dir)
     rt = patient(await Runtime.open(settings))
+    relay_rt = await Runtime.open(
+        settings.model_copy(update={"database_url": role_url(database_url, Role.RELAY)})
+    )
     install(rt)
     auth = build_app(keys, issuer=AUTH_ISSUER, audience=AUDIENCE)
     config = uvicorn.Config(
@@ -294,11 +303,13 @@ async def cinema(
             keys=keys,
             database_url=database_url,
             http=http,
-            relay=Relay(rt, HttpSink(rt.http, settings.event_routes)),
+            relay=Relay(relay_rt, HttpSink(relay_rt.http, settings.event_routes)),
+            relay_rt=relay_rt,
         )
     finally:
         await http.aclose()
         server.should_exit = True
         await serving
         install(None)
+        await relay_rt.aclose()
         await rt.aclose()

@@ -86,12 +86,12 @@ def admin(postgres: PostgresServer) -> Iterator[psycopg.Connection]:
 
 @pytest.fixture(scope="session")
 def template(postgres: PostgresServer, admin: psycopg.Connection) -> Iterator[str]:
-    """Name of a migrated, empty database, made once and copied for each test."""
-    from shared_lib.store.migrate import upgrade  # noqa: PLC0415 - tests that need no schema do not pay for the ORM
+    """Name of a migrated, empty database, made once and copied for each test. Privileges are copied with the tables."""
+    from infra.local.access import prepare  # noqa: PLC0415 - tests that need no schema do not pay for the ORM
 
     name = f"boxoffice_template_{uuid.uuid4().hex[:8]}"
     admin.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
-    upgrade(postgres.url(name))
+    prepare(postgres.url(name))
     yield name
     _drop(admin, name)
 
@@ -107,10 +107,13 @@ def empty_database_url(postgres: PostgresServer, admin: psycopg.Connection) -> I
 
 @pytest.fixture
 def database_url(postgres: PostgresServer, admin: psycopg.Connection, template: str) -> Iterator[str]:
-    """A migrated database of this test's own, dropped after it with whoever is still connected."""
+    """A migrated database of this test's own, dropped after it with whoever is still connected.
+
+    The url is the superuser's, who may look and turn anything; `role_url(database_url, Role.DOOR)` is a door's.
+    """
     name = f"boxoffice_test_{uuid.uuid4().hex[:12]}"
     admin.execute(
-        sql.SQL("CREATE DATABASE {} TEMPLATE {} STRATEGY FILE_COPY").format(
+        sql.SQL("CREATE DATABASE {} OWNER boxoffice_owner TEMPLATE {} STRATEGY FILE_COPY").format(
             sql.Identifier(name), sql.Identifier(template)
         )
     )

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import sys
 
+from infra.local.access import prepare
 from infra.local.postgres import temporary_postgres
-from shared_lib.store.migrate import revision, upgrade
+from shared_lib.store.migrate import revision
 
 
 def main(message: str) -> None:
     """Write the draft into shared_lib/store/migrations/versions."""
     with temporary_postgres() as server:
-        upgrade(server.url())
+        prepare(server.url())
         revision(server.url(), message)
 
 

@@ -14,6 +14,7 @@ from typing import Final
 
 import httpx
 
+from infra.local.access import role_passwords
 from infra.local.catalog import seed
 from infra.local.console import Console
 from infra.local.home import Home, Running
@@ -22,6 +23,7 @@ from infra.local.postgres import EmbeddedPostgres
 from infra.local.processes import ROOT, Program, StackError, Supervisor
 from infra.local.redis import EmbeddedRedis
 from infra.local.routes import EVENTS
+from shared_lib.store.access.roles import make_roles
 
 DOORS: Final = tuple(sorted(path.parent.name for path in (ROOT / "functions").glob("*/main.py")))
 NEIGHBOURS: Final = ("auth", "sandbox", "mail", "gateway")
@@ -69,6 +71,7 @@ class Stack:
             up.serve("postgres", self._postgres)
             self._postgres.create_database(DBNAME)
         doors = up.launch([self._door(name) for name in DOORS])
+        await asyncio.to_thread(make_roles, self.database_url, role_passwords(self.database_url))
         migrate = self._python("migrate", "shared_lib.store.migrate")
         await up.run_to_end(migrate)
         await asyncio.to_thread(seed, self.database_url)

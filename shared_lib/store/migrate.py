@@ -1,4 +1,7 @@
-"""Bring a database to the newest schema: `python -m shared_lib.store.migrate`, or `upgrade(url)`."""
+"""Bring a database to the newest schema, then apply the grants: `python -m shared_lib.store.migrate`, or `upgrade(url)`.
+
+Run it as boxoffice_owner: tables belong to the role that creates them, and no grant binds their owner.
+"""
 
 from __future__ import annotations
 
@@ -12,18 +15,25 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from sqlalchemy import create_engine, pool, text
 
+from shared_lib.settings import Environment, Settings
+from shared_lib.store.access import MissingRolesError, apply_grants
+
 _MIGRATIONS = Path(__file__).with_name("migrations")
 # Two deployments may migrate at once; one waits for the other. The number is the lock's name.
 _LOCK = 7_263_001
 
 
-def upgrade(url: str) -> None:
-    """Apply what is missing. Safe to run at every start and from several places at once."""
+def upgrade(url: str, *, test_clock: bool = False) -> None:
+    """Apply what is missing, and every grant. Safe to run at every start and from several places at once.
+
+    `test_clock`: the operator may move the test clock; False in production. Raises MissingRolesError.
+    """
     engine = create_engine(_sqlalchemy_url(url), poolclass=pool.NullPool)
     with engine.connect() as guard:
         guard.execute(text("SELECT pg_advisory_lock(:lock)"), {"lock": _LOCK})
         guard.commit()
         command.upgrade(_config(url), "head")
+        apply_grants(url, test_clock=test_clock)
 
 
 def revision(url: str, message: str) -> None:
@@ -56,4 +66,8 @@ if __name__ == "__main__":
     if len(sys.argv) > 1:
         revision(target, " ".join(sys.argv[1:]))
     else:
-        upgrade(target)
+        named = os.environ.get("BOXOFFICE_ENVIRONMENT") or Settings.model_fields["environment"].default
+        try:
+            upgrade(target, test_clock=named != Environment.PRODUCTION)
+        except MissingRolesError as error:
+            sys.exit(f"The schema is up to date, but no privileges were granted: {error}")

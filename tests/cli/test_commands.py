@@ -8,7 +8,9 @@ from datetime import timedelta
 
 import pytest
 
+from infra.local.access import role_url
 from shared_lib.cli.main import main
+from shared_lib.store.access.roles import Role
 from tests.cinema import AUDIENCE, AUTH_ISSUER, Cinema
 
 Capture = pytest.CaptureFixture[str]
@@ -19,7 +21,7 @@ def environment(cinema: Cinema, redis_url: str, webhook_secret: str, monkeypatch
     """What an operator's shell would hold."""
     routes = cinema.rt.settings.event_routes
     for name, value in {
-        "DATABASE_URL": cinema.database_url,
+        "DATABASE_URL": role_url(cinema.database_url, Role.OPERATOR),
         "REDIS_URL": redis_url,
         "AUTH_JWKS_URL": f"{cinema.url}/.well-known/jwks.json",
         "AUTH_ISSUER": AUTH_ISSUER,

@@ -87,7 +87,7 @@ class Recorder:
 
 async def test_the_events_of_a_customers_life_carry_what_the_page_says(cinema: Cinema) -> None:
     recorder = Recorder(cinema.relay._sink)
-    cinema.relay = Relay(cinema.rt, recorder)
+    cinema.relay = Relay(cinema.relay_rt, recorder)
     bought = await cinema.bought("prc_metropolis_buy")
     await cinema.bought("prc_basic_month")
     rented = await cinema.order("prc_stalker_rent")

@@ -61,7 +61,7 @@ async def mortal(cinema: Cinema, crash_at: str = "", *, relay: bool = False) -> 
             sys.executable,
             *argv,
             cwd=ROOT,
-            env=os.environ | environment(cinema.rt.settings) | more,
+            env=os.environ | environment((cinema.relay_rt if relay else cinema.rt).settings) | more,
             stdout=output,
             stderr=output,
         )

@@ -206,7 +206,7 @@ class Exploding:
 
 async def test_a_bug_in_the_sink_buries_one_event_and_holds_up_nobody(cinema: Cinema) -> None:
     put_in_outbox(cinema, "billing.job.charge_renewals", {"payment_ids": []})
-    relay = Relay(cinema.rt, Exploding())
+    relay = Relay(cinema.relay_rt, Exploding())
     assert await relay.run_once() == 1
     await relay.settle()
     assert cinema.value("SELECT count(*) FROM outbox") == 0

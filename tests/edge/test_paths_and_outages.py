@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 import structlog
 
+from infra.local.access import prepare
 from infra.local.mail import EmbeddedMoto
 from infra.local.ports import free_port
 from infra.local.postgres import EmbeddedPostgres
 from infra.sandbox.launch import SandboxHandle
 from shared_lib import log as logs
 from shared_lib.cli.routes import ROUTES
-from shared_lib.store.migrate import upgrade
 from tests.cinema import Cinema
 from tests.cinema import cinema as open_cinema
 from tests.edge.answers import alter, assert_problem, nothing_changes, order_body
@@ -96,7 +96,7 @@ async def mortal(
     webhook_secret: str, aws: EmbeddedMoto,
 ) -> AsyncIterator[Cinema]:  # fmt: skip
     """A cinema whose PostgreSQL may be stopped."""
-    upgrade(stoppable.url())
+    prepare(stoppable.url())
     async with open_cinema(
         database_url=stoppable.url(), redis_url=None, sandbox=sandbox, secret=webhook_secret, port=gateway_port,
         keys_dir=keys_dir, ses_endpoint_url=aws.url,

@@ -12,9 +12,11 @@ from typing import Any
 
 from kafka import KafkaConsumer, TopicPartition
 
+from infra.local.access import role_url
 from infra.local.leash import spawn
 from infra.local.processes import ROOT
 from infra.sandbox.launch import new_webhook_secret
+from shared_lib.store.access.roles import Role
 from shared_lib.store.outbox import Event
 from tests.patience import PATIENCE_S
 
@@ -68,7 +70,7 @@ def relay_process(
 ) -> Iterator[subprocess.Popen[bytes]]:
     """`python -m shared_lib.workers.relay`, ended with SIGTERM unless the test ended it otherwise."""
     settings = {
-        "DATABASE_URL": database_url,
+        "DATABASE_URL": role_url(database_url, Role.RELAY),
         "KAFKA_BOOTSTRAP": bootstrap,
         "SANDBOX_URL": "http://127.0.0.1:9",
         "SANDBOX_WEBHOOK_SECRETS": new_webhook_secret(),

@@ -15,8 +15,10 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from infra.local.access import role_url
 from infra.local.leash import spawn
 from infra.sandbox.launch import new_webhook_secret
+from shared_lib.store.access.roles import Role
 from tests.patience import PATIENCE_S
 
 
@@ -47,7 +49,7 @@ def busy_door() -> Iterator[str]:
 
 def _relay(database_url: str, door: str, secret: str) -> subprocess.Popen[bytes]:
     settings = {
-        "DATABASE_URL": database_url,
+        "DATABASE_URL": role_url(database_url, Role.RELAY),
         "EVENT_ROUTES": json.dumps({"billing.": door}),
         "SANDBOX_URL": "http://127.0.0.1:9",
         "SANDBOX_WEBHOOK_SECRETS": secret,

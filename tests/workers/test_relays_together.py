@@ -10,10 +10,10 @@ from pathlib import Path
 
 import psycopg
 
+from infra.local.access import prepare
 from infra.local.ports import free_port
 from infra.local.postgres import EmbeddedPostgres
 from shared_lib.runtime import Runtime
-from shared_lib.store.migrate import upgrade
 from shared_lib.workers.relay import Relay
 from shared_lib.workers.shards import LOCK_CLASS
 from tests.patience import PATIENCE_S
@@ -101,7 +101,7 @@ async def test_what_was_delivered_while_the_database_went_away_is_delivered_agai
 
 async def _lose_the_database(postgres: EmbeddedPostgres, open_runtime: OpenRuntime) -> None:
     url = postgres.url()
-    upgrade(url)
+    prepare(url)
     rt = await open_runtime(url)
     door = Door(slow_s=0.05)
     await post(rt, *(fact for c in range(4) for fact in facts(f"c{c}", 12)))

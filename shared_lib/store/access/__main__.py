@@ -1,0 +1,31 @@
+"""`python -m shared_lib.store.access`: make the roles of Boxoffice, as an administrator of the database.
+
+BOXOFFICE_ADMIN_DATABASE_URL names the database, BOXOFFICE_OWNER_PASSWORD, BOXOFFICE_DOOR_PASSWORD, BOXOFFICE_RELAY_PASSWORD,
+BOXOFFICE_SUPPORT_PASSWORD and BOXOFFICE_OPERATOR_PASSWORD set passwords. A role without one keeps what it has.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from shared_lib.store.access.roles import Role, make_roles
+
+ADMIN_URL = "BOXOFFICE_ADMIN_DATABASE_URL"
+
+
+def password_setting(role: Role) -> str:
+    return f"BOXOFFICE_{role.name}_PASSWORD"
+
+
+def main() -> int:
+    url = os.environ.get(ADMIN_URL)
+    if not url:
+        print(f"{ADMIN_URL} is not set: roles are made by an administrator of the database.", file=sys.stderr)  # noqa: T201
+        return 2
+    make_roles(url, {role: value for role in Role if (value := os.environ.get(password_setting(role)))})
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
