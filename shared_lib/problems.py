@@ -30,6 +30,7 @@ PROBLEMS: dict[Code, tuple[int, str]] = {
     Code.PRICE_UNKNOWN: (422, "Unknown price"),
     Code.PRICE_RETIRED: (422, "The price is not on sale"),
     Code.PROVIDER_UNKNOWN: (422, "Unknown payment provider"),
+    Code.PROVIDER_CLOSED: (409, "The payment provider is not in use here now"),
     Code.CURRENCY_UNSUPPORTED: (422, "No provider takes this currency"),
     Code.AMOUNT_TOO_SMALL: (422, "The amount is below the provider's minimum"),
     Code.RETURN_URL_FORBIDDEN: (422, "The return_url is not allowed"),

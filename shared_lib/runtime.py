@@ -101,12 +101,13 @@ class Runtime:
         return await self.read(_database_now, None)
 
     def terms(self, asked_for: str | None = None) -> list[ProviderTerms]:
-        """What the providers take, the default one first; or only the one that was asked for."""
+        """What the providers that take orders take, the default one first; or only the one that was asked for."""
         return self.keep(f"terms of {asked_for}", lambda: self._terms(asked_for))
 
     def _terms(self, asked_for: str | None) -> list[ProviderTerms]:
         first = asked_for or self.settings.default_provider
-        names = [first] if asked_for else [first, *(name for name in self.providers if name != first)]
+        others = (name for name in self.providers if name not in (first, *self.settings.providers_closed))
+        names = [first] if asked_for else [first, *others]
         return [
             ProviderTerms(
                 name=name,

@@ -42,6 +42,8 @@ class Settings(BaseSettings):
     auth_audience: str = "boxoffice"
 
     providers: Words = ("sandbox",)
+    # Those of `providers` that take no new orders, and are still asked, charged for renewals, refunded and listened to.
+    providers_closed: Words = ()
     default_provider: str = "sandbox"
     provider_answer_s: float = Field(default=3.0, gt=0, le=30)  # how long a customer waits for a link
     sandbox_url: str = ""
@@ -70,6 +72,10 @@ class Settings(BaseSettings):
     def _must_fit_together(self) -> Self:
         if self.default_provider not in self.providers:
             raise ValueError(f"default_provider {self.default_provider!r} is not among providers")
+        if unknown := sorted(set(self.providers_closed) - set(self.providers)):
+            raise ValueError(f"providers_closed names {', '.join(unknown)}, which is not among providers")
+        if self.default_provider in self.providers_closed:
+            raise ValueError(f"default_provider {self.default_provider!r} takes no new orders")
         if "sandbox" in self.providers and not (self.sandbox_url and self.sandbox_webhook_secrets):
             raise ValueError("the sandbox needs sandbox_url and sandbox_webhook_secrets")
         if self.environment is Environment.PRODUCTION:

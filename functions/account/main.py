@@ -161,8 +161,12 @@ async def forget_method(request: Request, method_id: str) -> Reply:
     forgotten = await rt.run(forget_methods, ForgetMethod(customer_id=ask.customer_id, method_id=method_id))
     if forgotten is None:
         raise refuse(Code.NOT_FOUND, "There is no such payment method.")
+    provider = rt.providers.get(forgotten.provider)
+    if provider is None:
+        note(outcome=f"forgotten here; {forgotten.provider} is not configured")
+        return Reply(204)
     try:
-        await rt.providers[forgotten.provider].forget_method(forgotten)
+        await provider.forget_method(forgotten)
     except ProviderError as error:
         note(outcome=f"forgotten here, not by {error.provider}: {error.code}")
     return Reply(204)

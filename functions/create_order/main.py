@@ -110,6 +110,8 @@ def check(rt: Runtime, command: CreateOrder) -> str:
         raise refuse(Code.BODY_INVALID, "The body is invalid; see `errors`.", errors=errors)
     if command.provider and command.provider not in rt.providers:
         raise refuse(Code.PROVIDER_UNKNOWN, f"Providers here: {', '.join(rt.providers)}.")
+    if command.provider in rt.settings.providers_closed:
+        raise refuse(Code.PROVIDER_CLOSED, f"{command.provider} takes no new orders.")
     if command.promotion_code:
         raise refuse(Code.PROMOTION_UNKNOWN, "There is no such promotion.")
     return return_url

@@ -81,6 +81,7 @@ async def give_back(request: Request) -> Reply:
             amount_minor=command.amount_minor,
             access=command.access,
             render=refund_reply,
+            providers=rt.providers.keys(),
         )
         # Reserve what is to go back,
         opened = await rt.run(open_refunds, wanted)

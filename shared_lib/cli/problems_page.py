@@ -43,6 +43,7 @@ NEXT: Final = {
     Code.PRICE_UNKNOWN: "read the catalog again",
     Code.PRICE_RETIRED: "read the catalog again",
     Code.PROVIDER_UNKNOWN: "leave `provider` out",
+    Code.PROVIDER_CLOSED: "an order: leave `provider` and `payment_method_id` out; a refund: the same call later, nothing was reserved",
     Code.CURRENCY_UNSUPPORTED: "choose a price in another currency",
     Code.AMOUNT_TOO_SMALL: "the catalog is wrong: sell at a higher price",
     Code.RETURN_URL_FORBIDDEN: "use an origin of BOXOFFICE_RETURN_URL_ORIGINS",

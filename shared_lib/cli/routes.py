@@ -100,6 +100,7 @@ ROUTES: Final = (
             Code.PRICE_UNKNOWN,
             Code.PRICE_RETIRED,
             Code.PROVIDER_UNKNOWN,
+            Code.PROVIDER_CLOSED,
             Code.CURRENCY_UNSUPPORTED,
             Code.AMOUNT_TOO_SMALL,
             Code.RETURN_URL_FORBIDDEN,
@@ -183,6 +184,7 @@ ROUTES: Final = (
         refusals=(
             Code.NOT_FOUND,
             Code.ORDER_NOT_PAID,
+            Code.PROVIDER_CLOSED,
             Code.PAYMENT_UNRESOLVED,
             Code.REFUND_TOO_MUCH,
             Code.REFUND_WINDOW_OVER,

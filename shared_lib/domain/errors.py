@@ -37,6 +37,7 @@ class Code(StrEnum):
     PRICE_UNKNOWN = "price_unknown"
     PRICE_RETIRED = "price_retired"
     PROVIDER_UNKNOWN = "provider_unknown"
+    PROVIDER_CLOSED = "provider_closed"
     CURRENCY_UNSUPPORTED = "currency_unsupported"
     AMOUNT_TOO_SMALL = "amount_too_small"
     RETURN_URL_FORBIDDEN = "return_url_forbidden"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from shared_lib.domain.catalog import PriceKind
@@ -45,6 +45,7 @@ class OpenRefund:
     amount_minor: int | None
     access: RefundAccess | None
     render: RenderRefund
+    providers: Collection[str] | None = None  # those that can be asked; None: any
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,6 +139,10 @@ def _open(desk: Desk, want: OpenRefund, refund_id: str) -> OpenedRefund | Refusa
     payment = desk.payments.get(order.paid_payment_id or "")
     if payment is None:
         return _not_paid(desk, order)
+    if want.providers is not None and payment.provider not in want.providers:
+        return Refusal(
+            Code.PROVIDER_CLOSED, f"{payment.provider}, which took the money, cannot be asked now."
+        )
     amount = _amount(desk, want, order, payment)
     if isinstance(amount, Refusal):
         return amount

@@ -53,12 +53,18 @@ class Shelf:
         trial = price.trial_days and not self.had_before(want.buyer.customer_id, price.product_id)
         amount = zero(price.amount.currency) if trial else price.amount
         able = [terms for terms in want.terms if method is None or method.provider == terms.name]
-        taking = next((terms for terms in able if terms.takes(amount)), None)
-        if taking is None:
+        if method and not able:
+            return Refusal(
+                Code.PROVIDER_CLOSED, f"{method.provider}, which keeps this method, takes no orders."
+            )
+        taking = [terms for terms in able if terms.takes(amount)]
+        if not taking:
             return Refusal(Code.CURRENCY_UNSUPPORTED, f"No payment provider here takes {amount.currency}.")
-        if taking.too_small(amount):
-            return Refusal(Code.AMOUNT_TOO_SMALL, f"{taking.name} does not take amounts this small.")
-        return taking
+        # A trial asks for nothing now; the price that comes after it must be chargeable as well.
+        charging = next((terms for terms in taking if not terms.too_small(price.amount)), None)
+        if charging is None:
+            return Refusal(Code.AMOUNT_TOO_SMALL, f"{taking[0].name} does not take amounts this small.")
+        return charging
 
     def method(self, want: OpenOrder) -> SavedMethodRef | None:
         return self.methods.get((want.buyer.customer_id, want.payment_method_id or ""))

@@ -7,6 +7,7 @@ from typing import Final
 from tests.crash.protections import Edit, Mutation
 
 BAD_ROW: Final = "tests/flows/test_one_bad_row.py::test_"
+OFF: Final = "tests/flows/test_providers_turned_off.py::test_"
 BATCH, ASIDE = "shared_lib/store/batch.py", "shared_lib/aside.py"
 UNDECIDED, RECONCILE = "shared_lib/phases/undecided.py", "functions/reconcile/main.py"
 
@@ -72,6 +73,54 @@ MUTATIONS: Final = (
                 "shared_lib/phases/claims.py",
                 "if self.providers is None or provider in self.providers:",
                 "if provider:",
+            ),
+        ),
+    ),
+    Mutation(
+        "R11",
+        "a closed provider takes new orders",
+        f"{OFF}a_closed_provider_takes_no_new_order",
+        (
+            Edit(
+                "functions/create_order/main.py",
+                "if command.provider in rt.settings.providers_closed:",
+                "if False:",
+            ),
+        ),
+    ),
+    Mutation(
+        "R11",
+        "a renewal is opened although its provider is gone",
+        f"{OFF}rows_of_a_provider_that_is_gone_wait_for_it_and_nothing_else_does",
+        (
+            Edit(
+                "shared_lib/phases/renewals.py",
+                "return self.providers is None or provider in self.providers",
+                "return True",
+            ),
+        ),
+    ),
+    Mutation(
+        "R11",
+        "a refund is reserved although its provider is gone",
+        f"{OFF}rows_of_a_provider_that_is_gone_wait_for_it_and_nothing_else_does",
+        (
+            Edit(
+                "shared_lib/phases/refunds.py",
+                "want.providers is not None and payment.provider not in want.providers",
+                "False",
+            ),
+        ),
+    ),
+    Mutation(
+        "R17",
+        "only what a trial asks for is held against the minimum",
+        f"{OFF}a_plan_whose_later_price_no_provider_takes_is_refused_before_its_trial",
+        (
+            Edit(
+                "shared_lib/phases/shelf.py",
+                "not terms.too_small(price.amount)",
+                "not terms.too_small(amount)",
             ),
         ),
     ),
