@@ -61,7 +61,7 @@ MUTATIONS: Final = (
     Mutation(
         "O",
         "a return_url is sent as it came",
-        f"{TEXTS}a_page_to_return_to_is_written_in_one_way[HTTP://cinema.test/thanks-http://cinema.test/t]",
+        f"{TEXTS}a_page_to_return_to_is_written_in_one_way[scheme]",
         (Edit("shared_lib/settings.py", "return origin + rest if origin", "return url if origin"),),
     ),
     Mutation(

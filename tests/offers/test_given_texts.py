@@ -141,7 +141,7 @@ async def test_a_charge_of_a_saved_card_shortens_the_title_too(cinema: Cinema) -
         ("http://cinema.test/" + "a" * 1981, "http://cinema.test/" + "a" * 1981),
         ("http://cinema.test?a[]=%20", "http://cinema.test?a[]=%20"),
     ],
-    ids=lambda text: text[:30],
+    ids=["scheme", "host", "longest", "query"],
 )
 async def test_a_page_to_return_to_is_written_in_one_way(cinema: Cinema, url: str, sent: str) -> None:
     provider = told(cinema)
