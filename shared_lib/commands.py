@@ -30,13 +30,22 @@ class CreateOrder(Command):
     payment_method_id: Identifier | None = None
 
 
+Reason = Annotated[str, Field(min_length=1, max_length=500, pattern=_STORABLE)]
+
+
 class CreateRefund(Command):
     """Give money back. Amount and access may be chosen by operators alone."""
 
     order_id: Identifier
-    reason: Annotated[str, Field(min_length=1, max_length=500, pattern=_STORABLE)]
+    reason: Reason
     amount_minor: Annotated[int, Field(gt=0, le=10**12)] | None = None
     access: Annotated[RefundAccess, Field(strict=False)] | None = None
+
+
+class RejectRefund(Command):
+    """Give up a refund that waits for a second operator."""
+
+    reason: Reason
 
 
 class UpdateSubscription(Command):

@@ -57,6 +57,8 @@ NOT_TOLD: Final[Mapping[str, str]] = MappingProxyType(
         "billing.payment.declined": "shown at checkout; a declined renewal is billing.subscription.past_due",
         "billing.payment.succeeded": "billing.order.paid is the receipt",
         "billing.payment.unknown": "nothing is certain yet",
+        "billing.refund.approved": "the mail follows with the money",
+        "billing.refund.rejected": "it was an operator's wish, of which the customer has not heard",
         "billing.refund.failed": "an operator must act first",
         "billing.refund.requested": "answered on the spot; the mail follows with the money",
         "billing.subscription.activated": "the receipt of the first payment is the welcome",

@@ -53,6 +53,10 @@ class Settings(BaseSettings):
     public_url: str = "http://127.0.0.1:8100"
     return_url_origins: Words = ()
 
+    # JSON, currency -> minor units: what operators may give back of one order before a second one must approve.
+    # A currency that is not named has no limit.
+    operator_refund_max_minor: dict[str, int] = Field(default_factory=dict)
+
     # Event type or its prefix -> address of the door that takes it; the longest prefix wins.
     event_routes: dict[str, str] = Field(default_factory=dict)
     # Empty: the relay delivers over HTTP itself. Else the relay writes to Kafka, and triggers carry events to the doors.

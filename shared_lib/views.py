@@ -216,9 +216,14 @@ def refund_view(refund: Refund) -> RefundView:
     )
 
 
+_UNDECIDED_REFUNDS = frozenset(
+    {RefundStatus.AWAITING_APPROVAL, RefundStatus.REQUESTED, RefundStatus.SENDING, RefundStatus.UNKNOWN}
+)
+
+
 def refund_reply(refund: Refund) -> SavedReply:
-    """The answer to POST /v1/refunds: 201 when it is done or on its way, 202 while nobody knows."""
-    undecided = refund.status in (RefundStatus.REQUESTED, RefundStatus.SENDING, RefundStatus.UNKNOWN)
+    """The answer to POST /v1/refunds: 201 when it is done or on its way, 202 while that is not decided."""
+    undecided = refund.status in _UNDECIDED_REFUNDS
     body = refund_view(refund).model_dump_json().encode()
     return SavedReply(202 if undecided else 201, body, f"/v1/refunds/{refund.id}")
 

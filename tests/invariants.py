@@ -30,7 +30,7 @@ WRONG: Final = {
         SELECT p.id FROM payments p LEFT JOIN refunds r ON r.payment_id = p.id
         GROUP BY p.id HAVING
             p.refund_reserved_minor <> {_SURPLUS}
-                + coalesce(sum(r.amount_minor) FILTER (WHERE r.status <> 'failed' AND NOT r.surplus), 0)
+                + coalesce(sum(r.amount_minor) FILTER (WHERE r.status NOT IN ('failed', 'rejected') AND NOT r.surplus), 0)
          OR p.refunded_minor <> coalesce(sum(r.amount_minor) FILTER (WHERE r.status = 'succeeded'), 0)
          OR p.refunded_minor > p.captured_minor
     """,

@@ -1,6 +1,7 @@
 """POST /v1/refunds: give money back, once, and never more than was taken.
 
 CloudEvent billing.job.start_refund: ask the provider for a refund that already stands (a surplus, for example).
+POST /v1/refunds/{id}/approve, /reject: a second operator's word about a refund above what one may give back alone.
 GET /v1/refunds/{id}.
 """
 
@@ -15,14 +16,15 @@ from starlette.requests import Request
 
 from shared_lib.aside import Round
 from shared_lib.asking import ask_refund
-from shared_lib.auth import CUSTOMER, Principal
-from shared_lib.commands import CreateRefund
+from shared_lib.auth import CUSTOMER, OPERATOR, Principal
+from shared_lib.commands import CreateRefund, RejectRefund
 from shared_lib.domain.errors import Code
 from shared_lib.domain.messages import SetAsideKind
 from shared_lib.events import EVENTS_PATH, Incoming, InvalidEventError, data_of, take_request
 from shared_lib.http import (
     RefusedError,
     Reply,
+    authenticated,
     body_of,
     endpoint,
     granted,
@@ -34,6 +36,7 @@ from shared_lib.http import (
 )
 from shared_lib.idempotency import once
 from shared_lib.log import note
+from shared_lib.phases.approvals import DecideRefund, decide_refunds
 from shared_lib.phases.claims import Claim, claim_refunds
 from shared_lib.phases.keys import SavedReply
 from shared_lib.phases.reading import Ask, refunds
@@ -53,6 +56,10 @@ async def refund(request: Request) -> Reply:
             return await give_back(request)
         case "GET", ["refunds", refund_id]:
             return await show(request, refund_id)
+        case "POST", ["refunds", refund_id, "approve"]:
+            return await decide(request, refund_id, approves=True)
+        case "POST", ["refunds", refund_id, "reject"]:
+            return await decide(request, refund_id, approves=False)
         case "POST", ["events"] if request.scope["path"] == EVENTS_PATH:
             await take_request(start_refund, request.headers, await body_of(request))
             return Reply(200)
@@ -60,6 +67,8 @@ async def refund(request: Request) -> Reply:
             raise not_allowed("POST")
         case _, ["refunds", _]:
             raise not_allowed("GET")
+        case _, ["refunds", _, "approve"] | ["refunds", _, "reject"]:
+            raise not_allowed("POST")
         case _:
             raise refuse(Code.NOT_FOUND, "There is nothing here.")
 
@@ -77,6 +86,8 @@ async def give_back(request: Request) -> Reply:
             order_id=command.order_id,
             requested_by=principal.customer_id,
             by_operator=principal.is_operator,
+            as_customer=CUSTOMER in principal.scopes,
+            alone_max_minor=rt.settings.operator_refund_max_minor,
             reason=command.reason,
             amount_minor=command.amount_minor,
             access=command.access,
@@ -101,6 +112,27 @@ async def give_back(request: Request) -> Reply:
         assert settled.reply is not None
         note(outcome=settled.settled.refund.status)
         return slot.answer(settled.reply)
+
+
+async def decide(request: Request, refund_id: str, *, approves: bool) -> Reply:
+    """Repeating it is harmless, so it needs no key: an approval that crashed is finished by reconcile."""
+    rt, principal = runtime(), await authenticated(request, OPERATOR)
+    because = None if approves else (await parse(request, RejectRefund)).reason
+    note(refund=refund_id)
+    wanted = DecideRefund(
+        refund_id=refund_id,
+        operator_id=principal.customer_id,
+        rejected_because=because,
+        providers=rt.providers.keys(),
+    )
+    decided = granted(await rt.run(decide_refunds, wanted))
+    if decided.to_ask is None:
+        return Reply(200, refund_view(decided.refund))
+    said = await ask_refund(rt, decided.to_ask, timeout_s=rt.settings.provider_answer_s)
+    settled = await rt.run(settle_refunds, said)
+    assert settled is not None
+    note(outcome=settled.settled.refund.status)
+    return Reply(200, refund_view(settled.settled.refund))
 
 
 async def show(request: Request, refund_id: str) -> Reply:

@@ -21,6 +21,7 @@ from shared_lib.store import migrations
 
 OUTBOX_OLDEST_MAX_S: Final = 60
 ANSWER_S: Final = 5.0
+_NAMED_MAX: Final = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +157,7 @@ def _inside(db: Connection, own: Settings) -> list[Finding]:
     for name, sql, what, todo in _WAITING:
         (count,) = db.execute(sql.encode()).fetchall()[0]
         found.append(Finding(not count, name, f"{count} {what}" if count else "none wait too long", todo))
-    return [*found, _set_aside(db), *_balance(db)]
+    return [*found, _set_aside(db), _approvals(db), *_balance(db)]
 
 
 def _set_aside(db: Connection) -> Finding:
@@ -167,6 +168,19 @@ def _set_aside(db: Connection) -> Finding:
     return Finding(
         False, "set aside", f"{rows[0][1]} rows could not be decided: {named}", "runbook: set_aside"
     )
+
+
+def _approvals(db: Connection) -> Finding:
+    """Refunds that a second operator must approve. They wait well for a day."""
+    rows = db.execute(
+        "SELECT id, amount_minor, currency, created_at < boxoffice_now() - interval '1 day' FROM refunds"
+        " WHERE status = 'awaiting_approval' ORDER BY created_at"
+    ).fetchall()
+    waiting = ", ".join(f"{id_} ({money(minor, currency)})" for id_, minor, currency, _ in rows[:_NAMED_MAX])
+    if len(rows) > _NAMED_MAX:
+        waiting += f" and {len(rows) - _NAMED_MAX} more"
+    todo = "a second operator calls POST /v1/refunds/{id}/approve or /reject"
+    return Finding(not any(row[3] for row in rows), "refund approvals", waiting or "none wait", todo)
 
 
 def _test_clock(db: Connection, own: Settings) -> Finding:

@@ -63,6 +63,8 @@ FACTS: Final[Mapping[str, Fact]] = {
     "billing.subscription.canceled": Fact("it is over, and why", "of_subscription", ("reason",)),
     "billing.subscription.auto_renew_changed": Fact("its customer opted out, or back in", "of_subscription"),
     "billing.refund.requested": Fact("money is reserved to go back", "of_refund"),
+    "billing.refund.approved": Fact("a second operator approved it; it is sent", "of_refund"),
+    "billing.refund.rejected": Fact("a second operator rejected it; nothing was sent", "of_refund"),
     "billing.refund.succeeded": Fact("it went back", "of_refund"),
     "billing.refund.failed": Fact("it could not go back; an operator must act", "of_refund"),
     "billing.entitlement.granted": Fact("access began", "of_entitlement"),

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from pydantic import BaseModel
 
-from shared_lib.commands import CreateOrder, CreateRefund, UpdateSubscription
+from shared_lib.commands import CreateOrder, CreateRefund, RejectRefund, UpdateSubscription
 from shared_lib.domain.errors import Code
 from shared_lib.views import (
     Catalog,
@@ -62,6 +62,7 @@ class Route:
     query: tuple[Query, ...] = ()
     keyed: bool = False
     needs_token: bool = True
+    for_operators: bool = False  # the token needs billing:operator; a customer is told so, whatever the id
 
     @property
     def codes(self) -> tuple[Code, ...]:
@@ -179,7 +180,10 @@ ROUTES: Final = (
         keyed=True,
         answers={
             201: (RefundView, "Done, or on its way"),
-            202: (RefundView, "Reserved; the provider has not told the outcome yet"),
+            202: (
+                RefundView,
+                "Reserved; the provider has not told the outcome yet, or a second operator must approve",
+            ),
         },
         refusals=(
             Code.NOT_FOUND,
@@ -190,6 +194,7 @@ ROUTES: Final = (
             Code.REFUND_WINDOW_OVER,
             Code.REFUND_STARTED,
             Code.REFUND_AMOUNT_FORBIDDEN,
+            Code.REFUND_OWN_ORDER,
         ),
     ),
     Route(
@@ -199,6 +204,31 @@ ROUTES: Final = (
         summary="One refund",
         answers={200: (RefundView, "The refund as it is now")},
         refusals=(Code.NOT_FOUND,),
+    ),
+    Route(
+        door="refund",
+        method="POST",
+        path="/v1/refunds/{refund_id}/approve",
+        summary="Send a refund that waits for a second operator",
+        for_operators=True,
+        answers={200: (RefundView, "The refund as it is now; the same operator may repeat it")},
+        refusals=(
+            Code.NOT_FOUND,
+            Code.REFUND_NOT_AWAITING,
+            Code.REFUND_SAME_PERSON,
+            Code.REFUND_OWN_ORDER,
+        ),
+    ),
+    Route(
+        door="refund",
+        method="POST",
+        path="/v1/refunds/{refund_id}/reject",
+        summary="Give up a refund that waits for a second operator, and free its money",
+        body=RejectRefund,
+        example={"reason": "the film was watched to its end"},
+        for_operators=True,
+        answers={200: (RefundView, "The refund as it is now; the same operator may repeat it")},
+        refusals=(Code.NOT_FOUND, Code.REFUND_NOT_AWAITING, Code.REFUND_OWN_ORDER),
     ),
     Route(
         door="account",

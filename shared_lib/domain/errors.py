@@ -57,6 +57,9 @@ class Code(StrEnum):
     REFUND_TOO_MUCH = "refund_too_much"
     REFUND_WINDOW_OVER = "refund_window_over"
     REFUND_STARTED = "refund_started"
+    REFUND_OWN_ORDER = "refund_own_order"
+    REFUND_SAME_PERSON = "refund_same_person"
+    REFUND_NOT_AWAITING = "refund_not_awaiting"
     REFUND_AMOUNT_FORBIDDEN = "refund_amount_forbidden"
     # webhooks
     SIGNATURE_INVALID = "signature_invalid"

@@ -18,6 +18,10 @@ CUSTOMER_WINDOW_DAYS = 14
 
 
 class RefundStatus(StrEnum):
+    AWAITING_APPROVAL = (
+        "awaiting_approval"  # the amount is reserved; a second operator decides whether it is sent
+    )
+    REJECTED = "rejected"  # that operator said no; nothing was sent
     REQUESTED = "requested"  # the amount is reserved, nothing was sent
     SENDING = "sending"
     PENDING = "pending"
@@ -27,6 +31,9 @@ class RefundStatus(StrEnum):
 
 
 class RefundEvent(StrEnum):
+    HELD = "held"  # it is above what one operator may give back alone
+    APPROVED = "approved"
+    REJECTED = "rejected"
     CLAIMED = "claimed"
     NOT_SENT = "not_sent"
     WENT_PENDING = "went_pending"
@@ -62,6 +69,8 @@ class Refund:
     first_sent_at: datetime | None = None
     checks: int = 0
     next_check_at: datetime | None = None
+    decided_by: str | None = None  # the second operator, who approved or rejected it
+    decided_at: datetime | None = None
 
 
 _S, _E = RefundStatus, RefundEvent
@@ -73,6 +82,10 @@ REFUND: StateMachine[RefundStatus, RefundEvent] = StateMachine(
     {(status, event): target for status in (_S.REQUESTED, _S.SENDING, _S.PENDING, _S.UNKNOWN)
      for event, target in _ANSWERS.items()}
     | {
+        (_S.REQUESTED, _E.HELD): _S.AWAITING_APPROVAL,
+        # Nothing was sent, so no report of a provider has an edge here or from REJECTED: it is an alarm.
+        (_S.AWAITING_APPROVAL, _E.APPROVED): _S.REQUESTED,
+        (_S.AWAITING_APPROVAL, _E.REJECTED): _S.REJECTED,
         (_S.REQUESTED, _E.CLAIMED): _S.SENDING,
         (_S.SENDING, _E.CLAIMED): _S.SENDING,
         (_S.SENDING, _E.NOT_SENT): _S.REQUESTED,

@@ -21,6 +21,9 @@ from shared_lib.phases.undecided import Undecidable
 from shared_lib.providers.base import PaymentRef, SavedMethodRef
 from shared_lib.store.transaction import Transaction
 
+_NOT_TO_SEND = frozenset(
+    {RefundStatus.SUCCEEDED, RefundStatus.FAILED, RefundStatus.AWAITING_APPROVAL, RefundStatus.REJECTED}
+)
 _ASKED_FOR = frozenset({PaymentStatus.CREATED, PaymentStatus.SENDING, PaymentStatus.UNKNOWN})
 
 
@@ -170,19 +173,20 @@ async def claim_refunds(tx: Transaction, claims: Sequence[Claim]) -> list[Claime
     )
     desk = Desk(tx)
     await desk.lock([row[1] for row in rows], refund_ids=[row[0] for row in rows])
-    answers = [_lease_refund(desk, claim) for claim in claims]
+    answers = [lease_refund(desk, claim) for claim in claims]
     desk.write()
     return answers
 
 
-def _lease_refund(desk: Desk, claim: Claim) -> ClaimedRefund | Undecidable | None:
+def lease_refund(desk: Desk, claim: Claim) -> ClaimedRefund | Undecidable | None:
+    """Take the lease on a refund whose rows the caller has locked. None: not ours to ask about now."""
     refund = desk.refunds.get(claim.id)
     if refund is None or (refund.lease_until and refund.lease_until > desk.now):
         return None
     before = refund.status
     if before is RefundStatus.PENDING and (refund.next_check_at is None or refund.next_check_at > desk.now):
         return None
-    if before in (RefundStatus.SUCCEEDED, RefundStatus.FAILED):
+    if before in _NOT_TO_SEND:
         return None
     payment = desk.payments[refund.payment_id]
     if payment.provider_ref is None:
@@ -208,4 +212,12 @@ def _lease_refund(desk: Desk, claim: Claim) -> ClaimedRefund | Undecidable | Non
     )
 
 
-__all__ = ["Claim", "Claimed", "ClaimedRefund", "claim_payments", "claim_refunds", "method_of"]
+__all__ = [
+    "Claim",
+    "Claimed",
+    "ClaimedRefund",
+    "claim_payments",
+    "claim_refunds",
+    "lease_refund",
+    "method_of",
+]

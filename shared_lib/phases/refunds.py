@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from shared_lib.domain.catalog import PriceKind
 from shared_lib.domain.errors import Code, Refusal
@@ -14,7 +14,7 @@ from shared_lib.domain.refund import Refund, RefundAccess, RefundStatus, custome
 from shared_lib.domain.schedule import LEASE
 from shared_lib.domain.values import replace
 from shared_lib.ids import new_id
-from shared_lib.phases import facts
+from shared_lib.phases import approvals, facts
 from shared_lib.phases.claims import ClaimedRefund
 from shared_lib.phases.desk import Desk
 from shared_lib.phases.keys import (
@@ -35,7 +35,10 @@ from shared_lib.store.transaction import Transaction
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OpenRefund:
-    """`by_operator`: any amount up to what is left. By the customer: what the rules of the domain give back."""
+    """`by_operator`: any amount up to what is left. By the customer: what the rules of the domain give back.
+
+    `as_customer`: the token says both. `alone_max_minor`: by currency, above what an operator needs a second one.
+    """
 
     key: Key
     order_id: str
@@ -46,6 +49,8 @@ class OpenRefund:
     access: RefundAccess | None
     render: RenderRefund
     providers: Collection[str] | None = None  # those that can be asked; None: any
+    as_customer: bool = False
+    alone_max_minor: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,16 +141,20 @@ def _open(desk: Desk, want: OpenRefund, refund_id: str) -> OpenedRefund | Refusa
     order = desk.orders.get(want.order_id)
     if order is None or not (want.by_operator or order.customer_id == want.requested_by):
         return Refusal(Code.NOT_FOUND, "There is no such order.")
+    if want.by_operator and order.customer_id == want.requested_by:
+        if not want.as_customer:
+            return Refusal(Code.REFUND_OWN_ORDER, "This order is your own: ask as its customer.")
+        want = replace(want, by_operator=False)  # the rules of customers hold for what one bought
     payment = desk.payments.get(order.paid_payment_id or "")
     if payment is None:
         return _not_paid(desk, order)
+    amount = _amount(desk, want, order, payment)
+    if isinstance(amount, Refusal):
+        return amount
     if want.providers is not None and payment.provider not in want.providers:
         return Refusal(
             Code.PROVIDER_CLOSED, f"{payment.provider}, which took the money, cannot be asked now."
         )
-    amount = _amount(desk, want, order, payment)
-    if isinstance(amount, Refusal):
-        return amount
     assert payment.provider_ref is not None  # only what its provider never saw has none, and captured nothing
     refund = Refund(
         id=refund_id,
@@ -165,9 +174,14 @@ def _open(desk: Desk, want: OpenRefund, refund_id: str) -> OpenedRefund | Refusa
         first_sent_at=desk.now,
         next_check_at=desk.now + LEASE,
     )
+    held = _needs_second_person(want, payment, amount)
+    if held:
+        refund = approvals.hold(refund)
     desk.put(refund)
     desk.put(replace(payment, refund_reserved_minor=payment.refund_reserved_minor + amount.minor))
     desk.tell_of_order("billing.refund.requested", order.id, facts.of_refund(refund, order))
+    if held:
+        return OpenedRefund(refund=refund, reply=want.render(refund))
     ref = PaymentRef(
         provider=payment.provider,
         provider_payment_id=payment.provider_ref,
@@ -210,6 +224,12 @@ def _amount(desk: Desk, want: OpenRefund, order: Order, payment: Payment) -> Mon
         )
     entitlements = [found for found in (desk.entitlements.get(order.id),) if found]
     return customer_refund(order, entitlements, left, desk.now)
+
+
+def _needs_second_person(want: OpenRefund, payment: Payment, amount: Money) -> bool:
+    """Counted with what went back of the order before, so that an amount cannot be split to stay below."""
+    alone = want.alone_max_minor.get(amount.currency)
+    return want.by_operator and alone is not None and payment.refund_reserved_minor + amount.minor > alone
 
 
 def _default_access(want: OpenRefund, order: Order, payment: Payment, amount: Money) -> RefundAccess:

@@ -43,13 +43,15 @@ unknown         | =       | =        | pending      | action_required | succeede
 """
 
 REFUNDS = """
-          | claimed | not_sent  | went_pending | succeeded | failed | timed_out
-requested | sending | !         | pending      | succeeded | failed | !
-sending   | =       | requested | pending      | succeeded | failed | unknown
-pending   | !       | =         | =            | succeeded | failed | =
-succeeded | !       | =         | =            | =         | failed | =
-failed    | !       | =         | =            | !         | =      | =
-unknown   | =       | =         | pending      | succeeded | failed | =
+                  | claimed | not_sent  | went_pending | succeeded | failed | timed_out | held              | approved  | rejected
+awaiting_approval | !       | !         | !            | !         | !      | !         | !                 | requested | rejected
+rejected          | !       | !         | !            | !         | !      | !         | !                 | !         | !
+requested         | sending | !         | pending      | succeeded | failed | !         | awaiting_approval | !         | !
+sending           | =       | requested | pending      | succeeded | failed | unknown   | !                 | !         | !
+pending           | !       | =         | =            | succeeded | failed | =         | !                 | !         | !
+succeeded         | !       | =         | =            | =         | failed | =         | !                 | !         | !
+failed            | !       | =         | =            | !         | =      | =         | !                 | !         | !
+unknown           | =       | =         | pending      | succeeded | failed | =         | !                 | !         | !
 """
 
 SUBSCRIPTIONS = """
@@ -126,7 +128,7 @@ def test_every_status_can_be_reached(machine: Machine) -> None:
     [
         (ORDER, set()),  # a refund can come back, and money can come late
         (PAYMENT, {PaymentStatus.SUCCEEDED}),
-        (REFUND, {RefundStatus.FAILED}),
+        (REFUND, {RefundStatus.FAILED, RefundStatus.REJECTED}),
         (SUBSCRIPTION, {SubscriptionStatus.CANCELED}),
     ],
 )

@@ -7,13 +7,14 @@ from typing import Final
 from tests.crash.protections import Edit, Mutation
 
 FREE: Final = "tests/offers/test_free_titles.py::test_"
+TWO: Final = "tests/offers/test_second_person.py::test_"
 TEXTS: Final = "tests/offers/test_given_texts.py::test_"
 
 MUTATIONS: Final = (
     Mutation(
         "O",
         "a free title asks a provider",
-        f"{FREE}a_provider_that_is_down_is_no_matter",
+        f"{FREE}a_currency_that_no_provider_takes_is_no_matter",
         (
             Edit(
                 "shared_lib/domain/catalog.py",
@@ -71,6 +72,60 @@ MUTATIONS: Final = (
         (
             Edit(
                 "shared_lib/providers/sandbox_answers.py", "        kind = InputRejected\n", "        pass\n"
+            ),
+        ),
+    ),
+    Mutation(
+        "O",
+        "an operator gives back to themselves",
+        f"{TWO}an_operator_gives_nothing_back_to_themselves",
+        (
+            Edit(
+                "shared_lib/phases/refunds.py",
+                "if want.by_operator and order.customer_id == want.requested_by:",
+                "if False:",
+            ),
+        ),
+    ),
+    Mutation(
+        "O",
+        "with both scopes the operator's rules hold",
+        f"{TWO}with_both_scopes_the_rules_of_customers_hold_for_ones_own_order",
+        (Edit("shared_lib/phases/refunds.py", "want = replace(want, by_operator=False)", "pass"),),
+    ),
+    Mutation(
+        "O",
+        "one person approves their own wish",
+        f"{TWO}above_the_limit_the_money_is_reserved_and_waits_for_a_second_operator",
+        (
+            Edit(
+                "shared_lib/phases/approvals.py",
+                "if approves and refund.requested_by == want.operator_id:",
+                "if False:",
+            ),
+        ),
+    ),
+    Mutation(
+        "O",
+        "an amount is split to stay below the limit",
+        f"{TWO}an_amount_is_not_split_to_stay_below_the_limit",
+        (
+            Edit(
+                "shared_lib/phases/refunds.py",
+                "payment.refund_reserved_minor + amount.minor > alone",
+                "amount.minor > alone",
+            ),
+        ),
+    ),
+    Mutation(
+        "O",
+        "what waits for an approval is decided twice",
+        f"{TWO}twenty_decisions_at_once_are_one",
+        (
+            Edit(
+                "shared_lib/phases/approvals.py",
+                "if refund.status is not RefundStatus.AWAITING_APPROVAL:",
+                "if refund.decided_by == want.operator_id:",
             ),
         ),
     ),

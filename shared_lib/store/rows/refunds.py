@@ -31,6 +31,8 @@ REFUNDS = Table(
         "first_sent_at": "timestamptz",
         "checks": "integer",
         "next_check_at": "timestamptz",
+        "decided_by": "text",
+        "decided_at": "timestamptz",
     },
 )
 
@@ -54,6 +56,8 @@ def refund_of(row: Row) -> Refund:
         first_sent_at=row[15],
         checks=row[16],
         next_check_at=row[17],
+        decided_by=row[18],
+        decided_at=row[19],
     )
 
 
@@ -77,6 +81,8 @@ def refund_row(refund: Refund) -> Row:
         refund.first_sent_at,
         refund.checks,
         refund.next_check_at,
+        refund.decided_by,
+        refund.decided_at,
     )
 
 

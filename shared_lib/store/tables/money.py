@@ -119,6 +119,11 @@ class RefundRow(SQLModel, table=True):
         one_of("refunds", "status", RefundStatus),
         one_of("refunds", "access", RefundAccess),
         CheckConstraint("amount_minor > 0", name="refunds_amount_positive"),
+        # What needs a second person is not sent by the first one; they may only take it back.
+        CheckConstraint(
+            "decided_by IS NULL OR decided_by <> requested_by OR status = 'rejected'",
+            name="refunds_approved_by_another",
+        ),
         Index("refunds_by_order", "order_id"),
         Index("refunds_by_payment", "payment_id"),
         Index("refunds_to_check", "next_check_at", postgresql_where=sql(among(_WATCHED_REFUNDS))),
@@ -140,6 +145,8 @@ class RefundRow(SQLModel, table=True):
     first_sent_at: datetime | None = instant(null=True)
     checks: int = number(default="0")
     next_check_at: datetime | None = instant(null=True)
+    decided_by: str | None = text(null=True)
+    decided_at: datetime | None = instant(null=True)
     created_at: datetime = instant()
 
 
