@@ -42,27 +42,32 @@ class Slot:
         self.marked = False
 
     async def look(self) -> None:
-        """Ask Redis: it may know the answer, or that somebody is working on it."""
+        """Ask Redis: it may know the answer, or that there is something to know."""
         known = await self._rt.replays.claim(self._address, self._mark(), int(LEASE.total_seconds()))
         if known is None:
             self.marked = True
-            return
-        saved = json.loads(known)
+        elif saved := self._unsealed(known):
+            self.reply = replayed(saved)
+        else:
+            await self._ask_the_database()
+
+    def _unsealed(self, known: bytes) -> SavedReply | None:
+        """The reply that we sealed for this request, if it is one. Raises KEY_REUSED when it is that of another."""
+        value = self._rt.seals.opened(self._address, known)
+        if value is None:
+            return None
+        saved = json.loads(value)
         if saved["fingerprint"] != self.key.fingerprint.hex():
             raise refuse(Code.KEY_REUSED, "This Idempotency-Key was used for a different request.")
-        if "status" in saved:
-            body = base64.b64decode(saved["body"])
-            self.reply = replayed(SavedReply(saved["status"], body, saved["location"]))
-        else:
-            await self._look_behind_the_mark()
+        return SavedReply(saved["status"], base64.b64decode(saved["body"]), saved["location"])
 
-    async def _look_behind_the_mark(self) -> None:
-        """A mark is a hint. Its owner may have answered, or died, without being able to tell Redis."""
+    async def _ask_the_database(self) -> None:
+        """Any other value is a hint: a mark whose owner may have answered or died, or something we never wrote."""
         match await self._rt.run(look_at_keys, self.key):
             case SavedReply() as saved:
                 self.reply = await self.repeat(saved)
-            case Refusal() as in_flight:
-                raise RefusedError(in_flight)
+            case Refusal() as refusal:
+                raise RefusedError(refusal)
             case _:
                 pass  # PostgreSQL decides, as it does anyway
 
@@ -74,7 +79,13 @@ class Slot:
         return reply_of(saved)
 
     async def repeat(self, saved: SavedReply) -> Reply:
-        """Answer with what PostgreSQL had kept for an earlier request, and let Redis do it from now on."""
+        """Answer with what PostgreSQL had kept for an earlier request, and let Redis do it from now on if we can seal it."""
+        self.marked = False
+        if self._rt.seals:
+            await self._rt.replays.keep(self._address, self._sealed(saved), int(KEEP.total_seconds()))
+        return replayed(saved)
+
+    def _sealed(self, saved: SavedReply) -> bytes:
         value = to_json(
             {
                 "fingerprint": self.key.fingerprint.hex(),
@@ -83,9 +94,7 @@ class Slot:
                 "location": saved.location,
             }
         )
-        await self._rt.replays.keep(self._address, value, int(KEEP.total_seconds()))
-        self.marked = False
-        return replayed(saved)
+        return self._rt.seals.sealed(self._address, value)
 
     async def leave(self) -> None:
         """Nothing was decided, or it was refused: the next request with the key may try."""

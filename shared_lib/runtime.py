@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import httpx
+import structlog
 from psycopg_pool import AsyncConnectionPool
 
 from shared_lib.domain.catalog import ProviderTerms
@@ -15,7 +17,13 @@ from shared_lib.providers.registry import make_providers
 from shared_lib.settings import Environment, Settings
 from shared_lib.store.batch import Batcher, Failed, connection_pool
 from shared_lib.store.replay import ReplayCache
+from shared_lib.store.seals import Seals
 from shared_lib.store.transaction import Transaction
+
+# How long the end of a process may take after its last answer.
+CLOSE_S: Final = 5.0
+
+log = structlog.get_logger(__name__)
 
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
@@ -32,11 +40,13 @@ class Runtime:
         http: httpx.AsyncClient,
         pool: AsyncConnectionPool[Any],
         providers: dict[str, PaymentProvider],
+        replays: ReplayCache,
     ) -> None:
         self.settings = settings
         self.http = http
         self.providers = providers
-        self.replays = ReplayCache(settings.redis_url)
+        self.replays = replays
+        self.seals = Seals([secret.get_secret_value() for secret in settings.reply_secrets])
         self._pool = pool
         self._batcher = Batcher(pool, writers=settings.writers)
         self._kept: dict[str, Any] = {}
@@ -45,18 +55,24 @@ class Runtime:
     async def open(cls, settings: Settings) -> Runtime:
         """Connect lazily: a door starts although PostgreSQL is still starting, and is ready when it is."""
         # First: wrong settings end a process that has nothing to close yet.
-        providers = make_providers(settings)
-        http = httpx.AsyncClient(timeout=httpx.Timeout(10.0, connect=2.0))
+        providers, replays = make_providers(settings), ReplayCache(settings.redis_url)
         pool = connection_pool(settings.database_url, connections_max=settings.writers + settings.readers)
+        http = httpx.AsyncClient(timeout=httpx.Timeout(10.0, connect=2.0))
         await pool.open(wait=False)
-        return cls(settings, http=http, pool=pool, providers=providers)
+        return cls(settings, http=http, pool=pool, providers=providers, replays=replays)
 
     async def aclose(self) -> None:
-        await self.replays.aclose()
-        for provider in self.providers.values():
-            await provider.aclose()
-        await self.http.aclose()
-        await self._pool.close()
+        """Close everything at once. Ends within CLOSE_S, whatever does not answer."""
+        parts = [self.replays, *self.providers.values(), self.http]
+        closing = [asyncio.create_task(part.aclose()) for part in parts]
+        closing.append(asyncio.create_task(self._pool.close(timeout=CLOSE_S)))
+        done, late = await asyncio.wait(closing, timeout=CLOSE_S)
+        for task in late:
+            task.cancel()
+        if failed := [type(error).__name__ for task in done if (error := task.exception())]:
+            log.warning("not_closed", late=len(late), errors=failed)
+        elif late:
+            log.warning("not_closed", late=len(late))
 
     async def run(
         self, phase: Callable[[Transaction, Sequence[Item]], Awaitable[Sequence[Answer]]], item: Item

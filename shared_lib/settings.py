@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing import Annotated, Self
 from urllib.parse import urlsplit
 
-from pydantic import BeforeValidator, Field, SecretStr, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 
@@ -22,22 +22,58 @@ def _words(value: object) -> object:
     return [word.strip() for word in value.split(",") if word.strip()] if isinstance(value, str) else value
 
 
+def _redis_address(value: str | None) -> str | None:
+    """None without an address. The message names no part of it: it may hold a password."""
+    if not value:
+        return None
+    try:
+        parts = urlsplit(value)
+        database = parts.path.strip("/")
+        good = (
+            parts.scheme in ("redis", "rediss") and parts.hostname and parts.port != 0 and not parts.fragment
+        )
+        good = good and (not database or (database.isascii() and database.isdigit()))
+    except ValueError:
+        good = False
+    if not good:
+        raise ValueError(
+            "redis_url is not an address of Redis (redis://host:port/number); leave it out for none"
+        )
+    return value
+
+
+def _web_address(value: str | None) -> str | None:
+    """None or empty without an address."""
+    if value and not (_origin(value) or "").startswith(("http://", "https://")):
+        raise ValueError("not an address of the web (https://host)")
+    return value
+
+
+_SECRET_CHARS_MIN = 32
+
 Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_words)]
 Secrets = Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(_words)]
+WebAddress = Annotated[str, AfterValidator(_web_address)]
 
 
 class Settings(BaseSettings):
     """Wrong or missing settings stop a process at its start, never at a customer's request."""
 
-    model_config = SettingsConfigDict(env_prefix="BOXOFFICE_", extra="ignore", frozen=True)
+    # An empty variable is one that is not set: compose files and secret stores write it that way. A wrong value may be
+    # a secret, so no error repeats it.
+    model_config = SettingsConfigDict(
+        env_prefix="BOXOFFICE_", extra="ignore", frozen=True, env_ignore_empty=True, hide_input_in_errors=True
+    )
 
     environment: Environment = Environment.LOCAL
     database_url: str
-    redis_url: str | None = None
+    redis_url: Annotated[str | None, AfterValidator(_redis_address)] = None
+    # Seal the replies that Redis repeats; the newest first. Empty: PostgreSQL repeats them.
+    reply_secrets: Secrets = ()
     writers: int = Field(default=4, ge=1, le=32)
     readers: int = Field(default=4, ge=1, le=64)
 
-    auth_jwks_url: str = ""
+    auth_jwks_url: WebAddress = ""
     auth_issuer: str = ""
     auth_audience: str = "boxoffice"
 
@@ -46,11 +82,11 @@ class Settings(BaseSettings):
     providers_closed: Words = ()
     default_provider: str = "sandbox"
     provider_answer_s: float = Field(default=3.0, gt=0, le=30)  # how long a customer waits for a link
-    sandbox_url: str = ""
+    sandbox_url: WebAddress = ""
     sandbox_api_key: SecretStr = SecretStr("")
     sandbox_webhook_secrets: Secrets = ()
 
-    public_url: str = "http://127.0.0.1:8100"
+    public_url: WebAddress = "http://127.0.0.1:8100"
     return_url_origins: Words = ()
 
     # JSON, currency -> minor units: what operators may give back of one order before a second one must approve.
@@ -68,7 +104,7 @@ class Settings(BaseSettings):
     renewal_tick_s: float = Field(default=60.0, gt=0)
     reconcile_tick_s: float = Field(default=10.0, gt=0)
 
-    ses_endpoint_url: str | None = None
+    ses_endpoint_url: Annotated[WebAddress | None, AfterValidator(lambda value: value or None)] = None
     ses_region: str = "eu-central-1"
     mail_from: str = "Boxoffice <tickets@cinema.example>"
 
@@ -82,6 +118,8 @@ class Settings(BaseSettings):
             raise ValueError(f"default_provider {self.default_provider!r} takes no new orders")
         if "sandbox" in self.providers and not (self.sandbox_url and self.sandbox_webhook_secrets):
             raise ValueError("the sandbox needs sandbox_url and sandbox_webhook_secrets")
+        if any(len(secret.get_secret_value()) < _SECRET_CHARS_MIN for secret in self.reply_secrets):
+            raise ValueError(f"each of reply_secrets has at least {_SECRET_CHARS_MIN} characters")
         if self.environment is Environment.PRODUCTION:
             if "sandbox" in self.providers:
                 raise ValueError("the sandbox provider gives titles away: it cannot be used in production")

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from shared_lib.domain.errors import Code, Refusal
 from shared_lib.store.bulk import array_literal
-from shared_lib.store.transaction import Transaction
+from shared_lib.store.transaction import Row, Transaction
 
 # Longer than any invocation may take: while the lease runs, its owner may still answer.
 LEASE = timedelta(seconds=30)
@@ -85,19 +85,30 @@ async def claim_keys(tx: Transaction, wanted: Sequence[tuple[Key, str]]) -> list
 
 
 async def look_at_keys(tx: Transaction, keys: Sequence[Key]) -> list[KeyState]:
-    """What is known of keys, without claiming any: a saved reply, in flight, or free to be claimed."""
+    """What is known of keys, without claiming any: a saved reply, a refusal, or free to be claimed."""
     rows = await tx.fetch(
         """
-        SELECT k.customer_id, k.route, k.key, k.reply_status, k.reply_body, k.reply_location
+        SELECT k.customer_id, k.route, k.key, k.fingerprint, k.locked_until,
+               k.reply_status, k.reply_body, k.reply_location
         FROM idempotency_keys k
         JOIN unnest(%s::text[], %s::text[], %s::text[]) AS asked (customer_id, route, key)
             USING (customer_id, route, key)
-        WHERE k.reply_status IS NOT NULL OR k.locked_until > %s
         """,
-        [*_addresses(keys), await tx.clock()],
+        _addresses(keys),
     )
-    known = {(row[0], row[1], row[2]): SavedReply(*row[3:]) if row[3] else _IN_FLIGHT for row in rows}
-    return [known.get(key.address, FRESH) for key in keys]
+    known = {(row[0], row[1], row[2]): row[3:] for row in rows}
+    return [_state_of(key, known.get(key.address), tx.now) for key in keys]
+
+
+def _state_of(key: Key, row: Row | None, now: datetime) -> KeyState:
+    if row is None:
+        return FRESH
+    fingerprint, locked_until, status, body, location = row
+    if fingerprint != key.fingerprint:
+        return _REUSED
+    if status is not None:
+        return SavedReply(status, body, location)
+    return _IN_FLIGHT if locked_until > now else FRESH
 
 
 def _addresses(keys: Sequence[Key]) -> list[str]:

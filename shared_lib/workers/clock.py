@@ -6,7 +6,6 @@ python -m shared_lib.workers.clock
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
 from typing import Final
 
 import httpx
@@ -56,10 +55,15 @@ def period_s(own: Settings, kind: str) -> float:
 
 
 async def _every(rt: Runtime, kind: str, seconds: float, stop: asyncio.Event) -> None:
+    stopped = asyncio.create_task(stop.wait())
     while not stop.is_set():
-        await tick(rt, kind)
-        with suppress(TimeoutError):
-            await asyncio.wait_for(stop.wait(), seconds)
+        ticking = asyncio.create_task(tick(rt, kind))
+        await asyncio.wait([ticking, stopped], return_when=asyncio.FIRST_COMPLETED)
+        if not ticking.done():  # its door goes on; a clock that is to end does not wait for it
+            ticking.cancel()
+            return
+        ticking.result()
+        await asyncio.wait([stopped], timeout=seconds)
 
 
 async def main() -> None:

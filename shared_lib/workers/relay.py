@@ -13,6 +13,7 @@ import asyncio
 import logging
 import random
 import sys
+import time
 from collections.abc import Sequence
 from datetime import timedelta
 from functools import partial
@@ -49,6 +50,7 @@ ATTEMPTS_MAX: Final = 12  # about twenty minutes, then it is a dead letter
 BACKOFF_S: Final = 0.5
 BACKOFF_MAX_S: Final = 300.0
 NOBODY_THERE_S: Final = 1.0
+SETTLE_S: Final = 20.0
 
 log = structlog.get_logger("boxoffice")
 
@@ -86,9 +88,12 @@ class Relay:
         self._busy.pop(lane, None)
 
     async def settle(self) -> None:
-        """Wait for what is being delivered."""
-        while self._busy:
-            await asyncio.wait(list(self._busy.values()))
+        """Wait for what is being delivered, up to SETTLE_S; the rest is delivered again by the next owner."""
+        deadline = time.monotonic() + SETTLE_S
+        while self._busy and (left_s := deadline - time.monotonic()) > 0:
+            await asyncio.wait(list(self._busy.values()), timeout=left_s)
+        for task in self._busy.values():
+            task.cancel()
 
     async def abandon(self) -> None:
         """Somebody else may own the shards soon: let what is under way end, as far as we can help it."""

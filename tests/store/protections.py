@@ -7,7 +7,8 @@ from typing import Final
 from tests.crash.protections import Edit, Mutation
 
 BOUNDS: Final = "tests/store/test_bounds.py::test_"
-BATCH: Final = "shared_lib/store/batch.py"
+LIES: Final = "tests/edge/test_redis_lies.py::test_"
+SETTINGS: Final = "shared_lib/settings.py"
 BLOCKED: Final = "shared_lib/store/blocked.py"
 
 MUTATIONS: Final = (
@@ -15,13 +16,16 @@ MUTATIONS: Final = (
         "B",
         "no lock time out",
         f"{BOUNDS}only_the_items_that_need_a_locked_row_wait_for_it",
-        (Edit("shared_lib/store/bounds.py", '"lock_timeout": LOCK_WAIT_S,', '"lock_timeout": 60.0,'),),
+        (
+            Edit("shared_lib/store/bounds.py", "LOCK_WAIT_S: Final = 0.5", "LOCK_WAIT_S: Final = 60.0"),
+            Edit("shared_lib/store/bounds.py", "STATEMENT_S: Final = 5.0", "STATEMENT_S: Final = 60.0"),
+        ),
     ),
     Mutation(
         "B",
         "a blocked batch waits as a whole",
         f"{BOUNDS}only_the_items_that_need_a_locked_row_wait_for_it",
-        (Edit(BLOCKED, "if len(batch) == 1:", "if batch:"),),
+        (Edit(BLOCKED, "blocked = await self._commit_the_others(phase, batch)", "blocked = batch[:0]"),),
     ),
     Mutation(
         "B",
@@ -44,6 +48,57 @@ MUTATIONS: Final = (
                 "shared_lib/store/bounds.py",
                 '"statement_timeout": STATEMENT_S,',
                 '"statement_timeout": 600.0,',
+            ),
+        ),
+    ),
+    Mutation(
+        "B",
+        "an empty variable is a value",
+        "tests/test_settings.py::test_an_empty_variable_is_one_that_is_not_set[redis_url]",
+        (
+            Edit(SETTINGS, "env_ignore_empty=True, ", ""),
+            Edit(SETTINGS, "    if not value:\n        return None\n", ""),
+        ),
+    ),
+    Mutation(
+        "B",
+        "a setting that is refused is printed",
+        "tests/test_settings.py::test_a_wrong_setting_is_named_and_not_repeated",
+        (Edit(SETTINGS, ", hide_input_in_errors=True", ""),),
+    ),
+    Mutation(
+        "B",
+        "an unexpected error of the Redis client reaches the caller",
+        "tests/store/test_replay.py::test_whatever_goes_wrong_in_the_client_library_every_claim_is_answered",
+        (Edit("shared_lib/store/replay.py", "except Exception as error:", "except OSError as error:"),),
+    ),
+    Mutation(
+        "B",
+        "a list in Redis fails every claim that travels with it",
+        "tests/store/test_replay.py::test_a_key_that_holds_no_text_is_unreadable_and_disturbs_no_other",
+        (Edit("shared_lib/store/replay.py", "redis.pcall('GETRANGE'", "redis.call('GETRANGE'"),),
+    ),
+    Mutation(
+        "B",
+        "a reply in Redis is believed without a seal",
+        f"{LIES}a_repeated_request_hears_what_postgresql_kept",
+        (Edit("shared_lib/store/seals.py", "return value if any(good) else None", "return value"),),
+    ),
+    Mutation(
+        "B",
+        "a seal says nothing of the place",
+        f"{LIES}a_repeated_request_hears_what_postgresql_kept",
+        (Edit("shared_lib/store/seals.py", 'place.encode() + b"\\0" + value', "value"),),
+    ),
+    Mutation(
+        "B",
+        "behind a mark the request itself is not compared",
+        f"{LIES}a_repeated_request_hears_what_postgresql_kept",
+        (
+            Edit(
+                "shared_lib/phases/keys.py",
+                "if fingerprint != key.fingerprint:\n        return",
+                "if not fingerprint:\n        return",
             ),
         ),
     ),

@@ -1,4 +1,4 @@
-"""A wire to PostgreSQL that can fall silent: it takes every byte and connection, and nothing comes back."""
+"""A wire to a server that can fall silent: it takes every byte and connection, and nothing comes back."""
 
 from __future__ import annotations
 
@@ -20,12 +20,13 @@ class SilentWire:
         self._tasks: set[asyncio.Task[None]] = set()
         self._listening = threading.Event()
         self.silent = False
+        self.swallowed = 0  # bytes
         self.port = 0
 
     @property
     def url(self) -> str:
-        user = self._parts.netloc.rpartition("@")[0]
-        return urlunsplit(self._parts._replace(netloc=f"{user}@127.0.0.1:{self.port}"))
+        user, at, _ = self._parts.netloc.rpartition("@")
+        return urlunsplit(self._parts._replace(netloc=f"{user}{at}127.0.0.1:{self.port}"))
 
     async def _listen(self) -> None:
         server = await asyncio.start_server(self._connected, "127.0.0.1", 0)
@@ -48,6 +49,11 @@ class SilentWire:
     def wait(self) -> None:
         self._listening.wait(5)
 
+    async def until_swallowed(self) -> None:
+        """Wait until somebody has sent something into the silence."""
+        while not self.swallowed:  # noqa: ASYNC110  # it runs in another thread
+            await asyncio.sleep(0.02)
+
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None
@@ -65,9 +71,11 @@ class SilentWire:
     async def _copy(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with suppress(OSError):
             while data := await reader.read(_CHUNK):
-                if not self.silent:
-                    writer.write(data)
-                    await writer.drain()
+                if self.silent:
+                    self.swallowed += len(data)
+                    continue
+                writer.write(data)
+                await writer.drain()
             writer.close()
 
 

@@ -7,9 +7,10 @@ from collections.abc import AsyncIterator
 
 import pytest
 import redis
+from redis.asyncio import Redis
 
 from infra.local.ports import free_port
-from shared_lib.store.replay import REST_S, ReplayCache
+from shared_lib.store.replay import REST_S, UNREADABLE, VALUE_BYTES_MAX, ReplayCache
 
 LEASE_S = 30
 
@@ -66,8 +67,7 @@ async def test_a_redis_that_is_gone_is_left_alone_for_a_moment(redis_url: str) -
     cache = ReplayCache(f"redis://127.0.0.1:{free_port()}/0", clock=lambda: now_s)
     assert await cache.claim("one", b"a", LEASE_S) is None
     await cache.keep("one", b"a reply", 60)
-    cache._url = redis_url
-    cache._redis = None
+    cache._redis = Redis.from_url(redis_url)
     assert await cache.claim("one", b"b", LEASE_S) is None  # not even asked
     now_s = REST_S
     assert await cache.claim("one", b"c", LEASE_S) is None
@@ -79,4 +79,39 @@ async def test_without_an_address_nothing_is_known() -> None:
     cache = ReplayCache(None)
     assert await cache.claim("one", b"a", LEASE_S) is None
     assert await cache.claim("one", b"b", LEASE_S) is None
+    await cache.aclose()
+
+
+@pytest.mark.parametrize("fill", ["rpush", "hset", "sadd"])
+async def test_a_key_that_holds_no_text_is_unreadable_and_disturbs_no_other(
+    replays: ReplayCache, redis_url: str, fill: str
+) -> None:
+    with redis.Redis.from_url(redis_url) as client:
+        client.execute_command(fill, "one", *(("a", "b") if fill == "hset" else ("a",)))
+    found = await asyncio.gather(
+        replays.claim("one", b"a", LEASE_S),
+        replays.claim("two", b"b", LEASE_S),
+        replays.claim("two", b"c", LEASE_S),
+    )
+    assert list(found) == [UNREADABLE, None, b"b"]
+
+
+async def test_of_a_value_longer_than_any_reply_the_rest_is_not_read(
+    replays: ReplayCache, redis_url: str
+) -> None:
+    with redis.Redis.from_url(redis_url) as client:
+        client.set("one", b"x" * (50 << 20))
+    assert await replays.claim("one", b"a", LEASE_S) == b"x" * VALUE_BYTES_MAX
+
+
+async def test_whatever_goes_wrong_in_the_client_library_every_claim_is_answered(redis_url: str) -> None:
+    cache = ReplayCache(redis_url, clock=lambda: 0.0)
+    assert cache._redis is not None
+    cache._redis.connection_pool.connection_kwargs["no such argument"] = (
+        True  # a TypeError at each connection
+    )
+    found = await asyncio.gather(*(cache.claim(f"key-{n}", b"a", LEASE_S) for n in range(5)))
+    assert found == [None] * 5
+    await cache.keep("one", b"a reply", 60)
+    await cache.drop("one")
     await cache.aclose()
