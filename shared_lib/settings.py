@@ -44,7 +44,7 @@ def _redis_address(value: str | None) -> str | None:
 
 def _web_address(value: str | None) -> str | None:
     """None or empty without an address."""
-    if value and not (_origin(value) or "").startswith(("http://", "https://")):
+    if value and not _split(value)[0].startswith(("http://", "https://")):
         raise ValueError("not an address of the web (https://host)")
     return value
 

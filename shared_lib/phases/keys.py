@@ -66,21 +66,25 @@ async def claim_keys(tx: Transaction, wanted: Sequence[tuple[Key, str]]) -> list
         first.setdefault(key.address, (key, resource_id))
     # Sorted, so that two batches with the same keys wait for each other instead of deadlocking.
     claims = [first[address] for address in sorted(first)]
-    inserted = {(row[0], row[1], row[2]) for row in await _insert(tx, claims)}
-    states: dict[tuple[str, str, str], KeyState] = dict.fromkeys(inserted, FRESH)
+    inserted = set(await _insert(tx, claims))
     known = [key for key, _ in claims if key.address not in inserted]
-    if known:
-        states |= await _look_up(tx, known)
+    rows = await _lock(tx, known) if known else {}
+    owners: dict[tuple[str, str, str], Key] = {address: first[address][0] for address in inserted}
     answers: list[KeyState] = []
     for key, resource_id in wanted:
-        owner, owned_id = first[key.address]
-        state = states[key.address]
-        if owner.fingerprint != key.fingerprint:
-            answers.append(_REUSED)
-        elif owned_id != resource_id and not isinstance(state, SavedReply | Refusal):
-            answers.append(_IN_FLIGHT)
-        else:
+        owner = owners.get(key.address)
+        if owner is None:
+            # Each is compared with what is kept, not with its neighbour in the batch.
+            state = _kept(tx, key, rows.get(key.address))
+            if isinstance(state, Resume):
+                owners[key.address] = key
             answers.append(state)
+        elif owner.fingerprint != key.fingerprint:
+            answers.append(_REUSED)
+        elif (owner, resource_id) == first[key.address] and key.address in inserted:
+            answers.append(FRESH)
+        else:
+            answers.append(_IN_FLIGHT)
     return answers
 
 
@@ -137,7 +141,8 @@ async def _insert(tx: Transaction, claims: Sequence[tuple[Key, str]]) -> list[tu
     return [(row[0], row[1], row[2]) for row in rows]
 
 
-async def _look_up(tx: Transaction, keys: Sequence[Key]) -> dict[tuple[str, str, str], KeyState]:
+async def _lock(tx: Transaction, keys: Sequence[Key]) -> dict[tuple[str, str, str], Row]:
+    """What is kept of keys that somebody claimed before."""
     rows = await tx.fetch(
         """
         SELECT k.customer_id, k.route, k.key, k.fingerprint, k.resource_id, k.locked_until,
@@ -149,23 +154,24 @@ async def _look_up(tx: Transaction, keys: Sequence[Key]) -> dict[tuple[str, str,
         """,
         _addresses(keys),
     )
-    fingerprints = {key.address: key.fingerprint for key in keys}
-    states: dict[tuple[str, str, str], KeyState] = {}
-    for customer_id, route, key, fingerprint, resource_id, locked_until, status, body, location in rows:
-        address = (customer_id, route, key)
-        if fingerprint != fingerprints[address]:
-            states[address] = _REUSED
-        elif status is not None:
-            states[address] = SavedReply(status, body, location)
-        elif locked_until > tx.now:
-            states[address] = _IN_FLIGHT
-        else:
-            states[address] = Resume(resource_id)
-            tx.later(
-                "UPDATE idempotency_keys SET locked_until = %s WHERE customer_id = %s AND route = %s AND key = %s",
-                [tx.now + LEASE, *address],
-            )
-    return states
+    return {(row[0], row[1], row[2]): row[3:] for row in rows}
+
+
+def _kept(tx: Transaction, key: Key, row: Row | None) -> KeyState:
+    if row is None:  # released since we tried to insert it: its next request finds it free
+        return _IN_FLIGHT
+    fingerprint, resource_id, locked_until, status, body, location = row
+    if fingerprint != key.fingerprint:
+        return _REUSED
+    if status is not None:
+        return SavedReply(status, body, location)
+    if locked_until > tx.now:
+        return _IN_FLIGHT
+    tx.later(
+        "UPDATE idempotency_keys SET locked_until = %s WHERE customer_id = %s AND route = %s AND key = %s",
+        [tx.now + LEASE, *key.address],
+    )
+    return Resume(resource_id)
 
 
 def release_keys(tx: Transaction, keys: Sequence[Key]) -> None:

@@ -38,7 +38,7 @@ REFUND, WEBHOOK_DOOR = "shared_lib/domain/refund.py", "functions/webhook/main.py
 SCHEMA, PROMISES = (
     f"shared_lib/store/migrations/versions/{name}.sql" for name in ("0001_the_first_schema", "0002_promises")
 )
-STARTS_ANEW = Edit(KEYS, "= Resume(resource_id)", "= FRESH")
+STARTS_ANEW = Edit(KEYS, "return Resume(resource_id)", "return FRESH")
 
 MUTATIONS = (
     Mutation(
