@@ -63,9 +63,9 @@ class Runtime:
 
     async def aclose(self) -> None:
         """Close everything at once. Ends within CLOSE_S, whatever does not answer."""
-        parts = [self.replays, *self.providers.values(), self.http]
-        closing = [asyncio.create_task(part.aclose()) for part in parts]
-        closing.append(asyncio.create_task(self._pool.close(timeout=CLOSE_S)))
+        parts = [self.replays.aclose(), self.http.aclose(), self._pool.close(timeout=CLOSE_S)]
+        parts += [provider.aclose() for provider in self.providers.values()]
+        closing = [asyncio.create_task(part) for part in parts]
         done, late = await asyncio.wait(closing, timeout=CLOSE_S)
         for task in late:
             task.cancel()
