@@ -5,10 +5,11 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import re
 import shutil
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -157,9 +158,29 @@ class Gateway:
         return Told(answer.status, shown, parsed, [name.lower() for name, _ in pairs])
 
 
+def exchange(port: int, request: bytes) -> tuple[int, dict[str, str], Any]:
+    """Status, headers and body of what comes back for these bytes, as they are; 0 for an answer without a status line."""
+    with (
+        socket.create_connection(("127.0.0.1", port), timeout=30) as connection,
+        connection.makefile("rb") as answer,
+    ):
+        connection.sendall(request)
+        head = b""
+        while not head.endswith(b"\r\n\r\n") and (line := answer.readline()):
+            head += line
+        length = re.search(rb"(?i)^content-length: *(\d+)\r", head, re.MULTILINE)
+        body = answer.read(int(length[1])) if length else answer.read()
+    if not head.startswith(b"HTTP/"):
+        return 0, {}, json.loads(head)
+    first, *lines = head.decode("latin-1").strip().split("\r\n")
+    headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+    parsed = json.loads(body) if body and "json" in headers.get("content-type", "") else body
+    return int(first.split()[1]), headers, parsed
+
+
 @contextmanager
-def running_nginx(folder: Path) -> Iterator[Gateway]:
-    """The project's nginx.conf with other addresses: nothing else is changed."""
+def running_nginx(folder: Path, changed: Mapping[str, str] | None = None) -> Iterator[Gateway]:
+    """The project's nginx.conf with other addresses; of the rest only what is said to be `changed`."""
     names, port, door_port = Names(), free_port(), free_port()
     log = folder / "access.log"
     text = NGINX_CONF.read_text()
@@ -171,6 +192,7 @@ def running_nginx(folder: Path) -> Iterator[Gateway]:
         "/etc/nginx/doors.conf": str(FILE),
         "/dev/stdout": str(log),
         "/dev/stderr": str(folder / "error.log"),
+        **(changed or {}),
     }.items():
         assert here in text, here
         text = text.replace(here, there)

@@ -8,6 +8,8 @@ from tests.crash.protections import Edit, Mutation
 
 HTTP: Final = "shared_lib/http.py"
 REDACTION: Final = "shared_lib/redaction.py"
+NGINX: Final = "infra/nginx/nginx.conf"
+GRAMMAR: Final = "tests/compose/test_one_grammar.py::test_"
 SECRET: Final = "tests/edge/test_redaction.py::test_a_secret_is_hidden_wherever_it_stands"
 LINE_ENDS: Final = "tests/edge/test_redaction.py::test_a_line_has_an_end_whatever_it_is_given"
 
@@ -26,6 +28,32 @@ MUTATIONS: Final = (
     ),
     Mutation("X", "a long value is read to its end", LINE_ENDS, (Edit(REDACTION, "[:half]} [", "} ["),)),
     Mutation("X", "a value may be as deep as it likes", LINE_ENDS, (Edit(REDACTION, "depth >= DEPTH_MAX", "False"),)),
-    Mutation("X", "a value may have as many items as it likes", LINE_ENDS, (Edit(REDACTION, "self.chars -= len(shown) + 8", "pass"),),
+    Mutation("X", "a value may have as many items as it likes", LINE_ENDS, (Edit(REDACTION, "self.chars -= len(shown) + 8", "pass"),)),
+    Mutation("X", "a password in an address is written", SECRET, (Edit(REDACTION, "    text = _URL.sub(_without_user, text)\n", ""),)),
+    Mutation("X", "name=value is written", SECRET, (Edit(REDACTION, 'return _NAMED.sub(rf"\\1{HIDDEN}", text)', "return text"),)),
+    Mutation("X", "a card among other digits is written", SECRET, (Edit(REDACTION, "for first in range(len(groups))", "for first in range(1)"),)),
+    Mutation(
+        "X",
+        "NGINX passes a header on that it did not count",
+        f"{GRAMMAR}no_accepted_spelling_escapes_the_customers_limit",
+        (
+            Edit(NGINX, "proxy_set_header Authorization $bearer;", "proxy_set_header Authorization $http_authorization;"),
+            Edit(NGINX, '"~^[ \\t]*(?i:bearer) [A-Za-z0-9_-]+\\.[A-Za-z0-9_-]+\\.(?<sig', '"~^Bearer [A-Za-z0-9_-]+\\.[A-Za-z0-9_-]+\\.(?<sig'),
+        ),
+    ),
+    Mutation("X", "spare bits of a signature make another customer", f"{GRAMMAR}no_accepted_spelling_escapes_the_customers_limit", (Edit(NGINX, "{16,40})[A-Za-z0-9_-]*[ ", "{16,1024})[ "),)),
+    Mutation("X", "a door reads more spellings than NGINX", f"{GRAMMAR}both_read_every_spelling_alike", (Edit("shared_lib/auth.py", "scheme, token = value[:7], value[7:]", "scheme, token = value[:7], value[7:].strip()"),)),
+    Mutation("X", "the first of two Authorization headers counts", f"{GRAMMAR}both_read_every_spelling_alike", (Edit(HTTP, "if len(sent) > 1:", "if False:"),)),
+    Mutation(
+        "X",
+        "a bad request line is sent to a name",
+        "tests/compose/test_nginx_refusals.py::test_what_cannot_be_read_is_refused_in_the_doors_own_form",
+        (Edit(NGINX, " =400 /problem/400;", " =400 @malformed;"), Edit(NGINX, "location = /problem/400 {\n            internal;", "location @malformed {")),
+    ),
+    Mutation(
+        "X",
+        "a log line moves the cursor",
+        "tests/edge/test_redaction.py::test_no_line_moves_the_cursor_or_the_reader",
+        (Edit(REDACTION, "    return visible(read)", "    return read"),),
     ),
 )  # fmt: skip
