@@ -36,7 +36,10 @@ PROBLEMS: dict[Code, tuple[int, str]] = {
     Code.RETURN_URL_FORBIDDEN: (422, "The return_url is not allowed"),
     Code.METHOD_UNKNOWN: (422, "Unknown payment method"),
     Code.ALREADY_OWNED: (409, "Bought already"),
+    Code.ALREADY_RENTED: (409, "Rented already"),
     Code.ALREADY_SUBSCRIBED: (409, "Subscribed already"),
+    Code.ORDER_OPEN: (409, "Another order for this is open"),
+    Code.TOO_MANY_OPEN_ORDERS: (409, "Too many orders are open"),
     Code.PROMOTION_UNKNOWN: (422, "Unknown promotion code"),
     Code.ORDER_NOT_CANCELABLE: (409, "The order cannot be canceled any more"),
     Code.PAYMENT_DECLINED: (402, "The payment was declined"),
@@ -65,6 +68,8 @@ def status_of(code: Code) -> int:
 def problem_body(refusal: Refusal, **members: object) -> bytes:
     """The problem document. `members` are its extensions, such as the errors of a body or an order's id."""
     status, title = PROBLEMS[refusal.code]
+    if refusal.order_id:
+        members = {"order_id": refusal.order_id, **members}
     document = {
         "type": f"urn:boxoffice:problem:{refusal.code}",
         "title": title,

@@ -82,6 +82,7 @@ class Settings(BaseSettings):
     providers_closed: Words = ()
     default_provider: str = "sandbox"
     provider_answer_s: float = Field(default=3.0, gt=0, le=30)  # how long a customer waits for a link
+    open_orders_max: int = Field(default=10, ge=1)  # of one customer, waiting for their money
     sandbox_url: WebAddress = ""
     sandbox_api_key: SecretStr = SecretStr("")
     sandbox_webhook_secrets: Secrets = ()

@@ -132,6 +132,7 @@ def wish(rt: Runtime, request: Request, principal: Principal, command: CreateOrd
         render=order_reply,
         payment_method_id=command.payment_method_id,
         respond_async="respond-async" in (header_of(request, b"prefer") or ""),
+        open_max=rt.settings.open_orders_max,
         trace=trace_of(request),
     )
 

@@ -43,7 +43,10 @@ class Code(StrEnum):
     RETURN_URL_FORBIDDEN = "return_url_forbidden"
     METHOD_UNKNOWN = "payment_method_unknown"
     ALREADY_OWNED = "already_owned"
+    ALREADY_RENTED = "already_rented"
     ALREADY_SUBSCRIBED = "already_subscribed"
+    ORDER_OPEN = "order_open"
+    TOO_MANY_OPEN_ORDERS = "too_many_open_orders"
     PROMOTION_UNKNOWN = "promotion_unknown"
     ORDER_NOT_CANCELABLE = "order_not_cancelable"
     PAYMENT_DECLINED = "payment_declined"
@@ -70,11 +73,12 @@ class Code(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """Why one item was not done. `retry_after_s` when asking again later can help."""
+    """Why one item was not done. `retry_after_s` when asking again later can help; `order_id`: the order in the way."""
 
     code: Code
     detail: str
     retry_after_s: int | None = None
+    order_id: str | None = None
 
 
 class Transient(Exception):

@@ -37,9 +37,17 @@ class BillingReason(StrEnum):
     SUBSCRIPTION_UPDATE = "subscription_update"
 
 
+PLACED = frozenset({BillingReason.PURCHASE, BillingReason.RENTAL, BillingReason.SUBSCRIPTION_CREATE})
+"""What a customer can have once at a time. The other reasons collect for a subscription that has its place already."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Order:
-    """`amount` is the catalog's price when the order was made; a trial costs nothing. Periods only for subscriptions."""
+    """`amount` is the catalog's price when the order was made; a trial costs nothing. Periods only for subscriptions.
+
+    `holds`: this order has the one place that its customer has for the product and kind. It leaves the place when it ends
+    unpaid, and when another order takes it because what this one was for is over.
+    """
 
     id: str
     customer_id: str
@@ -60,7 +68,16 @@ class Order:
     period_end: datetime | None = None
     paid_payment_id: str | None = None
     paid_at: datetime | None = None
+    holds: bool = False
     version: int = 0
+
+
+Place = tuple[str, str, PriceKind]
+"""Customer, product, kind: at most one order holds it."""
+
+
+def place_of(order: Order) -> Place:
+    return order.customer_id, order.product_id, order.kind
 
 
 _S, _E = OrderStatus, OrderEvent

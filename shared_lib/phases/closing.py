@@ -10,11 +10,11 @@ from shared_lib.phases.desk import Desk
 
 
 def close_unpaid(desk: Desk, order_id: str, event: OrderEvent) -> None:
-    """The order ends unpaid, and with it a subscription that never began."""
+    """The order ends unpaid and leaves its place; a subscription that never began ends with it."""
     order = desk.orders[order_id]
     if not ORDER.allows(order.status, event) or ORDER.is_old_news(order.status, event):
         return
-    closed = replace(order, status=ORDER.after(order.status, event))
+    closed = replace(order, status=ORDER.after(order.status, event), holds=False)
     desk.put(closed)
     name = "expired" if closed.status is OrderStatus.EXPIRED else "canceled"
     desk.tell_of_order(f"billing.order.{name}", order_id, facts.of_order(closed))

@@ -10,7 +10,7 @@ from shared_lib.domain import ledger
 from shared_lib.domain.catalog import PriceKind
 from shared_lib.domain.entitlement import Entitlement, EntitlementStatus, access_end
 from shared_lib.domain.money import Money
-from shared_lib.domain.order import ORDER, BillingReason, Order, OrderEvent
+from shared_lib.domain.order import ORDER, PLACED, BillingReason, Order, OrderEvent
 from shared_lib.domain.payment import PAYMENT, DeclineKind, Payment, PaymentEvent, PaymentFlow, PaymentStatus
 from shared_lib.domain.state_machine import NoSuchEdge
 from shared_lib.domain.values import replace
@@ -19,7 +19,7 @@ from shared_lib.phases import cycles, facts
 from shared_lib.phases.closing import close_unpaid
 from shared_lib.phases.desk import Desk
 from shared_lib.phases.evidence import Proof, is_about_another, judge
-from shared_lib.phases.known import ONCE, Known
+from shared_lib.phases.known import Known
 from shared_lib.phases.methods import never_again
 from shared_lib.phases.observations import Observed, Silence, payment_event
 from shared_lib.phases.surplus import record_another, record_more, send_back
@@ -191,13 +191,10 @@ class Collecting:
         if not ORDER.allows(order.status, OrderEvent.PAYMENT_SUCCEEDED):
             return False
         match order.billing_reason:
-            case BillingReason.RENTAL:
-                return True
-            case BillingReason.PURCHASE:
-                return (order.customer_id, order.product_id) not in self.known.owned
+            case BillingReason.PURCHASE | BillingReason.RENTAL:
+                return self.known.may_take(self.desk, order)
             case BillingReason.SUBSCRIPTION_CREATE:
-                free = (order.customer_id, order.product_id) not in self.known.owned
-                return free and cycles.may_start(self.desk, order)
+                return self.known.may_take(self.desk, order) and cycles.may_start(self.desk, order)
             case BillingReason.SUBSCRIPTION_CYCLE | BillingReason.SUBSCRIPTION_UPDATE:
                 return cycles.may_renew(self.desk, order, by_customer=payment.flow is PaymentFlow.CHECKOUT)
 
@@ -217,8 +214,8 @@ class Collecting:
         )
         if order.subscription_id:
             cycles.paid(desk, order.id, method_id)
-        if order.billing_reason in ONCE:
-            self.known.owned.add((order.customer_id, order.product_id))
+        if order.billing_reason in PLACED:
+            self.known.take(desk, desk.orders[order.id])
         paid = desk.orders[order.id]
         trial = order.kind is PriceKind.SUBSCRIPTION and not order.amount
         desk.tell_of_order(

@@ -8,7 +8,7 @@ from typing import Any
 
 from shared_lib.domain.entitlement import Entitlement
 from shared_lib.domain.ledger import LedgerEntry
-from shared_lib.domain.order import Order
+from shared_lib.domain.order import Order, place_of
 from shared_lib.domain.payment import Payment
 from shared_lib.domain.refund import Refund
 from shared_lib.domain.subscription import Subscription
@@ -16,7 +16,7 @@ from shared_lib.domain.values import replace
 from shared_lib.store import ledger, outbox
 from shared_lib.store.bulk import Table, array_literal
 from shared_lib.store.outbox import JOBS, Event
-from shared_lib.store.rows.orders import ORDERS, lock_orders, order_row
+from shared_lib.store.rows.orders import ORDERS, lock_orders, order_row, vacate
 from shared_lib.store.rows.payments import PAYMENTS, lock_payments_of, payment_row
 from shared_lib.store.rows.refunds import REFUNDS, lock_refunds, refund_row
 from shared_lib.store.rows.subscriptions import (
@@ -45,6 +45,7 @@ class Desk:
         self._events: list[Event] = []
         self._versions: dict[str, int] = {}  # of those that facts are told of
         self._attempts: dict[str, dict[str, None]] = {}  # payment ids by order
+        self._vacated: set[str] = set()  # orders that are not on the desk
 
     @property
     def now(self) -> datetime:
@@ -126,6 +127,13 @@ class Desk:
     def payments_of(self, order_id: str) -> list[Payment]:
         return [self.payments[payment_id] for payment_id in self._attempts.get(order_id, ())]
 
+    def vacate(self, order_id: str) -> None:
+        """The order leaves its place to another one, because what it was for is over."""
+        if order := self.orders.get(order_id):
+            self.put(replace(order, holds=False))
+        else:
+            self._vacated.add(order_id)
+
     def enter(self, entry: LedgerEntry) -> None:
         """Record money. Nothing moves for nothing: a trial has no entry."""
         if entry.amount:
@@ -167,7 +175,12 @@ class Desk:
         """Put off every difference: roots first, changed rows before new ones."""
         self._number()
         self._write(SUBSCRIPTIONS, self.subscriptions, subscription_row)
-        self._write(ORDERS, self.orders, order_row)
+        vacate(self.tx, sorted(self._vacated))
+        # An order that leaves its place is written before the one that takes it, in the order of places: two batches
+        # that want the same ones wait for each other instead of deadlocking.
+        self._write(ORDERS, {k: v for k, v in self.orders.items() if not v.holds}, order_row)
+        holders = sorted((v for v in self.orders.values() if v.holds), key=place_of)
+        self._write(ORDERS, {v.id: v for v in holders}, order_row)
         # A payment that becomes surplus leaves the place that another one of its order may take.
         self._write(PAYMENTS, {k: v for k, v in self.payments.items() if v.surplus}, payment_row)
         self._write(PAYMENTS, {k: v for k, v in self.payments.items() if not v.surplus}, payment_row)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from shared_lib.domain.order import Place
 from shared_lib.domain.payment import Payment
 from shared_lib.phases.collecting import Collecting
 from shared_lib.phases.desk import Desk
@@ -10,10 +11,10 @@ from shared_lib.phases.methods import Methods
 from shared_lib.phases.observations import Observed, Silence
 
 
-def give(desk: Desk, payment: Payment, owned: set[tuple[str, str]], trace: str | None) -> None:
+def give(desk: Desk, payment: Payment, owned: set[Place], trace: str | None) -> None:
     """Settle a payment of nothing as any other: paid order, entitlement and facts; the ledger has nothing to note.
 
-    `owned` (customer, product) grows by what is given, so a batch gives the same title once.
+    `owned` grows by what is given, so a batch gives the same title once.
     """
-    known = Known(methods=Methods(desk, {}), owned=owned, recent_charges={})
+    known = Known(methods=Methods(desk, {}), owned=owned, holders={}, recent_charges={})
     Collecting(desk, known).apply(Observed(payment_id=payment.id, said=Silence.NOTHING_DUE, trace=trace))

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import timedelta
 
 from shared_lib.domain.catalog import OURSELVES, Price, PriceKind
-from shared_lib.domain.errors import Refusal
+from shared_lib.domain.errors import Code, Refusal
 from shared_lib.domain.money import zero
-from shared_lib.domain.order import BillingReason, Order, OrderStatus
+from shared_lib.domain.order import BillingReason, Order, OrderStatus, place_of
 from shared_lib.domain.payment import Payment, PaymentFlow, PaymentStatus
 from shared_lib.domain.schedule import LEASE, send_again_at
 from shared_lib.domain.subscription import Subscription, SubscriptionStatus
 from shared_lib.domain.values import replace
 from shared_lib.ids import new_id
 from shared_lib.phases import facts, giving
+from shared_lib.phases.buyers import keep_buyers
 from shared_lib.phases.claims import Claimed
 from shared_lib.phases.desk import Desk
 from shared_lib.phases.keys import (
@@ -27,13 +27,12 @@ from shared_lib.phases.keys import (
     release_keys,
     save_replies,
 )
-from shared_lib.phases.shelf import AskedShelf, Shelf
+from shared_lib.phases.shelf import OWNED, PAY_WITHIN, AskedShelf, Holder, Shelf
 from shared_lib.phases.wish import Buyer, OpenOrder
-from shared_lib.store.bulk import array_literal
 from shared_lib.store.transaction import Transaction
 
-# A checkout stays open for a day; what is paid later is late money.
-PAY_WITHIN = timedelta(hours=24)
+# What an order past its time waits for: a look of reconcile closes its checkout.
+CLOSED_WITHIN_S = 15
 
 _REASON = {
     PriceKind.PURCHASE: BillingReason.PURCHASE,
@@ -55,23 +54,34 @@ class OpenedOrder:
 async def open_orders(
     tx: Transaction, wanted: Sequence[OpenOrder]
 ) -> list[OpenedOrder | SavedReply | Refusal]:
-    """Commit what customers want: one order and one payment each, or find the ones their key already made."""
+    """Commit what customers want: one order and one payment each, or find the ones their key already made.
+
+    Owned once: while an order for the same thing waits for its money, that order is the answer, whatever the key.
+    """
     ids = [new_id("ord") for _ in wanted]
     asked = await AskedShelf.of(tx, wanted)
     states = await claim_keys(tx, [(want.key, id_) for want, id_ in zip(wanted, ids, strict=True)])
-    desk = Desk(tx)
-    await desk.lock([state.resource_id for state in states if isinstance(state, Resume)])
     shelf = await asked.shelf()
+    desk = Desk(tx)
+    await desk.lock(_stand_already(shelf, wanted, states))
     answers = [
         _answer(desk, shelf, want, order_id, state)
         for want, order_id, state in zip(wanted, ids, states, strict=True)
     ]
-    _keep_buyers(
-        tx, shelf, [w.buyer for w, a in zip(wanted, answers, strict=True) if isinstance(a, OpenedOrder)]
-    )
+    buyers = [w.buyer for w, a in zip(wanted, answers, strict=True) if isinstance(a, OpenedOrder)]
+    keep_buyers(tx, shelf.buyers, buyers)
     desk.write()
     _keep_promises(tx, wanted, states, answers)
     return answers
+
+
+def _stand_already(shelf: Shelf, wanted: Sequence[OpenOrder], states: Sequence[KeyState]) -> list[str]:
+    """Orders to be answered with: the one a key has made, or the one that has the place."""
+    found = [state.resource_id for state in states if isinstance(state, Resume)]
+    for want, state in zip(wanted, states, strict=True):
+        if isinstance(state, Fresh) and (holder := shelf.holder(want)) and holder.waits:
+            found.append(holder.order_id)
+    return found
 
 
 def _keep_promises(
@@ -101,7 +111,42 @@ def _answer(
             return _resume(desk, want, resource_id)
         case Fresh():
             price = shelf.price(want)
-            return price if isinstance(price, Refusal) else _open(desk, shelf, want, order_id, price)
+            return price if isinstance(price, Refusal) else _join_or_open(desk, shelf, want, order_id, price)
+
+
+def _join_or_open(
+    desk: Desk, shelf: Shelf, want: OpenOrder, order_id: str, price: Price
+) -> OpenedOrder | Refusal:
+    customer_id, holder = want.buyer.customer_id, shelf.holder(want)
+    if holder and (order := desk.orders.get(holder.order_id)):
+        if order.holds:
+            return _join(desk, want, order) if order.status is OrderStatus.PENDING else OWNED[price.kind]
+        holder = None  # it ended before we had it locked
+    if shelf.open[customer_id] >= want.open_max and not price.is_free:
+        return Refusal(
+            Code.TOO_MANY_OPEN_ORDERS,
+            f"At most {want.open_max} orders may be open: pay for one or cancel it.",
+        )
+    opened = _open(desk, shelf, want, order_id, price)
+    if isinstance(opened, OpenedOrder):
+        if holder:  # what it was for is over, else we would not be here
+            desk.vacate(holder.order_id)
+        waits = opened.order.status is OrderStatus.PENDING
+        shelf.holders[place_of(opened.order)] = Holder(order_id, waits)
+        shelf.open[customer_id] += waits
+    return opened
+
+
+def _join(desk: Desk, want: OpenOrder, order: Order) -> OpenedOrder | Refusal:
+    """The open order is the answer, if it is what was asked for; else the customer continues or cancels it first."""
+    if order.expires_at <= desk.now:
+        closing = "An earlier order for this is being closed; ask again."
+        return Refusal(Code.ORDER_OPEN, closing, retry_after_s=CLOSED_WITHIN_S, order_id=order.id)
+    if order.price_id != want.price_id or all(terms.name != order.provider for terms in want.terms):
+        other = "An order for this is open at another price or provider: pay for it, or cancel it."
+        return Refusal(Code.ORDER_OPEN, other, order_id=order.id)
+    payment = _latest_payment(desk, order.id)
+    return OpenedOrder(order=order, payment=payment, reply=want.render(order, payment))
 
 
 def _open(desk: Desk, shelf: Shelf, want: OpenOrder, order_id: str, price: Price) -> OpenedOrder | Refusal:
@@ -124,6 +169,7 @@ def _open(desk: Desk, shelf: Shelf, want: OpenOrder, order_id: str, price: Price
         created_at=desk.now,
         expires_at=desk.now + PAY_WITHIN,
         subscription_id=subscription.id if subscription else None,
+        holds=True,
     )
     desk.put(order)
     desk.tell_of_order("billing.order.created", order.id, facts.of_order(order), want.trace)
@@ -200,40 +246,15 @@ def _resume(desk: Desk, want: OpenOrder, order_id: str) -> OpenedOrder:
     so this one answers with what is true now.
     """
     order = desk.orders[order_id]
-    payment = max(desk.payments_of(order_id), key=lambda payment: payment.attempt)
+    payment = _latest_payment(desk, order_id)
     stuck = payment.status in (PaymentStatus.CREATED, PaymentStatus.SENDING)
     if stuck and (payment.lease_until is None or payment.lease_until <= desk.now):
         desk.ask_for(facts.start_payment_job(payment, order.customer_id, None, want.trace))
     return OpenedOrder(order=order, payment=payment, reply=want.render(order, payment))
 
 
-def _keep_buyers(tx: Transaction, shelf: Shelf, buyers: Sequence[Buyer]) -> None:
-    """Remember whom to write to, in the customer's language. Written only when something changed."""
-    latest = {buyer.customer_id: buyer for buyer in buyers}
-    ordered = [
-        buyer
-        for customer_id, buyer in sorted(latest.items())
-        if shelf.buyers.get(customer_id) != (buyer.email, buyer.locale, buyer.time_zone)
-    ]
-    if not ordered:
-        return
-    tx.later(
-        """
-        INSERT INTO customers (id, email, locale, time_zone, updated_at)
-        SELECT new.*, %s FROM unnest(%s::text[], %s::text[], %s::text[], %s::text[]) AS new
-        ON CONFLICT (id) DO UPDATE SET email = EXCLUDED.email, locale = EXCLUDED.locale,
-            time_zone = EXCLUDED.time_zone, updated_at = EXCLUDED.updated_at
-        WHERE (customers.email, customers.locale, customers.time_zone)
-            IS DISTINCT FROM (EXCLUDED.email, EXCLUDED.locale, EXCLUDED.time_zone)
-        """,
-        [
-            tx.now,
-            array_literal([buyer.customer_id for buyer in ordered]),
-            array_literal([buyer.email for buyer in ordered]),
-            array_literal([buyer.locale for buyer in ordered]),
-            array_literal([buyer.time_zone for buyer in ordered]),
-        ],
-    )
+def _latest_payment(desk: Desk, order_id: str) -> Payment:
+    return max(desk.payments_of(order_id), key=lambda payment: payment.attempt)
 
 
 __all__ = ["Buyer", "OpenOrder", "OpenedOrder", "open_orders"]

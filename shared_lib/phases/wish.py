@@ -32,4 +32,5 @@ class OpenOrder:
     render: Render
     payment_method_id: str | None = None
     respond_async: bool = False  # answer at once; a job asks the provider
+    open_max: int = 10  # how many orders of one customer may wait for money at once
     trace: str | None = None

@@ -49,7 +49,8 @@ async def test_quoted_or_bare_it_is_the_same_key_and_repeats_the_same_bytes(cine
         ('"a b"', '"a b"'),
     ]
     for made, (first, second) in enumerate(pairs, start=1):
-        one, two = await order(cinema, first), await order(cinema, second)
+        customer = f"customer-{made}"
+        one, two = await order(cinema, first, customer), await order(cinema, second, customer)
         assert (one.status_code, two.status_code) == (201, 201), one.text
         assert one.content == two.content
         assert "idempotent-replayed" not in one.headers

@@ -146,5 +146,10 @@ def succeeded(payment: Payment, *, card: str | None = None) -> Observed:
     return Observed(payment_id=payment.id, said=said(payment, PaymentState.SUCCEEDED, saved_method=method))
 
 
+def canceled(payment: Payment) -> Observed:
+    """Its checkout was closed. What is paid for it all the same is late money."""
+    return Observed(payment_id=payment.id, said=said(payment, PaymentState.CANCELED))
+
+
 def declined(payment: Payment, decline: Decline) -> Observed:
     return Observed(payment_id=payment.id, said=said(payment, PaymentState.DECLINED, decline=decline))

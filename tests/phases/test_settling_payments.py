@@ -10,7 +10,7 @@ from shared_lib.domain.money import Money
 from shared_lib.domain.payment import Decline, DeclineKind, PaymentStatus
 from shared_lib.phases.observations import Observed, Silence
 from shared_lib.providers.base import PaymentState
-from tests.phases.ground import BASIC, FILM, STALKER, Ground, declined, said, succeeded, want
+from tests.phases.ground import BASIC, FILM, STALKER, Ground, canceled, declined, said, succeeded, want
 
 
 async def test_the_same_payment_twice_in_a_batch_is_collected_once(ground: Ground) -> None:
@@ -77,15 +77,17 @@ async def test_an_amount_that_is_not_ours_is_an_alarm_and_changes_nothing(ground
     assert await ground.rows("SELECT status, captured_minor FROM payments") == [("sending", 0)]
 
 
-@pytest.mark.parametrize(("price_id", "kept"), [(FILM, 1), (BASIC, 1), ("prc_metropolis_rent", 2)])
+@pytest.mark.parametrize("price_id", [FILM, BASIC, "prc_metropolis_rent"])
 async def test_the_same_thing_paid_twice_in_one_batch_is_delivered_once(
-    ground: Ground, price_id: str, kept: int
+    ground: Ground, price_id: str
 ) -> None:
-    both = await ground.opened(want(price_id), want(price_id))
+    both = await ground.opened(want(price_id))
+    await ground.settled(canceled(both[0].payment))
+    both += await ground.opened(want(price_id))
     await ground.settled(*(succeeded(one.payment) for one in both))
-    assert await ground.value("SELECT count(*) FROM entitlements") == kept
-    assert await ground.value("SELECT count(*) FROM payments WHERE surplus") == 2 - kept
-    assert await ground.value("SELECT count(*) FROM refunds WHERE surplus") == 2 - kept
+    assert await ground.value("SELECT count(*) FROM entitlements") == 1
+    assert await ground.value("SELECT count(*) FROM payments WHERE surplus") == 1
+    assert await ground.value("SELECT count(*) FROM refunds WHERE surplus") == 1
     assert await ground.value("SELECT count(*) FROM orders WHERE status = 'pending'") == 0
 
 
@@ -97,7 +99,9 @@ async def test_a_film_rented_and_bought_in_one_batch_is_both(ground: Ground) -> 
 
 
 async def test_events_of_a_subject_are_numbered_without_gaps_in_the_order_they_leave(ground: Ground) -> None:
-    opened = await ground.opened(*(want(BASIC, f"c{n % 5}") for n in range(10)))
+    opened = await ground.opened(*(want(BASIC, f"c{n}") for n in range(5)))
+    await ground.settled(*(canceled(one.payment) for one in opened))
+    opened += await ground.opened(*(want(BASIC, f"c{n}") for n in range(5)))
     await ground.settled(*(succeeded(one.payment, card=f"sm_{n}") for n, one in enumerate(opened)))
     for _ in range(2):
         await ground.advance(timedelta(days=32))

@@ -35,6 +35,7 @@ ORDERS = Table(
         "period_end": "timestamptz",
         "paid_payment_id": "text",
         "paid_at": "timestamptz",
+        "holds": "boolean",
         "version": "integer",
     },
 )
@@ -63,7 +64,8 @@ def order_of(row: Row) -> Order:
             "period_end": row[17],
             "paid_payment_id": row[18],
             "paid_at": row[19],
-            "version": row[20],
+            "holds": row[20],
+            "version": row[21],
         },
     )
 
@@ -90,6 +92,7 @@ def order_row(order: Order) -> Row:
         order.period_end,
         order.paid_payment_id,
         order.paid_at,
+        order.holds,
         order.version,
     )
 
@@ -103,3 +106,16 @@ async def lock_orders(tx: Transaction, ids: Sequence[str]) -> Locking[Order]:
         [array_literal(ids)],
     )
     return Locking(question, order_of)
+
+
+def vacate(tx: Transaction, ids: Sequence[str]) -> None:
+    """Take their places from orders that were not locked. Put off; locked in id order, as everywhere."""
+    if ids:
+        tx.later(
+            """
+            UPDATE orders SET holds = false
+            FROM (SELECT id FROM orders WHERE id = ANY(%s::text[]) AND holds ORDER BY id FOR UPDATE) AS gone
+            WHERE orders.id = gone.id
+            """,
+            [array_literal(ids)],
+        )

@@ -22,7 +22,11 @@ _WATCHED_REFUNDS = frozenset(
 
 
 class OrderRow(SQLModel, table=True):
-    """What was asked for, at the catalog's price of that moment. `version` numbers its events."""
+    """What was asked for, at the catalog's price of that moment. `version` numbers its events.
+
+    `holds`: the order has the one place of its customer for the product and kind. A flag, and not the status, so that an
+    order can change its status without touching an index.
+    """
 
     __tablename__ = "orders"
     __table_args__ = (
@@ -37,6 +41,8 @@ class OrderRow(SQLModel, table=True):
         Index("orders_by_customer", "customer_id", "id"),
         Index("orders_one_per_period", "subscription_id", "period_n", unique=True,
               postgresql_where=sql("period_n IS NOT NULL")),
+        # Owned once: of two orders for the same thing, be they opened or paid at the same instant, one has the place.
+        Index("orders_one_holder", "customer_id", "product_id", "kind", unique=True, postgresql_where=sql("holds")),
         {"postgresql_with": {"fillfactor": "50"}},  # every order is written twice, the second time in place
     )  # fmt: skip
     # Beside these: orders_periods_do_not_overlap, an exclusion constraint, see the first migration.
@@ -58,6 +64,7 @@ class OrderRow(SQLModel, table=True):
     period_end: datetime | None = instant(null=True)
     paid_payment_id: str | None = text(null=True)
     paid_at: datetime | None = instant(null=True)
+    holds: bool = flag(default="false")
     created_at: datetime = instant()
     expires_at: datetime = instant()
     version: int = number(default="0")
