@@ -9,7 +9,7 @@ import subprocess
 import sys
 import uuid
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -39,10 +39,14 @@ class Options:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tokens:
-    """Who warms a server up does not come back, so that every token of a leg is new to it, and is verified."""
+    """Who warms a server up does not come back, so that every token of a leg is new to it, and is verified.
+
+    `prices` are of one leg: in the next one the same customers order other titles.
+    """
 
     of_leg: Path
     of_warmup: Path
+    prices: Path
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,14 +99,16 @@ def measure(stage: Stage, options: Options, say: Callable[[str], None]) -> Repor
     tokens = Tokens(
         of_leg=stage.tokens(range(1, options.customers + 1)),
         of_warmup=stage.tokens(range(options.customers + 1, 2 * options.customers + 1)),
+        prices=stage.prices(),
     )
     ways = [way for way in WAYS if not options.only or way.name in options.only]
     contenders = {way.name: Contender(way.name, way.title) for way in ways}
     ports = start(stage, ways)
     for n in range(options.rounds):
-        for way in rotated(ways, n):
+        for place, way in enumerate(rotated(ways, n)):
             fresh(stage)
             port = ports.get(way.server)
+            tokens = replace(tokens, prices=stage.prices(n * len(ways) + place))
             leg = run_pgbench(stage, options) if port is None else run_http(stage, options, way, port, tokens)
             contenders[way.name].legs.append(leg)
             say(f"round {n + 1} {way.name}: {leg.per_s:,.0f}/s, p99 {leg.p99_ms or 0:.1f} ms")
@@ -149,7 +155,7 @@ def fresh(stage: Stage) -> None:
 def run_http(stage: Stage, options: Options, way: Way, port: int, tokens: Tokens) -> Leg:
     prefix = uuid.uuid4().hex
     load = run_wrk if options.generator == "wrk" else run_python
-    prices = str(stage.prices())
+    prices = str(tokens.prices)
     load(
         port, options.connections, options.warmup_s, [str(tokens.of_warmup), prices, f"{prefix}w", way.prefer]
     )

@@ -58,6 +58,8 @@ class Stage:
             "BOXOFFICE_PROVIDERS": INSTANT,
             "BOXOFFICE_DEFAULT_PROVIDER": INSTANT,
             "BOXOFFICE_RETURN_URL_ORIGINS": "http://cinema.test",
+            # The same customers come in every leg, and pay for nothing.
+            "BOXOFFICE_OPEN_ORDERS_MAX": "1000",
         }
 
     def spawn(self, name: str, *argv: str, env: Mapping[str, str] | None = None) -> Popen[bytes]:
@@ -119,11 +121,15 @@ class Stage:
             issuer=ISSUER,
         )
 
-    def prices(self) -> Path:
-        path = self.home / "prices"
-        path.write_text(
-            "\n".join(f"prc_b{n:03}_{kind}" for n in range(1, TITLES + 1) for kind in ("buy", "rent"))
-        )
+    def prices(self, leg: int = 0) -> Path:
+        """Titles to order one after the other; each leg begins with another one.
+
+        A title is ordered once by a customer. As many prices as share no factor with the number of customers, so a
+        customer whose turn comes again in a leg orders another title.
+        """
+        path = self.home / f"prices-{leg}"
+        prices = [f"prc_b{n:03}_{kind}" for n in range(1, TITLES + 1) for kind in ("buy", "rent")][:-1]
+        path.write_text("\n".join(prices[leg:] + prices[:leg]))
         return path
 
 

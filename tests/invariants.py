@@ -88,6 +88,25 @@ WRONG: Final = {
         SELECT id FROM payments WHERE status IN {_LIVE} AND next_check_at IS NULL
         UNION ALL SELECT id FROM refunds WHERE status IN {_OWED} AND next_check_at IS NULL
     """,
+    "a title is held twice": """
+        SELECT o.customer_id, o.product_id, o.kind FROM orders o
+        LEFT JOIN entitlements e ON e.order_id = o.id LEFT JOIN subscriptions s ON s.id = o.subscription_id
+        WHERE o.billing_reason IN ('purchase', 'rental', 'subscription_create')
+          AND (o.status = 'pending'
+               OR (o.kind <> 'subscription' AND e.status = 'active'
+                   AND (e.ends_at IS NULL OR e.ends_at > boxoffice_now()))
+               OR s.status IN ('trialing', 'active', 'past_due', 'suspended', 'paused'))
+          AND NOT EXISTS  -- a refund that bounced gives access back beside what was bought since
+            (SELECT FROM refunds r WHERE r.order_id = o.id AND r.status = 'failed' AND NOT r.surplus)
+        GROUP BY 1, 2, 3 HAVING count(*) > 1
+    """,
+    "an order waits for money and does not hold its place": """
+        SELECT id FROM orders
+        WHERE status = 'pending' AND NOT holds AND billing_reason IN ('purchase', 'rental', 'subscription_create')
+    """,
+    "an order that ended unpaid holds a place": """
+        SELECT id FROM orders WHERE status IN ('canceled', 'expired') AND holds
+    """,
     "an order waits for nothing": f"""
         SELECT o.id FROM orders o WHERE o.status = 'pending'
           AND NOT EXISTS (SELECT FROM payments p WHERE p.order_id = o.id AND p.status IN {_LIVE} AND NOT p.surplus)

@@ -67,6 +67,15 @@ _WAITING: Final = (
         "boxoffice dead-letters list",
     ),
     (
+        "titles paid twice",
+        """SELECT count(*) FROM (
+               SELECT FROM entitlements WHERE kind <> 'subscription' AND status = 'active'
+                  AND (ends_at IS NULL OR ends_at > boxoffice_now())
+               GROUP BY customer_id, product_id, kind HAVING count(*) > 1) AS twice""",
+        "times a customer has paid for the same title twice",
+        "runbook: titles paid twice",
+    ),
+    (
         "mails",
         """SELECT count(*) FROM notifications WHERE status IN ('unknown', 'refused')
            AND created_at > boxoffice_now() - interval '1 day'""",

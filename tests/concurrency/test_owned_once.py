@@ -137,7 +137,9 @@ async def come_to_rest(cinema: Cinema) -> None:
 
     async def waits() -> int:
         deliveries = (await cinema.http.get(cinema.sandbox.url + "/control/webhooks")).json()["deliveries"]
-        return int(cinema.value(UNREST)) + sum(one["state"] == "waiting" for one in deliveries)
+        waiting = len([one for one in deliveries if one["state"] == "waiting"])
+        unrest: int = cinema.value(UNREST)
+        return unrest + waiting
 
     for _ in range(600):
         await cinema.drain()
