@@ -44,7 +44,7 @@ down_all: ## stop the containers; ARGS=-v also forgets their data
 ##@ Look
 
 .PHONY: db
-db: $(if $(COMPOSED),,$(READY)) ## open psql on DATABASE_URL or on the running stack's database; TARGET=compose: in its container
+db: $(if $(COMPOSED),,$(READY)) ## open psql on the running stack's database, read-only; ROLE=owner: another role; TARGET=compose
 	@$(if $(COMPOSED),$(COMPOSE) db,$(BIN)/python -m infra.local.psql)
 
 .PHONY: logs

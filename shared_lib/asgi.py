@@ -27,7 +27,7 @@ from shared_lib.domain.errors import Transient
 from shared_lib.http import verifier
 from shared_lib.phases.probing import refuse_test_clock, serves
 from shared_lib.runtime import Runtime, install
-from shared_lib.settings import Environment, settings
+from shared_lib.settings import Environment, settings_of
 
 FUNCTIONS: Final = Path(__file__).parents[1] / "functions"
 GC_THRESHOLDS: Final = (20_000, 20, 50)  # by default a batch of a thousand would be searched a hundred times
@@ -48,7 +48,7 @@ def door(name: str) -> ASGIApp:
 async def warm(name: str) -> AsyncIterator[Runtime]:
     """Open what a warm instance keeps, and close it when the server stops."""
     log.configure(function=name)
-    rt = await Runtime.open(settings())
+    rt = await Runtime.open(settings_of(name))
     try:
         if rt.settings.environment is Environment.PRODUCTION:
             await rt.read(refuse_test_clock, None)

@@ -30,6 +30,10 @@ Answer = TypeVar("Answer")
 Kept = TypeVar("Kept")
 
 
+# The pool of a process without a database is never opened: a phase there raises PoolClosed.
+_NO_DATABASE = "postgresql://no-database.invalid/none"
+
+
 class Runtime:
     """One per process, opened by the lifespan and never at import."""
 
@@ -53,12 +57,18 @@ class Runtime:
 
     @classmethod
     async def open(cls, settings: Settings) -> Runtime:
-        """Connect lazily: a door starts although PostgreSQL is still starting, and is ready when it is."""
+        """Connect lazily: a door starts although PostgreSQL is still starting, and is ready when it is.
+
+        Without `database_url` there is no database: the clock and the trigger need none.
+        """
         # First: wrong settings end a process that has nothing to close yet.
         providers, replays = make_providers(settings), ReplayCache(settings.redis_url)
-        pool = connection_pool(settings.database_url, connections_max=settings.writers + settings.readers)
+        pool = connection_pool(
+            settings.database_url or _NO_DATABASE, connections_max=settings.writers + settings.readers
+        )
         http = httpx.AsyncClient(timeout=httpx.Timeout(10.0, connect=2.0))
-        await pool.open(wait=False)
+        if settings.database_url:
+            await pool.open(wait=False)
         return cls(settings, http=http, pool=pool, providers=providers, replays=replays)
 
     async def aclose(self) -> None:

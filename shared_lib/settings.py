@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from enum import StrEnum
 from functools import lru_cache
@@ -10,6 +11,8 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from shared_lib.processes import lacking
 
 
 class Environment(StrEnum):
@@ -66,7 +69,7 @@ class Settings(BaseSettings):
     )
 
     environment: Environment = Environment.LOCAL
-    database_url: str
+    database_url: str = ""  # under the role of this process (processes.py); empty: it needs no database
     redis_url: Annotated[str | None, AfterValidator(_redis_address)] = None
     # Seal the replies that Redis repeats; the newest first. Empty: PostgreSQL repeats them.
     reply_secrets: Secrets = ()
@@ -117,8 +120,8 @@ class Settings(BaseSettings):
             raise ValueError(f"providers_closed names {', '.join(unknown)}, which is not among providers")
         if self.default_provider in self.providers_closed:
             raise ValueError(f"default_provider {self.default_provider!r} takes no new orders")
-        if "sandbox" in self.providers and not (self.sandbox_url and self.sandbox_webhook_secrets):
-            raise ValueError("the sandbox needs sandbox_url and sandbox_webhook_secrets")
+        if "sandbox" in self.providers and not self.sandbox_url:
+            raise ValueError("the sandbox needs sandbox_url")
         if any(len(secret.get_secret_value()) < _SECRET_CHARS_MIN for secret in self.reply_secrets):
             raise ValueError(f"each of reply_secrets has at least {_SECRET_CHARS_MIN} characters")
         if self.environment is Environment.PRODUCTION:
@@ -166,3 +169,15 @@ def _split(url: str) -> tuple[str, str]:
 def settings() -> Settings:
     """The settings of this process."""
     return Settings()
+
+
+class MissingSecretError(ValueError):
+    """A process lacks what it needs; the text names the settings."""
+
+
+def settings_of(process: str) -> Settings:
+    """The settings of this process, once they hold what it needs (processes.py). Raises MissingSecretError."""
+    own = settings()
+    if missing := lacking(process, os.environ, own.providers):
+        raise MissingSecretError(f"{process} needs {', '.join(missing)}: see docs/roles.md")
+    return own

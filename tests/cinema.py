@@ -28,11 +28,11 @@ from infra.sandbox.launch import SandboxHandle
 from shared_lib.asgi import DOORS, door
 from shared_lib.events import binary
 from shared_lib.http import verifier
+from shared_lib.processes import Role
 from shared_lib.providers.sandbox import SandboxProvider
 from shared_lib.providers.transport import TIMEOUT
 from shared_lib.runtime import Runtime, install
 from shared_lib.settings import Settings
-from shared_lib.store.access.roles import Role
 from shared_lib.workers.http_sink import HttpSink
 from shared_lib.workers.relay import Relay
 from tests.patience import PATIENCE_S

@@ -9,7 +9,8 @@ import hashlib
 import hmac
 from urllib.parse import urlsplit
 
-from shared_lib.store.access.roles import Role, as_role, make_roles
+from shared_lib.processes import Role
+from shared_lib.store.access.roles import as_role, make_roles
 
 
 def role_password(admin_url: str, role: Role) -> str:

@@ -40,6 +40,9 @@ class Secrets:
 
     sandbox_api_key: str
     sandbox_webhook_secret: str
+    database_password: str  # the administrator's; those of the roles follow from it (access.py)
+    redis_password: str
+    reply_secret: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,13 +86,18 @@ class Home:
 
     def secrets(self) -> Secrets:
         path = self.folder / "secrets.json"
-        if not path.exists():
-            fresh = Secrets(
-                sandbox_api_key="sk_sandbox_" + secrets.token_hex(16),
-                sandbox_webhook_secret=new_webhook_secret(),
-            )
-            self._write(path, asdict(fresh))
-        return Secrets(**json.loads(path.read_text()))
+        fresh = Secrets(
+            sandbox_api_key="sk_sandbox_" + secrets.token_hex(16),
+            sandbox_webhook_secret=new_webhook_secret(),
+            database_password=secrets.token_hex(20),
+            redis_password=secrets.token_hex(20),
+            reply_secret=secrets.token_hex(32),
+        )
+        kept: dict[str, str] = json.loads(path.read_text()) if path.exists() else {}
+        found = Secrets(**(asdict(fresh) | kept))
+        if asdict(found) != kept:  # a folder of an older version lacks what is new
+            self._write(path, asdict(found))
+        return found
 
     def ports(self, names: Iterable[str]) -> dict[str, int]:
         """The ports of earlier runs, so that checkout links outlive a restart; others where somebody has taken them."""

@@ -35,6 +35,7 @@ def spawn(
     env: Mapping[str, str] | None = None,
     cwd: Path | None = None,
     last_signal: signal.Signals = signal.SIGTERM,
+    stdin: int = subprocess.DEVNULL,
 ) -> subprocess.Popen[bytes]:
     """Start `argv` in a session of its own, so that Ctrl-C reaches us and not it.
 
@@ -51,7 +52,7 @@ def spawn(
     ]
     return subprocess.Popen(
         [*leash, *orders, *map(str, argv)],
-        stdin=subprocess.DEVNULL,
+        stdin=stdin,
         stdout=output,
         stderr=subprocess.STDOUT,
         start_new_session=True,

@@ -22,6 +22,7 @@ import psycopg
 from infra.local.binaries import installation
 from infra.local.leash import Owner, spawn
 from infra.local.ports import LOOPBACK, NotReadyError, free_port, wait_until
+from infra.local.postgres_access import require_passwords
 from infra.local.unprivileged import reachable_folder, server_owner
 
 SUPERUSER = "boxoffice"
@@ -43,20 +44,27 @@ SETTINGS = {
 class EmbeddedPostgres:
     """One PostgreSQL on loopback and on a Unix socket, with its data in a folder that survives us.
 
-    Everybody on this machine may connect (trust authentication): it is for development and tests. As root the server
+    Without `password` everyone on this machine may connect (trust authentication), which is for tests; with it every role
+    must show its own password (SCRAM), and the superuser's is this one. As root the server
     runs as `nobody`, because PostgreSQL refuses root; a data folder which that user cannot reach is replaced by one
     under /var/lib/boxoffice, so read `data_dir` instead of remembering what you passed. `port` may change from one
     start to the next unless it is given.
     """
 
     def __init__(
-        self, data_dir: Path, *, port: int | None = None, settings: Mapping[str, str] | None = None
+        self,
+        data_dir: Path,
+        *,
+        port: int | None = None,
+        settings: Mapping[str, str] | None = None,
+        password: str = "",
     ) -> None:
         self.owner = server_owner()
         self.data_dir = reachable_folder(data_dir.absolute(), self.owner)
         self.port = port or 0
         self._fixed_port = port
         self._settings = SETTINGS | dict(settings or {})
+        self._password = password
         self._socket_dir: Path | None = None
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -84,7 +92,8 @@ class EmbeddedPostgres:
         return self._socket_dir
 
     def url(self, dbname: str = "postgres") -> str:
-        return f"postgresql://{SUPERUSER}@{LOOPBACK}:{self.port}/{dbname}"
+        user = f"{SUPERUSER}:{self._password}" if self._password else SUPERUSER
+        return f"postgresql://{user}@{LOOPBACK}:{self.port}/{dbname}"
 
     def start(self) -> Self:
         """Start it unless it runs; return when it answers queries, crash recovery included.
@@ -96,6 +105,12 @@ class EmbeddedPostgres:
             return self
         if not (self.data_dir / "PG_VERSION").exists():
             self._initdb()
+        if self._password:
+            end_orphan(self.data_dir)
+            require_passwords(
+                self.data_dir, installation(self.owner) / "bin" / "postgres", superuser=SUPERUSER,
+                password=self._password, owner=self.owner, env=_environment(),
+            )  # fmt: skip
         deadline = time.monotonic() + START_TIMEOUT_S
         while not self._start_once(deadline):
             # Backends of a killed postmaster hold its shared memory for a moment, or somebody took the port.
@@ -202,13 +217,14 @@ def temporary_postgres(settings: Mapping[str, str] | None = None) -> Iterator[Em
         shutil.rmtree(home, ignore_errors=True)
 
 
-def running_url(data_dir: Path, dbname: str) -> str | None:
-    """Return the url of the server that holds `data_dir` now, started by whomever; None when there is none."""
+def running_url(data_dir: Path, dbname: str, password: str = "") -> str | None:
+    """Return the superuser's url of the server that holds `data_dir` now; None when there is none."""
     data_dir = reachable_folder(data_dir.absolute(), server_owner())
     if _postmaster(data_dir) is None:
         return None
     port = (data_dir / "postmaster.pid").read_text().splitlines()[3]
-    return f"postgresql://{SUPERUSER}@{LOOPBACK}:{port}/{dbname}"
+    user = f"{SUPERUSER}:{password}" if password else SUPERUSER
+    return f"postgresql://{user}@{LOOPBACK}:{port}/{dbname}"
 
 
 def end_orphan(data_dir: Path) -> None:

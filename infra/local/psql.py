@@ -1,4 +1,7 @@
-"""Open psql on DATABASE_URL, or on the database of the running local stack."""
+"""Open psql on DATABASE_URL, or on the database of the running local stack.
+
+There as boxoffice_support, who may look at everything and change nothing; ROLE=owner, door, relay or operator is another.
+"""
 
 from __future__ import annotations
 
@@ -6,20 +9,32 @@ import os
 import sys
 from pathlib import Path
 
+from infra.local.access import role_url
 from infra.local.binaries import installation
+from infra.local.home import Home
 from infra.local.postgres import running_url
+from shared_lib.processes import Role
 
-DATA_DIR = Path(".local/postgres")
+HOME = Path(".local")
 DBNAME = "boxoffice"
 
 
 def main(arguments: list[str]) -> None:
     """Become psql. Exits 1 when there is no database to talk to."""
-    url = os.environ.get("DATABASE_URL") or running_url(DATA_DIR, DBNAME)
+    url = os.environ.get("DATABASE_URL") or _of_the_stack(os.environ.get("ROLE") or "support")
     if url is None:
         sys.exit("No database: start the local stack (make up) or set DATABASE_URL.")
     psql = installation(None) / "bin" / "psql"
     os.execv(psql, [str(psql), url, *arguments])
+
+
+def _of_the_stack(role: str) -> str | None:
+    if role.upper() not in Role.__members__:
+        sys.exit(f"ROLE={role!r} is not one of {', '.join(name.lower() for name in Role.__members__)}.")
+    if running_url(HOME / "postgres", DBNAME) is None:
+        return None
+    url = running_url(HOME / "postgres", DBNAME, Home(HOME).secrets().database_password)
+    return url and role_url(url, Role[role.upper()])
 
 
 if __name__ == "__main__":

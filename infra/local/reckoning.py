@@ -20,7 +20,7 @@ SELECT o.id, o.customer_id, o.product_title, o.billing_reason, o.kind, o.status,
        e.status AS access, coalesce(r.ended, false) AS ended
 FROM orders o
 LEFT JOIN LATERAL (
-    SELECT sum(amount_minor) FILTER (WHERE leg LIKE 'captured%') AS taken,
+    SELECT sum(amount_minor) FILTER (WHERE starts_with(leg, 'captured')) AS taken,
            sum(CASE leg WHEN 'refunded' THEN amount_minor WHEN 'returned' THEN -amount_minor ELSE 0 END) AS returned,
            sum(amount_minor) FILTER (WHERE credit = 'surplus' AND source_kind = 'payment') AS surplus
     FROM ledger_entries WHERE order_id = o.id) l ON true

@@ -11,6 +11,7 @@ from typing import Self
 from infra.local.binaries import redis_binary
 from infra.local.leash import spawn
 from infra.local.ports import LOOPBACK, free_port, wait_for_tcp
+from infra.redis_access import USER, rules
 
 
 class EmbeddedRedis:
@@ -19,9 +20,11 @@ class EmbeddedRedis:
     The port stays the same over `restart()`, so clients can show what they do when Redis comes back.
     """
 
-    def __init__(self, *, port: int | None = None, log_file: Path | None = None) -> None:
+    def __init__(self, *, port: int | None = None, log_file: Path | None = None, password: str = "") -> None:
+        """With `password` only the user of infra/redis_access.py may do anything, and that only what Boxoffice does."""
         self.port = port or free_port()
         self._log_file = log_file
+        self._password = password
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> Self:
@@ -32,6 +35,11 @@ class EmbeddedRedis:
         argv: list[str | Path] = [
             redis_binary(),
             *(word for key, value in options.items() for word in (f"--{key}", str(value))),
+            *(
+                word
+                for rule in (rules(self._password) if self._password else ())
+                for word in ("--user", *rule)
+            ),
         ]
         if self._log_file is None:
             self._process = spawn(argv, output=subprocess.DEVNULL)
@@ -53,7 +61,8 @@ class EmbeddedRedis:
         return self._process.pid
 
     def url(self, database: int = 0) -> str:
-        return f"redis://{LOOPBACK}:{self.port}/{database}"
+        user = f"{USER}:{self._password}@" if self._password else ""
+        return f"redis://{user}{LOOPBACK}:{self.port}/{database}"
 
     def stop(self) -> None:
         """Ask it to end, and wait until it has. Its data is gone."""

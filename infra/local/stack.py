@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Final
 
 import httpx
+import psycopg
 
-from infra.local.access import role_passwords
+from infra.local.access import role_passwords, role_url
 from infra.local.catalog import seed
 from infra.local.console import Console
 from infra.local.home import Home, Running
@@ -23,6 +24,7 @@ from infra.local.postgres import EmbeddedPostgres
 from infra.local.processes import ROOT, Program, StackError, Supervisor
 from infra.local.redis import EmbeddedRedis
 from infra.local.routes import EVENTS
+from shared_lib.processes import DATABASE, PROCESSES, VARIABLES, Role
 from shared_lib.store.access.roles import make_roles
 
 DOORS: Final = tuple(sorted(path.parent.name for path in (ROOT / "functions").glob("*/main.py")))
@@ -53,9 +55,14 @@ class Stack:
             home.folder / "postgres",
             port=self._ports["postgres"],
             settings={"unix_socket_directories": ""},  # one less thing outside the data folder
+            password=self._secrets.database_password,
         )
-        self.database_url = os.environ.get("DATABASE_URL") or self._postgres.url(DBNAME)
-        self._redis_url = os.environ.get("REDIS_URL") or f"redis://{LOOPBACK}:{self._ports['redis']}/0"
+        self._redis = EmbeddedRedis(
+            port=self._ports["redis"],
+            log_file=console.log_file("redis"),
+            password=self._secrets.redis_password,
+        )
+        self._admin_url = os.environ.get("DATABASE_URL") or self._postgres.url(DBNAME)
 
     def address(self, name: str) -> str:
         return f"http://{LOOPBACK}:{self._ports[name]}"
@@ -64,29 +71,35 @@ class Stack:
         """Everything that can start without the database starts while the database does. StackError names a culprit."""
         up = self._supervisor
         if "REDIS_URL" not in os.environ:
-            log = self._console.log_file("redis")
-            up.serve("redis", EmbeddedRedis(port=self._ports["redis"], log_file=log))
+            up.serve("redis", self._redis)
         neighbours = up.launch(self._neighbours())
         if "DATABASE_URL" not in os.environ:
             up.serve("postgres", self._postgres)
             self._postgres.create_database(DBNAME)
+        await asyncio.to_thread(self._make_roles)
         doors = up.launch([self._door(name) for name in DOORS])
-        await asyncio.to_thread(make_roles, self.database_url, role_passwords(self.database_url))
-        migrate = self._python("migrate", "shared_lib.store.migrate")
-        await up.run_to_end(migrate)
-        await asyncio.to_thread(seed, self.database_url)
+        await up.run_to_end(self._python("migrate", "shared_lib.store.migrate"))
+        await asyncio.to_thread(seed, role_url(self._admin_url, Role.OPERATOR))
         up.launch([self._python(name, f"shared_lib.workers.{name}") for name in ("relay", "clock")])
         front = up.launch([self._gateway()])
         await asyncio.gather(*(up.ready(child) for child in [*neighbours, *doors, *front]))
         up.watch()
         running = self._running()
-        self._home.keep_settings(self._settings())
+        self._home.keep_settings(self.given("cli"))
         self._home.announce(running)
         return running
 
     async def stop(self) -> None:
         self._home.forget_running()
         await self._supervisor.stop()
+
+    def _make_roles(self) -> None:
+        try:
+            make_roles(self._admin_url, role_passwords(self._admin_url))
+        except psycopg.errors.InsufficientPrivilege as error:
+            raise StackError(
+                f"DATABASE_URL must be an administrator's, who makes the roles: {error}"
+            ) from error
 
     def _running(self) -> Running:
         return Running(
@@ -95,7 +108,7 @@ class Stack:
             auth=self.address("auth"),
             sandbox=self.address("sandbox"),
             mail=self.address("mail"),
-            database_url=self.database_url,
+            database_url=role_url(self._admin_url, Role.OPERATOR),
             doors={name: self.address(name) for name in DOORS},
         )
 
@@ -125,7 +138,7 @@ class Stack:
             Program(
                 name="mail",
                 argv=[sys.executable, "-m", "moto.server", "-H", LOOPBACK, "-p", port["mail"]],
-                env=self._environment(),
+                env=_inherited(),
                 ready_url=self.address("mail") + "/moto-api/",
                 prepare=self._verify_sender,
             ),
@@ -148,31 +161,30 @@ class Stack:
         ready_url: str | None = None,
     ) -> Program:
         argv: list[str | Path] = [sys.executable, "-m", module, *arguments]
-        return Program(name=name, argv=argv, env=self._environment() | (env or {}), ready_url=ready_url)
+        ours = {} if name in NEIGHBOURS else self.given(name)
+        return Program(name=name, argv=argv, env=_inherited() | ours | (env or {}), ready_url=ready_url)
 
-    def _environment(self) -> dict[str, str]:
-        """Ours, without what could lead a part elsewhere: settings of another stack, proxies, real AWS keys."""
-        strange = ("BOXOFFICE_", "AWS_", "SANDBOX_", "PYTHON")
-        inherited = {
-            name: value
-            for name, value in os.environ.items()
-            if not name.startswith(strange) and not name.lower().endswith("_proxy")
+    def given(self, process: str) -> dict[str, str]:
+        """The settings of a process of ours, with its own role and secrets and no other's (shared_lib/processes.py)."""
+        needs = PROCESSES[process]
+        database = {DATABASE: role_url(self._admin_url, needs.role)} if needs.role else {}
+        secrets = self._secret_variables()
+        held = {name: secrets[name] for secret in needs.secrets for name in VARIABLES[secret]}
+        return self._settings() | database | held
+
+    def _secret_variables(self) -> dict[str, str]:
+        return {
+            "BOXOFFICE_REDIS_URL": os.environ.get("REDIS_URL") or self._redis.url(),
+            "BOXOFFICE_REPLY_SECRETS": self._secrets.reply_secret,
+            "BOXOFFICE_SANDBOX_API_KEY": self._secrets.sandbox_api_key,
+            "BOXOFFICE_SANDBOX_WEBHOOK_SECRETS": self._secrets.sandbox_webhook_secret,
+            "AWS_ACCESS_KEY_ID": "local",  # moto believes any
+            "AWS_SECRET_ACCESS_KEY": "local",
         }
-        return (
-            inherited
-            | self._settings()
-            | {
-                "AWS_ACCESS_KEY_ID": "local",
-                "AWS_SECRET_ACCESS_KEY": "local",
-                "AWS_EC2_METADATA_DISABLED": "true",
-                "PYTHONUNBUFFERED": "1",
-            }
-        )
 
     def _settings(self) -> dict[str, str]:
+        """What is no secret."""
         settings = {
-            "DATABASE_URL": self.database_url,
-            "REDIS_URL": self._redis_url,
             "ENVIRONMENT": "local",
             "AUTH_JWKS_URL": self.address("auth") + "/.well-known/jwks.json",
             "AUTH_ISSUER": ISSUER,
@@ -180,8 +192,6 @@ class Stack:
             "PROVIDERS": "sandbox",
             "DEFAULT_PROVIDER": "sandbox",
             "SANDBOX_URL": self.address("sandbox"),
-            "SANDBOX_API_KEY": self._secrets.sandbox_api_key,
-            "SANDBOX_WEBHOOK_SECRETS": self._secrets.sandbox_webhook_secret,
             "PUBLIC_URL": self.address("gateway"),
             "RETURN_URL_ORIGINS": self.address("gateway"),
             "EVENT_ROUTES": json.dumps({prefix: self.address(name) for prefix, name in EVENTS.items()}),
@@ -191,7 +201,8 @@ class Stack:
             "SES_ENDPOINT_URL": self.address("mail"),
             "MAIL_FROM": f"Boxoffice <tickets@{MAIL_DOMAIN}>",
         }
-        return {f"BOXOFFICE_{name}": value for name, value in settings.items()}
+        ours = {f"BOXOFFICE_{name}": value for name, value in settings.items()}
+        return ours | {"AWS_EC2_METADATA_DISABLED": "true"}
 
     async def _verify_sender(self) -> None:
         """SES refuses senders nobody has verified, and moto forgets with its process. It believes any signature."""
@@ -203,6 +214,18 @@ class Stack:
             answer = await http.post(self.address("mail"), data=form, headers=headers)
         if not answer.is_success:
             raise StackError(f"mail does not accept {MAIL_DOMAIN} as a sender: {answer.text}")
+
+
+def _inherited() -> dict[str, str]:
+    """The caller's environment, without what could lead a part elsewhere or is none of its business: settings of another
+    stack, proxies, real AWS keys, an administrator's addresses.
+    """
+    strange = ("BOXOFFICE_", "AWS_", "SANDBOX_", "PYTHON", "PG", "DATABASE_URL", "REDIS_URL", "NGROK_")
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(strange) and not name.lower().endswith("_proxy")
+    } | {"PYTHONUNBUFFERED": "1"}
 
 
 @asynccontextmanager

@@ -62,7 +62,9 @@ def _sqlalchemy_url(url: str) -> str:
 
 
 if __name__ == "__main__":
-    target = os.environ["BOXOFFICE_DATABASE_URL"]
+    target = os.environ.get("BOXOFFICE_DATABASE_URL") or sys.exit(
+        "migrate needs BOXOFFICE_DATABASE_URL: see docs/roles.md"
+    )
     if len(sys.argv) > 1:
         revision(target, " ".join(sys.argv[1:]))
     else:

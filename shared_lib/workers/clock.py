@@ -16,7 +16,7 @@ from shared_lib.events import EVENTS_PATH, binary
 from shared_lib.ids import new_id
 from shared_lib.phases.facts import instant
 from shared_lib.runtime import Runtime
-from shared_lib.settings import Settings, settings
+from shared_lib.settings import Settings, settings_of
 from shared_lib.workers.signals import until_stopped
 
 TICKS: Final = ("billing.tick.renewal", "billing.tick.reconcile")
@@ -68,7 +68,7 @@ async def _every(rt: Runtime, kind: str, seconds: float, stop: asyncio.Event) ->
 
 async def main() -> None:
     logs.configure(function="clock")
-    rt = await Runtime.open(settings())
+    rt = await Runtime.open(settings_of("clock"))
     try:
         await run(rt, until_stopped())
     finally:

@@ -33,7 +33,7 @@ from shared_lib.phases.outgoing import (
     settle_deliveries,
 )
 from shared_lib.runtime import Runtime
-from shared_lib.settings import settings
+from shared_lib.settings import settings_of
 from shared_lib.store.outbox import SHARDS
 from shared_lib.workers.shards import carry
 from shared_lib.workers.signals import until_stopped
@@ -140,7 +140,7 @@ def _wait(attempts: int, error: NotNowError) -> timedelta:
 
 async def main() -> None:
     logs.configure(function="relay")
-    rt = await Runtime.open(settings())
+    rt = await Runtime.open(settings_of("relay"))
     try:
         await _relay(rt).run(until_stopped())
     finally:

@@ -10,7 +10,7 @@ import pytest
 
 from infra.local.access import role_url
 from shared_lib.cli.main import main
-from shared_lib.store.access.roles import Role
+from shared_lib.processes import Role
 from tests.cinema import AUDIENCE, AUTH_ISSUER, Cinema
 
 Capture = pytest.CaptureFixture[str]

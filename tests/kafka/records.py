@@ -16,7 +16,7 @@ from infra.local.access import role_url
 from infra.local.leash import spawn
 from infra.local.processes import ROOT
 from infra.sandbox.launch import new_webhook_secret
-from shared_lib.store.access.roles import Role
+from shared_lib.processes import Role
 from shared_lib.store.outbox import Event
 from tests.patience import PATIENCE_S
 

@@ -18,7 +18,7 @@ import pytest
 from infra.local.access import role_url
 from infra.local.leash import spawn
 from infra.sandbox.launch import new_webhook_secret
-from shared_lib.store.access.roles import Role
+from shared_lib.processes import Role
 from tests.patience import PATIENCE_S
 
 

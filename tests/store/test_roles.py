@@ -16,7 +16,8 @@ from psycopg import errors
 
 from infra.local.access import prepare, role_password, role_url
 from infra.local.postgres import EmbeddedPostgres
-from shared_lib.store.access import MissingRolesError, Role, apply_grants
+from shared_lib.processes import Role
+from shared_lib.store.access import MissingRolesError, apply_grants
 from shared_lib.store.access.roles import as_role, scram_verifier
 from shared_lib.store.migrate import upgrade
 from tests.store.box import Box

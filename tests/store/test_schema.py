@@ -24,8 +24,8 @@ from shared_lib.domain.period import Unit
 from shared_lib.domain.refund import RefundAccess, RefundStatus
 from shared_lib.domain.subscription import LIVE as LIVE_SUBSCRIPTIONS
 from shared_lib.domain.subscription import SubscriptionStatus
+from shared_lib.processes import Role
 from shared_lib.store import access
-from shared_lib.store.access.roles import Role
 from shared_lib.store.migrate import differences, upgrade
 from tests.domain.examples import DAY
 from tests.store.box import JULY, JUNE, MAY, Box

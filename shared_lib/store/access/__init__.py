@@ -9,6 +9,6 @@ closed to everyone but its owner.
 from __future__ import annotations
 
 from shared_lib.store.access.grants import MissingRolesError, apply_grants
-from shared_lib.store.access.roles import Role, as_role, make_roles
+from shared_lib.store.access.roles import as_role, make_roles
 
-__all__ = ["MissingRolesError", "Role", "apply_grants", "as_role", "make_roles"]
+__all__ = ["MissingRolesError", "apply_grants", "as_role", "make_roles"]

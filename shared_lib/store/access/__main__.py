@@ -9,7 +9,8 @@ from __future__ import annotations
 import os
 import sys
 
-from shared_lib.store.access.roles import Role, make_roles
+from shared_lib.processes import Role
+from shared_lib.store.access.roles import make_roles
 
 ADMIN_URL = "BOXOFFICE_ADMIN_DATABASE_URL"
 

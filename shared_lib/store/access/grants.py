@@ -6,7 +6,7 @@ from pathlib import Path
 
 import psycopg
 
-from shared_lib.store.access.roles import Role
+from shared_lib.processes import Role
 
 _FOLDER = Path(__file__).parent
 

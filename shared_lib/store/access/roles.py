@@ -8,27 +8,18 @@ import hmac
 import secrets
 import time
 from collections.abc import Mapping
-from enum import StrEnum
 from pathlib import Path
 from urllib.parse import quote, urlsplit, urlunsplit
 
 import psycopg
 from psycopg import errors, sql
 
+from shared_lib.processes import Role
+
 _FOLDER = Path(__file__).parent
 _SCRAM_ITERATIONS = 4096
 # Another deployment on the same server may change the same role at the same moment.
 _TRIES, _PAUSE_S = 10, 0.1
-
-
-class Role(StrEnum):
-    """The roles of Boxoffice. Roles belong to the server: two Boxoffices on one server share them."""
-
-    OWNER = "boxoffice_owner"  # migrations
-    DOOR = "boxoffice_door"  # the functions
-    RELAY = "boxoffice_relay"
-    SUPPORT = "boxoffice_support"  # `boxoffice explain`, `doctor`, ...: looks only
-    OPERATOR = "boxoffice_operator"  # `boxoffice catalog`, `dead-letters replay`
 
 
 def make_roles(admin_url: str, passwords: Mapping[Role, str] | None = None) -> None:

@@ -11,7 +11,7 @@ import structlog
 from kafka.errors import KafkaError
 
 from shared_lib import log as logs
-from shared_lib.settings import Settings, settings
+from shared_lib.settings import Settings, settings_of
 from shared_lib.workers.signals import until_stopped
 from shared_lib.workers.topics import DEAD_LETTERS
 from shared_lib.workers.trigger import health
@@ -27,7 +27,7 @@ def run() -> int:
     """Exit status 1 when it could not go on, 2 when there is nothing to consume."""
     logs.configure(function="trigger")
     logging.getLogger("kafka").setLevel(logging.CRITICAL)  # what matters of it, we say ourselves
-    own = settings()
+    own = settings_of("trigger")
     if not own.kafka_bootstrap:
         print("BOXOFFICE_KAFKA_BOOTSTRAP is not set: the relay delivers by itself.", file=sys.stderr)  # noqa: T201
         return 2

@@ -1,0 +1,100 @@
+"""What each process of Boxoffice is given: its database role and its secrets. What is not listed it must not hold.
+
+Data, and the standard library alone: the processes themselves, the local stack, the stack in containers and the tests that
+compare them all read it. docs/roles.md shows it as a table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Final, NamedTuple
+
+
+class Role(StrEnum):
+    """The database roles. Roles belong to the server: two Boxoffices on one server share them."""
+
+    OWNER = "boxoffice_owner"  # migrations
+    DOOR = "boxoffice_door"  # the functions
+    RELAY = "boxoffice_relay"
+    SUPPORT = "boxoffice_support"  # `boxoffice explain`, `doctor`, ...: looks only
+    OPERATOR = "boxoffice_operator"  # `boxoffice catalog`, `dead-letters replay`
+
+
+class Secret(StrEnum):
+    """Kinds of secrets; the value names the file of container secrets."""
+
+    PROVIDER_KEY = "provider"
+    WEBHOOK_SECRETS = "webhook"
+    REDIS = "redis"
+    REPLY_SECRETS = "replies"  # what Redis repeats is sealed with them
+    MAIL = "mail"
+
+
+# The environment variables that carry each. A provider adds its own here.
+VARIABLES: Final[Mapping[Secret, tuple[str, ...]]] = MappingProxyType(
+    {
+        Secret.PROVIDER_KEY: ("BOXOFFICE_SANDBOX_API_KEY",),
+        Secret.WEBHOOK_SECRETS: ("BOXOFFICE_SANDBOX_WEBHOOK_SECRETS",),
+        Secret.REDIS: ("BOXOFFICE_REDIS_URL",),
+        Secret.REPLY_SECRETS: ("BOXOFFICE_REPLY_SECRETS",),
+        Secret.MAIL: ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"),
+    }
+)
+DATABASE: Final = "BOXOFFICE_DATABASE_URL"
+# Without these a process that lists them does not start. Redis only saves time, and SES may be reached by a machine's role.
+_REQUIRED: Final = frozenset({Secret.PROVIDER_KEY, Secret.WEBHOOK_SECRETS})
+
+
+class Needs(NamedTuple):
+    """`role` None: no database."""
+
+    role: Role | None
+    secrets: frozenset[Secret]
+
+
+def _needs(role: Role | None, *secrets: Secret) -> Needs:
+    return Needs(role, frozenset(secrets))
+
+
+PROCESSES: Final[Mapping[str, Needs]] = MappingProxyType(
+    {
+        "create_order": _needs(Role.DOOR, Secret.PROVIDER_KEY, Secret.REDIS, Secret.REPLY_SECRETS),
+        # A hint or a contradiction is asked about at the provider.
+        "webhook": _needs(Role.DOOR, Secret.PROVIDER_KEY, Secret.WEBHOOK_SECRETS),
+        "renew": _needs(Role.DOOR, Secret.PROVIDER_KEY),
+        "refund": _needs(Role.DOOR, Secret.PROVIDER_KEY, Secret.REDIS, Secret.REPLY_SECRETS),
+        "notify": _needs(Role.DOOR, Secret.MAIL),
+        "subscription": _needs(Role.DOOR),
+        "account": _needs(Role.DOOR, Secret.PROVIDER_KEY),  # to detach a forgotten payment method
+        "reconcile": _needs(Role.DOOR, Secret.PROVIDER_KEY),
+        "playback": _needs(Role.DOOR),
+        "relay": _needs(Role.RELAY),
+        "clock": _needs(None),
+        "trigger": _needs(None),
+        "topics": _needs(None),
+        "migrate": _needs(Role.OWNER),
+        # `doctor` asks the provider and Redis whether they answer.
+        "cli": _needs(Role.OPERATOR, Secret.PROVIDER_KEY, Secret.REDIS),
+    }
+)
+
+
+def lacking(process: str, environment: Mapping[str, str], providers: tuple[str, ...]) -> list[str]:
+    """The variables that `process` needs and `environment` does not have; none for a process that is not listed.
+
+    Only what the named providers use is asked for.
+    """
+    needs = PROCESSES.get(process)
+    if needs is None:
+        return []
+    wanted = [DATABASE] if needs.role else []
+    for secret in sorted(needs.secrets & _REQUIRED):
+        wanted += [name for name in VARIABLES[secret] if _provider_of(name) in providers]
+    return [name for name in wanted if not environment.get(name)]
+
+
+def _provider_of(variable: str) -> str:
+    """BOXOFFICE_SANDBOX_API_KEY belongs to `sandbox`."""
+    return variable.removeprefix("BOXOFFICE_").split("_")[0].lower()
