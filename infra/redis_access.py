@@ -11,7 +11,7 @@ from typing import Final
 USER: Final = "boxoffice"
 KEYS: Final = "~boxoffice:*"
 # Client libraries also say who they are (CLIENT SETINFO), and go on when that is refused.
-COMMANDS: Final = ("get", "set", "del", "eval", "ping", "select")
+COMMANDS: Final = ("get", "getrange", "set", "del", "eval", "ping", "select")
 
 
 def rules(password: str) -> list[list[str]]:

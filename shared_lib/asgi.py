@@ -25,7 +25,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from shared_lib import log
 from shared_lib.domain.errors import Transient
 from shared_lib.http import verifier
-from shared_lib.phases.probing import refuse_test_clock, serves
+from shared_lib.phases.probing import refuse_power_over_the_ledger, refuse_test_clock, serves
 from shared_lib.runtime import Runtime, install
 from shared_lib.settings import Environment, settings_of
 
@@ -52,6 +52,7 @@ async def warm(name: str) -> AsyncIterator[Runtime]:
     try:
         if rt.settings.environment is Environment.PRODUCTION:
             await rt.read(refuse_test_clock, None)
+            await rt.read(refuse_power_over_the_ledger, None)
         if rt.settings.auth_jwks_url:
             await verifier(rt).warm_up()
         install(rt)

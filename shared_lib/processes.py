@@ -95,6 +95,12 @@ def lacking(process: str, environment: Mapping[str, str], providers: tuple[str, 
     return [name for name in wanted if not environment.get(name)]
 
 
+def lacking_key(environment: Mapping[str, str], provider: str) -> str | None:
+    """The variable of a provider's API key that `environment` does not have; None when it has it, or there is none."""
+    names = (name for name in VARIABLES[Secret.PROVIDER_KEY] if _provider_of(name) == provider)
+    return next((name for name in names if not environment.get(name)), None)
+
+
 def _provider_of(variable: str) -> str:
     """BOXOFFICE_SANDBOX_API_KEY belongs to `sandbox`."""
     return variable.removeprefix("BOXOFFICE_").split("_")[0].lower()

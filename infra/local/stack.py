@@ -178,8 +178,8 @@ class Stack:
             "BOXOFFICE_REPLY_SECRETS": self._secrets.reply_secret,
             "BOXOFFICE_SANDBOX_API_KEY": self._secrets.sandbox_api_key,
             "BOXOFFICE_SANDBOX_WEBHOOK_SECRETS": self._secrets.sandbox_webhook_secret,
-            "AWS_ACCESS_KEY_ID": "local",  # moto believes any
-            "AWS_SECRET_ACCESS_KEY": "local",
+            "AWS_ACCESS_KEY_ID": "any-id-for-moto",
+            "AWS_SECRET_ACCESS_KEY": "any-key-for-moto",
         }
 
     def _settings(self) -> dict[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from shared_lib.cli.terminal import CannotError, Connection, connected, money
+from shared_lib.processes import lacking_key
 from shared_lib.providers.base import ProviderError
 from shared_lib.runtime import Runtime
 from shared_lib.settings import Environment, Settings
@@ -162,7 +164,7 @@ def _inside(db: Connection, own: Settings) -> list[Finding]:
     if version != newest:
         says = f"schema {version}, this code knows {newest}"
         return [Finding(False, "database", says, "python -m shared_lib.store.migrate")]
-    found = [Finding(True, "database", f"reachable, schema {version}"), _test_clock(db, own)]
+    found = [Finding(True, "database", f"reachable, schema {version}"), _role(db, own), _test_clock(db, own)]
     for name, sql, what, todo in _WAITING:
         (count,) = db.execute(sql.encode()).fetchall()[0]
         found.append(Finding(not count, name, f"{count} {what}" if count else "none wait too long", todo))
@@ -190,6 +192,17 @@ def _approvals(db: Connection) -> Finding:
         waiting += f" and {len(rows) - _NAMED_MAX} more"
     todo = "a second operator calls POST /v1/refunds/{id}/approve or /reject"
     return Finding(not any(row[3] for row in rows), "refund approvals", waiting or "none wait", todo)
+
+
+def _role(db: Connection, own: Settings) -> Finding:
+    role, powerful = db.execute(
+        "SELECT current_user::text, has_table_privilege('ledger_entries', 'UPDATE')"
+    ).fetchall()[0]
+    says = f"{role}, who may change the ledger" if powerful else role
+    wrong = powerful and own.environment is Environment.PRODUCTION
+    return Finding(
+        not wrong, "role", says, "connect as boxoffice_support or boxoffice_operator: docs/roles.md"
+    )
 
 
 def _test_clock(db: Connection, own: Settings) -> Finding:
@@ -245,6 +258,9 @@ async def _keys(rt: Runtime) -> Finding:
 
 
 async def _provider(rt: Runtime, name: str) -> Finding:
+    if missing := lacking_key(os.environ, name):
+        return Finding(True, f"provider {name}", f"not asked: there is no {missing} here")
+
     async def found() -> object:
         return await rt.providers[name].find_payment("pay_doctor_asks", rt.now())
 

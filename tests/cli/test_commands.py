@@ -114,7 +114,9 @@ async def test_doctor_names_what_is_wrong_and_what_to_do(
     monkeypatch.setenv("BOXOFFICE_SANDBOX_API_KEY", "sk_wrong")
     report = await run("doctor", status=1)
     bad = {line.split(":")[0].removeprefix("BAD  ") for line in report.splitlines() if line.startswith("BAD")}
-    assert bad == {"ledger EUR", "outbox", "orphaned webhooks", "redis", "provider sandbox"}
+    assert bad == {
+        "ledger EUR", "outbox", "orphaned webhooks", "redis", "provider sandbox", "money not as asked",
+    }  # fmt: skip
     assert report.count("     -> ") == len(bad)
     assert "sk_wrong" not in report
 
