@@ -48,7 +48,8 @@ async def refreshed(provider: PaymentProvider, event: ProviderEvent) -> Provider
             return replace(event, payment=await provider.fetch_payment(ref))
         case EventKind.REFUND if event.refund:
             found = await provider.fetch_refund(event.refund.provider_refund_id, event.refund.payment)
-            return replace(event, refund=found)
+            # With its payment: a refund of more than we know to be there may return what we have not heard of.
+            return replace(event, refund=found, payment=await provider.fetch_payment(event.refund.payment))
         case _:
             return event
 

@@ -2,11 +2,13 @@
 
 CloudEvent billing.job.start_refund: ask the provider for a refund that already stands (a surplus, for example).
 POST /v1/refunds/{id}/approve, /reject: a second operator's word about a refund above what one may give back alone.
+CloudEvent billing.job.find_refunds: the provider gave back more than we know of; adopt what it lists.
 GET /v1/refunds/{id}.
 """
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from typing import Final
 
@@ -15,10 +17,10 @@ from pydantic import BaseModel
 from starlette.requests import Request
 
 from shared_lib.aside import Round
-from shared_lib.asking import ask_refund
+from shared_lib.asking import ASK_S, ask_refund
 from shared_lib.auth import CUSTOMER, OPERATOR, Principal
 from shared_lib.commands import CreateRefund, RejectRefund
-from shared_lib.domain.errors import Code
+from shared_lib.domain.errors import Code, Transient
 from shared_lib.domain.messages import SetAsideKind
 from shared_lib.events import EVENTS_PATH, Incoming, InvalidEventError, data_of, take_request
 from shared_lib.http import (
@@ -36,16 +38,17 @@ from shared_lib.http import (
 )
 from shared_lib.idempotency import once
 from shared_lib.log import note
+from shared_lib.phases.adopting import FoundRefund, adopt_refunds, refundable_ref
 from shared_lib.phases.approvals import DecideRefund, decide_refunds
 from shared_lib.phases.claims import Claim, claim_refunds
 from shared_lib.phases.keys import SavedReply
 from shared_lib.phases.reading import Ask, refunds
 from shared_lib.phases.refunds import OpenRefund, open_refunds, settle_refunds
+from shared_lib.providers.base import ProviderError
 from shared_lib.runtime import runtime
 from shared_lib.views import refund_reply, refund_view
 
 ROUTE: Final = "POST /v1/refunds"
-JOB: Final = "billing.job.start_refund"
 
 
 @functions_framework.aio.http
@@ -61,7 +64,7 @@ async def refund(request: Request) -> Reply:
         case "POST", ["refunds", refund_id, "reject"]:
             return await decide(request, refund_id, approves=False)
         case "POST", ["events"] if request.scope["path"] == EVENTS_PATH:
-            await take_request(start_refund, request.headers, await body_of(request))
+            await take_request(take_job, request.headers, await body_of(request))
             return Reply(200)
         case _, ["refunds"]:
             raise not_allowed("POST")
@@ -152,6 +155,16 @@ async def customer_or_operator(request: Request) -> Principal:
     return principal
 
 
+async def take_job(event: Incoming) -> None:
+    match event.type:
+        case "billing.job.start_refund":
+            await start_refund(event)
+        case "billing.job.find_refunds":
+            await find_refunds(event)
+        case _:
+            raise InvalidEventError(f"{event.type} is not for refund")
+
+
 class StartRefund(BaseModel):
     """Data of the job."""
 
@@ -160,8 +173,6 @@ class StartRefund(BaseModel):
 
 async def start_refund(event: Incoming) -> None:
     """Ask about one refund, whatever became of it. Nothing to do is done."""
-    if event.type != JOB:
-        raise InvalidEventError(f"{event.type} is not for refund")
     rt, job = runtime(), data_of(event, StartRefund)
     round_ = Round(rt, SetAsideKind.REFUND)
     wanted = [Claim(id=job.refund_id, providers=rt.providers.keys())]
@@ -170,3 +181,27 @@ async def start_refund(event: Incoming) -> None:
             continue
         note(refund=claimed.refund.id, order=claimed.refund.order_id)
         await round_.run(settle_refunds, [await ask_refund(rt, claimed)], lambda news: news.refund_id)
+
+
+class FindRefunds(BaseModel):
+    """Data of the job."""
+
+    payment_id: str
+
+
+async def find_refunds(event: Incoming) -> None:
+    """Adopt the refunds that the provider lists. A second look adopts nothing twice."""
+    rt, job = runtime(), data_of(event, FindRefunds)
+    ref = await rt.read(refundable_ref, job.payment_id)
+    provider = rt.providers.get(ref.provider) if ref else None
+    if ref is None or provider is None:
+        return
+    try:
+        async with asyncio.timeout(ASK_S):
+            found = [said async for said in provider.list_refunds(ref)]
+    except (ProviderError, TimeoutError) as error:
+        raise Transient(f"{provider.name} does not answer: {type(error).__name__}") from error
+    agreed = await rt.run_all(
+        adopt_refunds, [FoundRefund(payment_id=job.payment_id, said=said) for said in found]
+    )
+    note(payment=job.payment_id, found=len(found), agreed=sum(agreed))  # each that does not has its alarm

@@ -8,6 +8,7 @@ from typing import Final, NamedTuple
 EVENTS: Final[Mapping[str, str]] = {
     "billing.job.start_payment": "create_order",
     "billing.job.start_refund": "refund",
+    "billing.job.find_refunds": "refund",
     "billing.job.charge_renewals": "renew",
     "billing.tick.renewal": "renew",
     "billing.tick.reconcile": "reconcile",

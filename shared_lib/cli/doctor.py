@@ -93,8 +93,22 @@ _WAITING: Final = (
         "runbook: payment_not_as_asked; it goes back without you",
     ),
     (
+        "surplus still held",
+        """SELECT count(*) FROM payments p
+           CROSS JOIN LATERAL (SELECT coalesce(sum(amount_minor) FILTER (WHERE status = 'succeeded'), 0) AS returned,
+                                      coalesce(sum(amount_minor) FILTER (WHERE status NOT IN ('failed', 'rejected')), 0) AS asked_for,
+                                      count(*) FILTER (WHERE status = 'failed') AS failed
+                               FROM refunds r WHERE r.payment_id = p.id AND r.surplus) r
+           CROSS JOIN LATERAL (SELECT CASE WHEN p.surplus THEN p.captured_minor
+                                           ELSE greatest(0, p.captured_minor - p.amount_minor) END AS minor) s
+           WHERE p.status = 'succeeded' AND (p.surplus OR p.captured_minor > p.amount_minor)
+             AND r.returned < s.minor AND (r.failed > 0 OR r.asked_for < s.minor)""",
+        "payments hold money that is not ours and did not go back at once",
+        "runbook: surplus_held; boxoffice explain pay_..., or POST /v1/refunds with its payment_id",
+    ),
+    (
         "refunds",
-        "SELECT count(*) FROM refunds WHERE status = 'failed' AND created_at > boxoffice_now() - interval '7 days'",
+        "SELECT count(*) FROM refunds WHERE status = 'failed' AND NOT surplus AND created_at > boxoffice_now() - interval '7 days'",
         "refunds of this week failed: their customers wait for money",
         "boxoffice explain ref_...; give it back by another way, or ask again with POST /v1/refunds",
     ),

@@ -1,4 +1,4 @@
-"""When to ask again about something that is not decided. Waits grow, and never end."""
+"""When to ask again about something that is not decided. Waits grow; what is owed by a provider is asked for without end."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ LEASE = timedelta(seconds=45)
 _UNKNOWN = tuple(timedelta(seconds=s) for s in (2, 10, 60, 600, 3600))
 _NOT_SENT = tuple(timedelta(seconds=s) for s in (2, 10, 60, 300, 900))
 _SET_ASIDE = tuple(timedelta(minutes=m) for m in (1, 5, 15, 60, 360))
+_RETURN = tuple(timedelta(hours=h) for h in (1, 6, 24, 72, 168))
 _PENDING = tuple(timedelta(minutes=m) for m in (10, 30, 60, 180, 360))
 
 
@@ -27,6 +28,11 @@ def send_again_at(now: datetime, checks: int) -> datetime:
 def look_at_pending_at(now: datetime, checks: int) -> datetime:
     """The customer has a link: the webhook will tell; look anyway in case it was lost."""
     return now + _step(_PENDING, checks)
+
+
+def return_again_at(now: datetime, failures: int) -> datetime | None:
+    """A surplus whose return failed so often: 1 h, 6 h, 1 day, 3 days, 7 days, then None. An operator must act."""
+    return now + _RETURN[failures - 1] if 0 < failures <= len(_RETURN) else None
 
 
 def _step(steps: tuple[timedelta, ...], checks: int) -> timedelta:

@@ -43,7 +43,7 @@ async def decide_refunds(tx: Transaction, wanted: Sequence[DecideRefund]) -> lis
     ids = sorted({want.refund_id for want in wanted})
     rows = await tx.fetch("SELECT order_id FROM refunds WHERE id = ANY(%s)", [ids])
     desk = Desk(tx)
-    await desk.lock([row[0] for row in rows], refund_ids=ids)
+    await desk.lock([row[0] for row in rows], refunds=True)
     answers = [_decide(desk, want) for want in wanted]
     desk.write()
     return answers

@@ -172,7 +172,7 @@ async def claim_refunds(tx: Transaction, claims: Sequence[Claim]) -> list[Claime
         "SELECT id, order_id FROM refunds WHERE id = ANY(%s)", [sorted({claim.id for claim in claims})]
     )
     desk = Desk(tx)
-    await desk.lock([row[1] for row in rows], refund_ids=[row[0] for row in rows])
+    await desk.lock([row[1] for row in rows], refunds=True)
     answers = [lease_refund(desk, claim) for claim in claims]
     desk.write()
     return answers

@@ -22,7 +22,7 @@ from shared_lib.phases.evidence import Proof, is_about_another, judge
 from shared_lib.phases.known import Known
 from shared_lib.phases.methods import never_again
 from shared_lib.phases.observations import Observed, Silence, payment_event
-from shared_lib.phases.surplus import record_another, record_more, send_back
+from shared_lib.phases.surplus import look_for_refunds, record_another, record_more, send_back
 from shared_lib.phases.waiting import handed_to_customer, wait
 from shared_lib.providers.base import PaymentSnapshot
 
@@ -63,6 +63,7 @@ class Collecting:
 
     def _believe(self, payment: Payment, observed: Observed, said: PaymentSnapshot) -> Settled:
         finding = judge(payment, said, asked=observed.asked)
+        settled = self._settled(payment.id)
         match finding.proof:
             case Proof.CONTRADICTION:
                 return self._doubt(payment, observed, finding.why)
@@ -72,10 +73,11 @@ class Collecting:
                 log.error(
                     "payment_not_as_asked", payment_id=payment.id, order_id=payment.order_id, why=finding.why
                 )
-                return self._walk(observed, PaymentEvent.SUCCEEDED, finding.proof)
+                settled = self._walk(observed, PaymentEvent.SUCCEEDED, finding.proof)
             case Proof.AS_ASKED | Proof.OLD_NEWS:
-                return self._walk(observed, payment_event(said), finding.proof)
-        return self._settled(payment.id)
+                settled = self._walk(observed, payment_event(said), finding.proof)
+        look_for_refunds(self.desk, settled.payment, said)
+        return self._settled(payment.id, alarm=settled.alarm)
 
     def _about_another(self, payment: Payment, observed: Observed, said: PaymentSnapshot) -> Settled:
         """The provider has a second object under our id. What it says is never about this payment."""

@@ -18,7 +18,7 @@ from shared_lib.store.bulk import Table, array_literal
 from shared_lib.store.outbox import JOBS, Event
 from shared_lib.store.rows.orders import ORDERS, lock_orders, order_row, vacate
 from shared_lib.store.rows.payments import PAYMENTS, lock_payments_of, payment_row
-from shared_lib.store.rows.refunds import REFUNDS, lock_refunds, refund_row
+from shared_lib.store.rows.refunds import REFUNDS, lock_refunds_of, refund_row
 from shared_lib.store.rows.subscriptions import (
     ENTITLEMENTS,
     SUBSCRIPTIONS,
@@ -52,8 +52,8 @@ class Desk:
         """The database's clock, once something was asked."""
         return self.tx.now
 
-    async def lock(self, order_ids: Sequence[str], *, refund_ids: Sequence[str] = ()) -> None:
-        """Lock orders and all that hangs on them, from the root: subscription, order, payment, refund.
+    async def lock(self, order_ids: Sequence[str], *, refunds: bool = False) -> None:
+        """Lock orders and all that hangs on them, from the root: subscription, order, payment and, on demand, refund.
 
         The order a subscription collects now comes with it: whatever ends the subscription ends that order too.
         """
@@ -63,7 +63,7 @@ class Desk:
             "SELECT id, subscription_id FROM orders WHERE id = ANY(%s::text[])",
             [array_literal(list(set(order_ids)))],
         )
-        await self._lock_from(roots, refund_ids)
+        await self._lock_from(roots, refunds=refunds)
 
     async def lock_payments(self, payment_ids: Sequence[str]) -> None:
         """The same for the orders of these payments. What a payment collects never changes, so it is read unlocked."""
@@ -73,9 +73,9 @@ class Desk:
             [array_literal(list(set(payment_ids)))],
         )
         if roots:
-            await self._lock_from(roots, ())
+            await self._lock_from(roots)
 
-    async def _lock_from(self, roots: Sequence[Row], refund_ids: Sequence[str]) -> None:
+    async def _lock_from(self, roots: Sequence[Row], *, refunds: bool = False) -> None:
         locking = await lock_subscriptions(self.tx, sorted({row[1] for row in roots if row[1]}))
         subscriptions = await locking.values()
         order_ids = [row[0] for row in roots]
@@ -86,10 +86,10 @@ class Desk:
         # Asked in one go, in the order of the levels.
         orders = await lock_orders(self.tx, order_ids)
         payments = await lock_payments_of(self.tx, order_ids)
-        refunds = await lock_refunds(self.tx, refund_ids)
+        returned = await lock_refunds_of(self.tx, order_ids if refunds else ())
         self.orders |= await orders.values()
         self.payments |= await payments.values()
-        self.refunds |= await refunds.values()
+        self.refunds |= await returned.values()
         self.remember()
 
     async def read_entitlements(self) -> None:

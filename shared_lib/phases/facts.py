@@ -127,6 +127,16 @@ def start_refund_job(refund: Refund, customer_id: str) -> Event:
     )
 
 
+def find_refunds_job(payment: Payment, customer_id: str) -> Event:
+    return Event(
+        topic=JOBS,
+        type="billing.job.find_refunds",
+        subject=payment.id,
+        partition_key=customer_id,
+        data={"payment_id": payment.id},
+    )
+
+
 def charge_renewals_job(payment_ids: list[str]) -> Event:
     """One chunk. Its key only spreads the load: nothing orders one chunk against another."""
     return Event(

@@ -74,12 +74,11 @@ async def open_refunds(
     """Reserve what is to go back, so that two refunds can never exceed what was taken."""
     ids = [new_id("ref") for _ in wanted]
     states = await claim_keys(tx, [(want.key, id_) for want, id_ in zip(wanted, ids, strict=True)])
-    resumed = [state.resource_id for state in states if isinstance(state, Resume)]
     desk = Desk(tx)
     order_ids = [
         want.order_id for want, state in zip(wanted, states, strict=True) if isinstance(state, Fresh | Resume)
     ]
-    await desk.lock(order_ids, refund_ids=resumed)
+    await desk.lock(order_ids, refunds=True)
     await desk.read_entitlements()
     answers = [
         _answer(desk, want, refund_id, state)
@@ -117,7 +116,7 @@ async def settle_refunds(tx: Transaction, observed: Sequence[ObservedRefund]) ->
 async def _desk_of(tx: Transaction, refund_ids: Sequence[str]) -> Desk:
     rows = await tx.fetch("SELECT order_id FROM refunds WHERE id = ANY(%s)", [sorted(set(refund_ids))])
     desk = Desk(tx)
-    await desk.lock([row[0] for row in rows], refund_ids=refund_ids)
+    await desk.lock([row[0] for row in rows], refunds=True)
     await desk.read_entitlements()
     return desk
 

@@ -20,6 +20,7 @@ from shared_lib.domain.values import replace
 from shared_lib.phases import cycles, facts
 from shared_lib.phases.desk import Desk
 from shared_lib.phases.observations import ObservedRefund, Silence, refund_event_of
+from shared_lib.phases.surplus import keep_returning
 from shared_lib.providers.base import RefundSnapshot
 
 log = structlog.get_logger(__name__)
@@ -52,6 +53,9 @@ def apply_refund(desk: Desk, observed: ObservedRefund) -> SettledRefund:
         _returned(desk, refund.id)
     elif status is RefundStatus.FAILED and before is not status:
         _failed(desk, refund.id, was_succeeded=before is RefundStatus.SUCCEEDED)
+        if observed.said is Silence.REFUSED:  # perhaps it was given back by another hand before
+            order = desk.orders[refund.order_id]
+            desk.ask_for(facts.find_refunds_job(desk.payments[refund.payment_id], order.customer_id))
     return SettledRefund(refund=desk.refunds[refund.id])
 
 
@@ -96,10 +100,14 @@ def _returned(desk: Desk, refund_id: str) -> None:
 
 
 def _failed(desk: Desk, refund_id: str, *, was_succeeded: bool) -> None:
-    """The money stays with the provider: free the reservation, and take back what was recorded as returned."""
+    """The money stays with the provider: free the reservation, and take back what was recorded as returned.
+
+    Surplus stays reserved: it is not ours, and is returned another time.
+    """
     refund = desk.refunds[refund_id]
     payment, order = desk.payments[refund.payment_id], desk.orders[refund.order_id]
-    freed = replace(payment, refund_reserved_minor=payment.refund_reserved_minor - refund.amount.minor)
+    reserved = payment.refund_reserved_minor - (0 if refund.surplus else refund.amount.minor)
+    freed = replace(payment, refund_reserved_minor=reserved)
     if was_succeeded:
         freed = replace(freed, refunded_minor=freed.refunded_minor - refund.amount.minor)
         entry = ledger.refund_returned(
@@ -108,6 +116,8 @@ def _failed(desk: Desk, refund_id: str, *, was_succeeded: bool) -> None:
         desk.enter(entry)
     desk.put(freed)
     desk.tell_of_order("billing.refund.failed", order.id, facts.of_refund(refund, order))
+    if refund.surplus:
+        keep_returning(desk, freed)
     if was_succeeded and not refund.surplus:
         _restate_order(desk, refund)
         _give_access_back(desk, refund)

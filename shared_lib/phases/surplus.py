@@ -8,8 +8,8 @@ from shared_lib.domain import ledger
 from shared_lib.domain.money import Money
 from shared_lib.domain.order import BillingReason, Order, OrderEvent, OrderStatus
 from shared_lib.domain.payment import DeclineKind, Payment, PaymentStatus
-from shared_lib.domain.refund import Refund, RefundAccess, RefundStatus
-from shared_lib.domain.schedule import send_again_at
+from shared_lib.domain.refund import REFUND, Refund, RefundAccess, RefundEvent, RefundStatus
+from shared_lib.domain.schedule import return_again_at, send_again_at
 from shared_lib.domain.values import replace
 from shared_lib.ids import new_id
 from shared_lib.phases import cycles, facts
@@ -96,6 +96,14 @@ def record_another(desk: Desk, ours: Payment, said: PaymentSnapshot, trace: str 
     desk.enter(entry)
     _tell(desk, another, said.captured, trace)
     return_surplus(desk, another, said.captured.minor - said.refunded.minor, trace)
+    look_for_refunds(desk, another, said)
+
+
+def look_for_refunds(desk: Desk, payment: Payment, said: PaymentSnapshot) -> None:
+    """The provider gave back more than we know of: ask it for its refunds, to adopt them."""
+    if said.refunded.minor > payment.refunded_minor:
+        order = desk.orders[payment.order_id]
+        desk.ask_for(facts.find_refunds_job(payment, order.customer_id))
 
 
 def return_surplus(desk: Desk, payment: Payment, minor: int, trace: str | None) -> None:
@@ -124,6 +132,62 @@ def surplus_refund(desk: Desk, payment: Payment, minor: int) -> Refund:
         created_at=desk.now,
         next_check_at=send_again_at(desk.now, 2),
     )
+
+
+SUPERSEDED = "superseded"
+
+
+def surplus_held(desk: Desk, payment: Payment) -> int:
+    """What of a payment's surplus no refund has returned or is returning. All refunds of its order are on the desk."""
+    returned = sum(
+        it.amount.minor
+        for it in _surplus_refunds(desk, payment)
+        if it.status not in (RefundStatus.FAILED, RefundStatus.REJECTED)
+    )
+    return payment.surplus_minor - returned
+
+
+def surplus_waiting(desk: Desk, payment: Payment) -> int:
+    """What of it waits in refunds that surely were not sent."""
+    waiting = (it for it in _surplus_refunds(desk, payment) if it.status is RefundStatus.REQUESTED)
+    return sum(it.amount.minor for it in waiting)
+
+
+def withdraw_waiting(desk: Desk, payment: Payment) -> None:
+    """Give up refunds of the surplus that surely were not sent: another one takes their place."""
+    for refund in _surplus_refunds(desk, payment):
+        if refund.status is RefundStatus.REQUESTED:
+            withdrawn = replace(
+                refund,
+                status=REFUND.after(refund.status, RefundEvent.FAILED),
+                failure_reason=SUPERSEDED,
+                next_check_at=None,
+                lease_until=None,
+            )
+            desk.put(withdrawn)
+
+
+def keep_returning(desk: Desk, payment: Payment) -> None:
+    """What is held and no refund returns is asked for again: a new refund, so a new key, later each time; then an operator."""
+    held = surplus_held(desk, payment)
+    if held <= 0:
+        return
+    failures = sum(
+        it.status is RefundStatus.FAILED and it.failure_reason != SUPERSEDED
+        for it in _surplus_refunds(desk, payment)
+    )
+    again_at = return_again_at(desk.now, failures) if failures else send_again_at(desk.now, 0)
+    if again_at is None:
+        log.error("surplus_held", payment_id=payment.id, order_id=payment.order_id, held_minor=held)
+        return
+    order = desk.orders[payment.order_id]
+    refund = replace(surplus_refund(desk, payment, held), next_check_at=again_at)
+    desk.put(refund)
+    desk.tell_of_order("billing.refund.requested", order.id, facts.of_refund(refund, order))
+
+
+def _surplus_refunds(desk: Desk, payment: Payment) -> list[Refund]:
+    return [it for it in desk.refunds.values() if it.payment_id == payment.id and it.surplus]
 
 
 def _tell(desk: Desk, payment: Payment, captured: Money, trace: str | None) -> None:

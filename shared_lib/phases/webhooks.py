@@ -11,11 +11,11 @@ from enum import StrEnum
 from pydantic import TypeAdapter, ValidationError
 
 from shared_lib.domain.messages import SetAsideKind
+from shared_lib.phases.adopting import observe
 from shared_lib.phases.collecting import Collecting
 from shared_lib.phases.desk import Desk
 from shared_lib.phases.known import Known
-from shared_lib.phases.observations import Observed, ObservedRefund
-from shared_lib.phases.returning import apply_refund
+from shared_lib.phases.observations import Observed
 from shared_lib.phases.undecided import Due, SetAside
 from shared_lib.providers.base import EventKind, ProviderEvent
 from shared_lib.store import inbox
@@ -73,10 +73,10 @@ async def settle_from_webhooks(tx: Transaction, received: Sequence[Received]) ->
     """Record what providers told us. The event id and its effect are committed together, so both happen once."""
     taken = await _take(tx, received)
     payments = await _payments(tx, received)
-    refunds = await _refunds(tx, received)
+    refunded = await _refunded(tx, received)
     desk = Desk(tx)
-    order_ids = [order_id for _, order_id in (*payments.values(), *refunds.values())]
-    await desk.lock(order_ids, refund_ids=[refund_id for refund_id, _ in refunds.values()])
+    order_ids = [order_id for _, order_id in (*payments.values(), *refunded.values())]
+    await desk.lock(order_ids, refunds=bool(refunded))
     await desk.read_entitlements()
     news = {
         key: Observed(payment_id=payments[key][0], said=item.event.payment, asked=item.asked)
@@ -91,7 +91,7 @@ async def settle_from_webhooks(tx: Transaction, received: Sequence[Received]) ->
             results.append(WebhookResult.DUPLICATE)
             continue
         taken.discard(key)  # the same event twice in one batch
-        results.append(_apply(tx, collecting, item, news.get(key), refunds.get(key)))
+        results.append(_apply(tx, collecting, item, news.get(key), refunded.get(key)))
     desk.write()
     _note(tx, received, results)
     return results
@@ -171,21 +171,21 @@ async def _payments(tx: Transaction, received: Sequence[Received]) -> dict[tuple
     return {(row[0], row[1]): (row[2], row[3]) for row in rows}  # the last one wins
 
 
-async def _refunds(tx: Transaction, received: Sequence[Received]) -> dict[tuple[str, str], tuple[str, str]]:
+async def _refunded(tx: Transaction, received: Sequence[Received]) -> dict[tuple[str, str], tuple[str, str]]:
+    """Our payment (and its order) that each refund returns. Its own row may not exist: it was made by another hand."""
     about = [item for item in received if item.event.refund]
     if not about:
         return {}
     rows = await tx.fetch(
         """
-        SELECT asked.source, asked.event_id, r.id, r.order_id
-        FROM unnest(%b::text[], %b::text[], %b::text[], %b::text[]) AS asked (source, event_id, ours, theirs)
-        JOIN refunds r ON r.id = asked.ours OR r.provider_ref = asked.theirs
+        SELECT asked.source, asked.event_id, p.id, p.order_id
+        FROM unnest(%b::text[], %b::text[], %b::text[]) AS asked (source, event_id, theirs)
+        JOIN payments p ON p.provider = asked.source AND p.provider_ref = asked.theirs
         """,
         [
             [item.provider for item in about],
             [item.event.dedup_id for item in about],
-            [item.event.refund.our_refund_id for item in about if item.event.refund],
-            [item.event.refund.provider_refund_id for item in about if item.event.refund],
+            [item.event.refund.payment.provider_payment_id for item in about if item.event.refund],
         ],
     )
     return {(row[0], row[1]): (row[2], row[3]) for row in rows}
@@ -196,21 +196,23 @@ def _apply(
     collecting: Collecting,
     item: Received,
     news: Observed | None,
-    refund: tuple[str, str] | None,
+    refunded: tuple[str, str] | None,
 ) -> WebhookResult:
     event = item.event
     if item.other_mode:
         return WebhookResult.PARKED
-    if event.payment:
+    if event.payment and event.kind is EventKind.PAYMENT:
         if news is None:
             return WebhookResult.PARKED
-        alarm = collecting.apply(news).alarm
-        return WebhookResult.CONTRADICTION if alarm else WebhookResult.SETTLED
+        return _result(agrees=not collecting.apply(news).alarm)
     if event.refund:
-        if refund is None:
+        if news:  # its payment came with it
+            collecting.apply(news)
+        if refunded is None:
             return WebhookResult.PARKED
-        alarm = apply_refund(collecting.desk, ObservedRefund(refund_id=refund[0], said=event.refund)).alarm
-        return WebhookResult.CONTRADICTION if alarm else WebhookResult.SETTLED
+        desk = collecting.desk
+        agrees = observe(desk, desk.payments[refunded[0]], event.refund, asked=item.asked)
+        return _result(agrees=agrees)
     if event.kind is EventKind.METHOD:
         tx.later(
             "UPDATE payment_methods SET usable = false, deleted_at = coalesce(deleted_at, %s)"
@@ -219,6 +221,10 @@ def _apply(
         )
         return WebhookResult.SETTLED
     return WebhookResult.IGNORED
+
+
+def _result(*, agrees: bool) -> WebhookResult:
+    return WebhookResult.SETTLED if agrees else WebhookResult.CONTRADICTION
 
 
 def _note(tx: Transaction, received: Sequence[Received], results: Sequence[WebhookResult]) -> None:

@@ -265,6 +265,10 @@ class PaymentProvider(Protocol):
         """The provider's refund that carries our id, or None when it surely has none now."""
         ...
 
+    def list_refunds(self, payment: PaymentRef) -> AsyncIterator[RefundSnapshot]:
+        """Every refund of this payment, whoever made it, each exactly once."""
+        ...
+
     def list_payments(self, since: datetime, until: datetime) -> AsyncIterator[PaymentSnapshot]:
         """Every payment created in [since, until), each exactly once."""
         ...

@@ -188,6 +188,17 @@ class SandboxProvider:
             same("refund_id", refund_id, refund.our_refund_id)
         return found[0] if found else None
 
+    async def list_refunds(self, payment: PaymentRef) -> AsyncIterator[RefundSnapshot]:
+        params = {"payment": payment.provider_payment_id, "limit": str(_PAGE)}
+        while True:
+            found, cursor = page_from(refund_of, await self._wire.read("/v1/refunds", params))
+            for refund in found:
+                same("payment", payment.provider_payment_id, refund.payment.provider_payment_id)
+                yield refund
+            if cursor is None:
+                return
+            params["cursor"] = cursor
+
     async def forget_method(self, method: SavedMethodRef) -> None:
         exchange = await self._wire.write("DELETE", f"/v1/methods/{_quoted(method.method_id)}", {}, None)
         if exchange.status == 404 or exchange.status < 300:

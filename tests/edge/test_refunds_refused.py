@@ -9,6 +9,7 @@ import httpx
 
 from tests.cinema import Cinema
 from tests.edge.answers import assert_problem, nothing_changes
+from tests.flows.steps import eventually
 
 OPERATOR = ("billing:operator",)
 
@@ -138,3 +139,15 @@ async def test_what_has_ended_is_opted_out_of_but_not_back_into(cinema: Cinema) 
     with nothing_changes(cinema):
         assert (await cinema.call("PATCH", path, {"auto_renew": False})).status_code == 200
         assert_problem(await cinema.call("PATCH", path, {"auto_renew": True}), "subscription_ended")
+
+
+async def test_a_refund_at_the_provider_of_more_than_we_know_is_kept_and_not_believed(cinema: Cinema) -> None:
+    """One refund over what was delivered for and what was captured beyond it: a person must tell them apart."""
+    order = await cinema.bought("prc_metropolis_buy")
+    ref = cinema.value("SELECT provider_ref FROM payments")
+    await cinema.control(f"/control/payments/{ref}/state", {"captured_minor": 2598, "told": False})
+    await cinema.control("/control/refunds", {"payment": ref})
+    await eventually(lambda: cinema.value("SELECT captured_minor FROM payments") == 2598)
+    assert cinema.rows("SELECT status FROM inbox WHERE status <> 'done'") == [("parked",)]
+    assert (await cinema.get(f"/v1/orders/{order['id']}"))["status"] == "paid"
+    assert cinema.rows("SELECT refunded_minor FROM payments") == [(0,)]

@@ -86,12 +86,12 @@ def refund_row(refund: Refund) -> Row:
     )
 
 
-async def lock_refunds(tx: Transaction, ids: Sequence[str]) -> Locking[Refund]:
-    """Lock refunds in id order: the last level, after their payments."""
-    if not ids:
+async def lock_refunds_of(tx: Transaction, order_ids: Sequence[str]) -> Locking[Refund]:
+    """Lock every refund of these orders, in id order: the last level, after their payments."""
+    if not order_ids:
         return Locking(None, refund_of)
     question = await tx.ask(
-        f"SELECT {REFUNDS.select} FROM refunds WHERE id = ANY(%s::text[]) ORDER BY id FOR UPDATE",
-        [array_literal(ids)],
+        f"SELECT {REFUNDS.select} FROM refunds WHERE order_id = ANY(%s::text[]) ORDER BY id FOR UPDATE",
+        [array_literal(order_ids)],
     )
     return Locking(question, refund_of)
