@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from shared_lib.cli.ailments import IMBALANCE, WAITING
 from shared_lib.cli.terminal import CannotError, Connection, connected, money
 from shared_lib.processes import lacking_key
 from shared_lib.providers.base import ProviderError
@@ -21,7 +22,6 @@ from shared_lib.runtime import Runtime
 from shared_lib.settings import Environment, Settings
 from shared_lib.store import migrations
 
-OUTBOX_OLDEST_MAX_S: Final = 60
 ANSWER_S: Final = 5.0
 _NAMED_MAX: Final = 10
 
@@ -34,104 +34,6 @@ class Finding:
     name: str
     says: str
     todo: str = ""
-
-
-# (name, query of one number, what it counts, what to do when there are any)
-_WAITING: Final = (
-    (
-        "outbox",
-        f"SELECT count(*) FROM outbox WHERE available_at < boxoffice_now() - interval '{OUTBOX_OLDEST_MAX_S} seconds'",
-        f"events older than {OUTBOX_OLDEST_MAX_S} s wait to be told",
-        "is the relay running, and do the doors answer? Its log says `dead_letter` or `relay_disconnected`",
-    ),
-    (
-        "unknown payments",
-        "SELECT count(*) FROM payments WHERE status = 'unknown' AND created_at < boxoffice_now() - interval '1 hour'",
-        "payments are unknown for more than an hour",
-        "runbook: unknown payments",
-    ),
-    (
-        "parked webhooks",
-        "SELECT count(*) FROM inbox WHERE status = 'parked' AND received_at < boxoffice_now() - interval '10 minutes'",
-        "webhooks wait for what they are about",
-        "runbook: parked webhooks",
-    ),
-    (
-        "orphaned webhooks",
-        "SELECT count(*) FROM inbox WHERE status = 'orphaned'",
-        "webhooks are about nothing we know",
-        "runbook: orphaned webhooks",
-    ),
-    (
-        "dead letters",
-        "SELECT count(*) FROM dead_letters WHERE replayed_at IS NULL",
-        "events could not be taken by anybody",
-        "boxoffice dead-letters list",
-    ),
-    (
-        "titles paid twice",
-        """SELECT count(*) FROM (
-               SELECT FROM entitlements WHERE kind <> 'subscription' AND status = 'active'
-                  AND (ends_at IS NULL OR ends_at > boxoffice_now())
-               GROUP BY customer_id, product_id, kind HAVING count(*) > 1) AS twice""",
-        "times a customer has paid for the same title twice",
-        "runbook: titles paid twice",
-    ),
-    (
-        "mails",
-        """SELECT count(*) FROM notifications WHERE status IN ('unknown', 'refused')
-           AND created_at > boxoffice_now() - interval '1 day'""",
-        "mails of the last day were refused, or may have left or not",
-        "runbook: notifications unknown",
-    ),
-    (
-        "money not as asked",
-        """SELECT count(*) FROM payments p JOIN orders o ON o.id = p.order_id
-           WHERE p.status = 'succeeded' AND (p.captured_minor, p.currency) <> (o.amount_minor, o.currency)
-             AND p.created_at > boxoffice_now() - interval '7 days'""",
-        "payments of this week took other money than their orders asked for",
-        "runbook: payment_not_as_asked; it goes back without you",
-    ),
-    (
-        "surplus still held",
-        """SELECT count(*) FROM payments p
-           CROSS JOIN LATERAL (SELECT coalesce(sum(amount_minor) FILTER (WHERE status = 'succeeded'), 0) AS returned,
-                                      coalesce(sum(amount_minor) FILTER (WHERE status NOT IN ('failed', 'rejected')), 0) AS asked_for,
-                                      count(*) FILTER (WHERE status = 'failed') AS failed
-                               FROM refunds r WHERE r.payment_id = p.id AND r.surplus) r
-           CROSS JOIN LATERAL (SELECT CASE WHEN p.surplus THEN p.captured_minor
-                                           ELSE greatest(0, p.captured_minor - p.amount_minor) END AS minor) s
-           WHERE p.status = 'succeeded' AND (p.surplus OR p.captured_minor > p.amount_minor)
-             AND r.returned < s.minor AND (r.failed > 0 OR r.asked_for < s.minor)""",
-        "payments hold money that is not ours and did not go back at once",
-        "runbook: surplus_held; boxoffice explain pay_..., or POST /v1/refunds with its payment_id",
-    ),
-    (
-        "refunds",
-        "SELECT count(*) FROM refunds WHERE status = 'failed' AND NOT surplus AND created_at > boxoffice_now() - interval '7 days'",
-        "refunds of this week failed: their customers wait for money",
-        "boxoffice explain ref_...; give it back by another way, or ask again with POST /v1/refunds",
-    ),
-)  # fmt: skip
-
-# Each of them waits for a person, so they are named: the oldest first.
-SET_ASIDE: Final = """
-    SELECT kind || ' ' || id || ': ' || reason, count(*) OVER () FROM set_aside ORDER BY set_aside_at, kind, id LIMIT 10
-"""
-
-_IMBALANCE: Final = """
-    WITH taken AS (SELECT currency, sum(captured_minor) AS minor FROM payments GROUP BY 1),
-         given AS (SELECT currency, sum(amount_minor) AS minor FROM refunds WHERE status = 'succeeded' GROUP BY 1),
-         booked AS (
-             SELECT currency,
-                    coalesce(sum(amount_minor) FILTER (WHERE leg LIKE 'captured%'), 0) AS taken,
-                    coalesce(sum(amount_minor) FILTER (WHERE leg = 'refunded'), 0)
-                        - coalesce(sum(amount_minor) FILTER (WHERE leg = 'returned'), 0) AS given
-             FROM ledger_entries GROUP BY 1)
-    SELECT currency, coalesce(taken.minor, 0)::bigint, coalesce(booked.taken, 0)::bigint,
-           coalesce(given.minor, 0)::bigint, coalesce(booked.given, 0)::bigint
-    FROM taken FULL JOIN given USING (currency) FULL JOIN booked USING (currency) ORDER BY 1
-"""
 
 
 def doctor() -> tuple[bool, str]:
@@ -179,7 +81,7 @@ def _inside(db: Connection, own: Settings) -> list[Finding]:
         says = f"schema {version}, this code knows {newest}"
         return [Finding(False, "database", says, "python -m shared_lib.store.migrate")]
     found = [Finding(True, "database", f"reachable, schema {version}"), _role(db, own), _test_clock(db, own)]
-    for name, sql, what, todo in _WAITING:
+    for name, sql, what, todo in WAITING:
         (count,) = db.execute(sql.encode()).fetchall()[0]
         found.append(Finding(not count, name, f"{count} {what}" if count else "none wait too long", todo))
     return [*found, _set_aside(db), _approvals(db), *_balance(db)]
@@ -231,7 +133,7 @@ def _test_clock(db: Connection, own: Settings) -> Finding:
 
 def _balance(db: Connection) -> list[Finding]:
     found = []
-    for currency, taken, booked, given, booked_back in db.execute(_IMBALANCE.encode()):
+    for currency, taken, booked, given, booked_back in db.execute(IMBALANCE.encode()):
         well = (taken, given) == (booked, booked_back)
         says = f"{money(taken, currency)} taken, {money(given, currency)} given back"
         if not well:

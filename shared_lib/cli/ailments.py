@@ -1,0 +1,104 @@
+"""What `boxoffice doctor` looks for in the database: one query each, and what to do when it finds any."""
+
+from __future__ import annotations
+
+from typing import Final
+
+OUTBOX_OLDEST_MAX_S: Final = 60
+
+# (name, query of one number, what it counts, what to do when there are any)
+WAITING: Final = (
+    (
+        "outbox",
+        f"SELECT count(*) FROM outbox WHERE available_at < boxoffice_now() - interval '{OUTBOX_OLDEST_MAX_S} seconds'",
+        f"events older than {OUTBOX_OLDEST_MAX_S} s wait to be told",
+        "is the relay running, and do the doors answer? Its log says `dead_letter` or `relay_disconnected`",
+    ),
+    (
+        "unknown payments",
+        "SELECT count(*) FROM payments WHERE status = 'unknown' AND created_at < boxoffice_now() - interval '1 hour'",
+        "payments are unknown for more than an hour",
+        "runbook: unknown payments",
+    ),
+    (
+        "parked webhooks",
+        "SELECT count(*) FROM inbox WHERE status = 'parked' AND received_at < boxoffice_now() - interval '10 minutes'",
+        "webhooks wait for what they are about",
+        "runbook: parked webhooks",
+    ),
+    (
+        "orphaned webhooks",
+        "SELECT count(*) FROM inbox WHERE status = 'orphaned'",
+        "webhooks are about nothing we know",
+        "runbook: orphaned webhooks",
+    ),
+    (
+        "dead letters",
+        "SELECT count(*) FROM dead_letters WHERE replayed_at IS NULL",
+        "events could not be taken by anybody",
+        "boxoffice dead-letters list",
+    ),
+    (
+        "titles paid twice",
+        """SELECT count(*) FROM (
+               SELECT FROM entitlements WHERE kind <> 'subscription' AND status = 'active'
+                  AND (ends_at IS NULL OR ends_at > boxoffice_now())
+               GROUP BY customer_id, product_id, kind HAVING count(*) > 1) AS twice""",
+        "times a customer has paid for the same title twice",
+        "runbook: titles paid twice",
+    ),
+    (
+        "mails",
+        """SELECT count(*) FROM notifications WHERE status IN ('unknown', 'refused')
+           AND created_at > boxoffice_now() - interval '1 day'""",
+        "mails of the last day were refused, or may have left or not",
+        "runbook: notifications unknown",
+    ),
+    (
+        "money not as asked",
+        """SELECT count(*) FROM payments p JOIN orders o ON o.id = p.order_id
+           WHERE p.status = 'succeeded' AND (p.captured_minor, p.currency) <> (o.amount_minor, o.currency)
+             AND p.created_at > boxoffice_now() - interval '7 days'""",
+        "payments of this week took other money than their orders asked for",
+        "runbook: payment_not_as_asked; it goes back without you",
+    ),
+    (
+        "surplus still held",
+        """SELECT count(*) FROM payments p
+           CROSS JOIN LATERAL (SELECT coalesce(sum(amount_minor) FILTER (WHERE status = 'succeeded'), 0) AS returned,
+                                      coalesce(sum(amount_minor) FILTER (WHERE status NOT IN ('failed', 'rejected')), 0) AS asked_for,
+                                      count(*) FILTER (WHERE status = 'failed') AS failed
+                               FROM refunds r WHERE r.payment_id = p.id AND r.surplus) r
+           CROSS JOIN LATERAL (SELECT CASE WHEN p.surplus THEN p.captured_minor
+                                           ELSE greatest(0, p.captured_minor - p.amount_minor) END AS minor) s
+           WHERE p.status = 'succeeded' AND (p.surplus OR p.captured_minor > p.amount_minor)
+             AND r.returned < s.minor AND (r.failed > 0 OR r.asked_for < s.minor)""",
+        "payments hold money that is not ours and did not go back at once",
+        "runbook: surplus_held; boxoffice explain pay_..., or POST /v1/refunds with its payment_id",
+    ),
+    (
+        "refunds",
+        "SELECT count(*) FROM refunds WHERE status = 'failed' AND NOT surplus AND created_at > boxoffice_now() - interval '7 days'",
+        "refunds of this week failed: their customers wait for money",
+        "boxoffice explain ref_...; give it back by another way, or ask again with POST /v1/refunds",
+    ),
+)  # fmt: skip
+
+# Each of them waits for a person, so they are named: the oldest first.
+SET_ASIDE: Final = """
+    SELECT kind || ' ' || id || ': ' || reason, count(*) OVER () FROM set_aside ORDER BY set_aside_at, kind, id LIMIT 10
+"""
+
+IMBALANCE: Final = """
+    WITH taken AS (SELECT currency, sum(captured_minor) AS minor FROM payments GROUP BY 1),
+         given AS (SELECT currency, sum(amount_minor) AS minor FROM refunds WHERE status = 'succeeded' GROUP BY 1),
+         booked AS (
+             SELECT currency,
+                    coalesce(sum(amount_minor) FILTER (WHERE leg LIKE 'captured%'), 0) AS taken,
+                    coalesce(sum(amount_minor) FILTER (WHERE leg = 'refunded'), 0)
+                        - coalesce(sum(amount_minor) FILTER (WHERE leg = 'returned'), 0) AS given
+             FROM ledger_entries GROUP BY 1)
+    SELECT currency, coalesce(taken.minor, 0)::bigint, coalesce(booked.taken, 0)::bigint,
+           coalesce(given.minor, 0)::bigint, coalesce(booked.given, 0)::bigint
+    FROM taken FULL JOIN given USING (currency) FULL JOIN booked USING (currency) ORDER BY 1
+"""
