@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from shared_lib.cli.ailments import IMBALANCE, WAITING
+from shared_lib.cli.ailments import IMBALANCE, SET_ASIDE, WAITING
 from shared_lib.cli.terminal import CannotError, Connection, connected, money
 from shared_lib.processes import lacking_key
 from shared_lib.providers.base import ProviderError
