@@ -20,6 +20,7 @@ from benchmarks.stage import ROOT, Stage
 from benchmarks.told import rows
 from infra.kafka.choice import bootstrap as running_kafka
 from infra.local.ports import free_port, wait_for_http
+from infra.sandbox.launch import new_webhook_secret
 from shared_lib.events import EVENTS_PATH, kafka_record
 from shared_lib.workers import topics
 
@@ -104,6 +105,7 @@ class Bench:
                     "BOXOFFICE_TRIGGER_TOPICS": topic,
                     "BOXOFFICE_TRIGGER_GROUP": group,
                     "BOXOFFICE_TRIGGER_PORT": "0",
+                    "BOXOFFICE_EVENT_SECRETS": new_webhook_secret(),
                     "BOXOFFICE_EVENT_ROUTES": json.dumps({"billing.": door}),
                 }
                 process = self._stage.spawn(group, "-m", "shared_lib.workers.trigger", env=settings)

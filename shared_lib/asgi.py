@@ -17,6 +17,7 @@ from typing import Any, Final
 
 import functions_framework.aio
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
@@ -24,6 +25,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from shared_lib import log
 from shared_lib.domain.errors import Transient
+from shared_lib.event_gate import EventGate, as_problem
+from shared_lib.event_proof import event_guard
 from shared_lib.http import verifier
 from shared_lib.phases.probing import refuse_power_over_the_ledger, refuse_test_clock, serves
 from shared_lib.runtime import Runtime, install
@@ -33,15 +36,21 @@ FUNCTIONS: Final = Path(__file__).parents[1] / "functions"
 GC_THRESHOLDS: Final = (20_000, 20, 50)  # by default a batch of a thousand would be searched a hundred times
 READY_S: Final = 2.0  # a probe that is answered later was given up by its sender
 DOORS: Final = tuple(sorted(path.parent.name for path in FUNCTIONS.glob("*/main.py")))
+# Doors of people, which may take events at /events beside. All others take events alone: every request must prove itself.
+HTTP_DOORS: Final = frozenset({"account", "create_order", "refund", "subscription", "webhook"})
+EVENTLESS_DOORS: Final = frozenset({"account", "subscription", "webhook"})
 
 
 def door(name: str) -> ASGIApp:
-    """The functions-framework app of one function. It expects a runtime to be installed."""
+    """The functions-framework app of one function, behind the gate for events. It expects a runtime to be installed."""
     if name not in DOORS:
         raise SystemExit(f"FUNCTION={name!r} is not one of {', '.join(DOORS)}")
     make: Any = functions_framework.aio.create_asgi_app  # untyped
-    app: ASGIApp = make(name, str(FUNCTIONS / name / "main.py"))
-    return app
+    app: Starlette = make(name, str(FUNCTIONS / name / "main.py"))
+    only_events = name not in HTTP_DOORS
+    if only_events:
+        app.add_exception_handler(HTTPException, as_problem)
+    return EventGate(app, name, everything=only_events)
 
 
 @asynccontextmanager
@@ -55,12 +64,27 @@ async def warm(name: str) -> AsyncIterator[Runtime]:
             await rt.read(refuse_power_over_the_ledger, None)
         if rt.settings.auth_jwks_url:
             await verifier(rt).warm_up()
+        if name not in EVENTLESS_DOORS:
+            await believe_senders(rt)
         install(rt)
         settle_down()
         yield rt
     finally:
         install(None)
         await rt.aclose()
+
+
+async def believe_senders(rt: Runtime) -> None:
+    """Read the secrets and keys of senders. In production a door that believes none does not start; elsewhere it
+    refuses every event.
+    """
+    guard = event_guard(rt)
+    if guard.believes_nothing and rt.settings.environment is Environment.PRODUCTION:
+        raise ValueError(
+            "set BOXOFFICE_EVENT_SECRETS or BOXOFFICE_EVENT_OIDC_*: no sender of events is believed"
+        )
+    if guard.tokens:
+        await guard.tokens.warm_up()
 
 
 def settle_down() -> None:

@@ -156,7 +156,7 @@ Consumer = Callable[[Incoming], Awaitable[None]]
 
 
 def consumer(function: Consumer) -> Callable[[CloudEvent], Awaitable[None]]:
-    """Wrap a function that takes CloudEvents: done is 200, never is 422 (a dead letter), not now is 503."""
+    """Wrap a function that takes CloudEvents: done is 200, never is 422 (a dead letter), not now is 503, a bug is 500."""
 
     @functools.wraps(function)
     async def door(event: CloudEvent) -> None:
@@ -164,7 +164,13 @@ def consumer(function: Consumer) -> Callable[[CloudEvent], Awaitable[None]]:
             taken = incoming_of(event)
         except InvalidEventError as error:
             raise never(error) from None
-        await take(function, taken)
+        try:
+            await take(function, taken)
+        except HTTPException:
+            raise
+        except Exception:
+            log.exception("crashed", type=taken.type, id=taken.id)
+            raise HTTPException(500, "The error is in our logs; sending it again is safe.") from None
 
     return door
 

@@ -15,6 +15,7 @@ PROBLEMS: dict[Code, tuple[int, str]] = {
     Code.BODY_INVALID: (422, "The body does not fit"),
     Code.QUERY_INVALID: (422, "The query does not fit"),
     Code.EVENT_INVALID: (422, "Not an event this function takes"),
+    Code.EVENT_UNPROVEN: (401, "The sender of the event is not proven"),
     Code.TOKEN_MISSING: (401, "A bearer token is needed"),
     Code.TOKEN_MALFORMED: (401, "The bearer token cannot be read"),
     Code.TOKEN_EXPIRED: (401, "The bearer token has expired"),

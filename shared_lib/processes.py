@@ -30,6 +30,7 @@ class Secret(StrEnum):
     REDIS = "redis"
     REPLY_SECRETS = "replies"  # what Redis repeats is sealed with them
     MAIL = "mail"
+    EVENT_SECRETS = "events"  # who hands events to the doors proves itself with them
 
 
 # The environment variables that carry each. A provider adds its own here.
@@ -39,6 +40,7 @@ VARIABLES: Final[Mapping[Secret, tuple[str, ...]]] = MappingProxyType(
         Secret.WEBHOOK_SECRETS: ("BOXOFFICE_SANDBOX_WEBHOOK_SECRETS",),
         Secret.REDIS: ("BOXOFFICE_REDIS_URL",),
         Secret.REPLY_SECRETS: ("BOXOFFICE_REPLY_SECRETS",),
+        Secret.EVENT_SECRETS: ("BOXOFFICE_EVENT_SECRETS",),
         Secret.MAIL: ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"),
     }
 )
@@ -60,23 +62,27 @@ def _needs(role: Role | None, *secrets: Secret) -> Needs:
 
 PROCESSES: Final[Mapping[str, Needs]] = MappingProxyType(
     {
-        "create_order": _needs(Role.DOOR, Secret.PROVIDER_KEY, Secret.REDIS, Secret.REPLY_SECRETS),
+        "create_order": _needs(
+            Role.DOOR, Secret.PROVIDER_KEY, Secret.REDIS, Secret.REPLY_SECRETS, Secret.EVENT_SECRETS
+        ),
         # A hint or a contradiction is asked about at the provider.
         "webhook": _needs(Role.DOOR, Secret.PROVIDER_KEY, Secret.WEBHOOK_SECRETS),
-        "renew": _needs(Role.DOOR, Secret.PROVIDER_KEY),
-        "refund": _needs(Role.DOOR, Secret.PROVIDER_KEY, Secret.REDIS, Secret.REPLY_SECRETS),
-        "notify": _needs(Role.DOOR, Secret.MAIL),
+        "renew": _needs(Role.DOOR, Secret.PROVIDER_KEY, Secret.EVENT_SECRETS),
+        "refund": _needs(
+            Role.DOOR, Secret.PROVIDER_KEY, Secret.REDIS, Secret.REPLY_SECRETS, Secret.EVENT_SECRETS
+        ),
+        "notify": _needs(Role.DOOR, Secret.MAIL, Secret.EVENT_SECRETS),
         "subscription": _needs(Role.DOOR),
         "account": _needs(Role.DOOR, Secret.PROVIDER_KEY),  # to detach a forgotten payment method
-        "reconcile": _needs(Role.DOOR, Secret.PROVIDER_KEY),
-        "playback": _needs(Role.DOOR),
-        "relay": _needs(Role.RELAY),
-        "clock": _needs(None),
-        "trigger": _needs(None),
+        "reconcile": _needs(Role.DOOR, Secret.PROVIDER_KEY, Secret.EVENT_SECRETS),
+        "playback": _needs(Role.DOOR, Secret.EVENT_SECRETS),
+        "relay": _needs(Role.RELAY, Secret.EVENT_SECRETS),
+        "clock": _needs(None, Secret.EVENT_SECRETS),
+        "trigger": _needs(None, Secret.EVENT_SECRETS),
         "topics": _needs(None),
         "migrate": _needs(Role.OWNER),
-        # `doctor` asks the provider and Redis whether they answer.
-        "cli": _needs(Role.OPERATOR, Secret.PROVIDER_KEY, Secret.REDIS),
+        # `doctor` asks the provider and Redis whether they answer; `tick` sends an event.
+        "cli": _needs(Role.OPERATOR, Secret.PROVIDER_KEY, Secret.REDIS, Secret.EVENT_SECRETS),
     }
 )
 

@@ -99,6 +99,13 @@ class Settings(BaseSettings):
 
     # Event type or its prefix -> address of the door that takes it; the longest prefix wins.
     event_routes: dict[str, str] = Field(default_factory=dict)
+    # Who may hand events to the doors. The first secret signs, all are accepted: rotation without a pause.
+    event_secrets: Secrets = ()
+    # Or, on Knative, a token of its issuer for our audience, of one of these subjects (service accounts).
+    event_oidc_issuer: str = ""
+    event_oidc_jwks_url: str = ""
+    event_oidc_audience: str = ""
+    event_oidc_subjects: Words = ()
     # Empty: the relay delivers over HTTP itself. Else the relay writes to Kafka, and triggers carry events to the doors.
     kafka_bootstrap: Words = ()
     trigger_topics: Words = ("billing.jobs", "billing.events", "cinema.playback")
@@ -124,6 +131,14 @@ class Settings(BaseSettings):
             raise ValueError("the sandbox needs sandbox_url")
         if any(len(secret.get_secret_value()) < _SECRET_CHARS_MIN for secret in self.reply_secrets):
             raise ValueError(f"each of reply_secrets has at least {_SECRET_CHARS_MIN} characters")
+        oidc = (
+            self.event_oidc_issuer,
+            self.event_oidc_jwks_url,
+            self.event_oidc_audience,
+            self.event_oidc_subjects,
+        )
+        if any(oidc) and not all(oidc):
+            raise ValueError("event_oidc_issuer, _jwks_url, _audience and _subjects belong together")
         if self.environment is Environment.PRODUCTION:
             if "sandbox" in self.providers:
                 raise ValueError("the sandbox provider gives titles away: it cannot be used in production")

@@ -6,6 +6,7 @@ import asyncio
 import json
 import re
 import uuid
+from base64 import b64encode
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -26,6 +27,7 @@ from infra.local.catalog import seed
 from infra.local.routes import EVENTS, door_of
 from infra.sandbox.launch import SandboxHandle
 from shared_lib.asgi import DOORS, door
+from shared_lib.event_proof import EventSigner
 from shared_lib.events import binary
 from shared_lib.http import verifier
 from shared_lib.processes import Role
@@ -38,6 +40,7 @@ from shared_lib.workers.relay import Relay
 from tests.patience import PATIENCE_S
 
 RETURN_URL = "http://cinema.test/thanks"
+EVENT_SECRET = "whsec_" + b64encode(b"the secret of senders in tests..").decode()
 AUTH_ISSUER, AUDIENCE = "http://auth.test", "boxoffice"
 KEEP_ALIVE_S = 95
 
@@ -146,6 +149,7 @@ class Cinema:
             time_="2030-01-01T00:00:00Z",
             data=data or {},
         )
+        headers = EventSigner([EVENT_SECRET], self.rt.now).signed(headers, body)
         return await self.http.post(f"{self.url}/_door/{name}/events", content=body, headers=headers)
 
     async def tick(self) -> None:
@@ -270,6 +274,7 @@ async def cinema(
         sandbox_webhook_secrets=secret,  # type: ignore[arg-type]
         return_url_origins="http://cinema.test",  # type: ignore[arg-type]
         event_routes={prefix: f"{url}/_door/{name}" for prefix, name in EVENTS.items()},
+        event_secrets=more.pop("event_secrets", EVENT_SECRET),
         **more,
     )
     seed(database_url)
@@ -303,7 +308,9 @@ async def cinema(
             keys=keys,
             database_url=database_url,
             http=http,
-            relay=Relay(relay_rt, HttpSink(relay_rt.http, settings.event_routes)),
+            relay=Relay(
+                relay_rt, HttpSink(relay_rt.http, settings.event_routes, EventSigner([EVENT_SECRET], rt.now))
+            ),
             relay_rt=relay_rt,
         )
     finally:

@@ -14,6 +14,9 @@ from typing import Final
 
 FOLDER: Final = Path(__file__).parents[2] / ".local" / "compose"
 
+# Who hands events to the doors, and the doors that take them.
+EVENTS: Final = "events.env"
+
 
 def make(folder: Path = FOLDER) -> bool:
     """Write the env files unless all are there. True when they are new: a database of older ones will not let us in."""
@@ -28,9 +31,12 @@ def make(folder: Path = FOLDER) -> bool:
             "BOXOFFICE_SANDBOX_WEBHOOK_SECRETS": webhook_secret,
         },
     }
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    if not (folder / EVENTS).exists():  # on its own: a folder of an older version lacks it
+        secret = "whsec_" + b64encode(secrets.token_bytes(32)).decode()
+        _write(folder / EVENTS, {"BOXOFFICE_EVENT_SECRETS": secret})
     if all((folder / name).exists() for name in files):
         return False
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     for name, values in files.items():
         _write(folder / name, values)
     return True

@@ -30,7 +30,9 @@ async def demo(home: Home, console: Console) -> int:
     try:
         async with (
             a_stack(home, console) as running,
-            open_town(running, home.secrets().sandbox_api_key) as town,
+            open_town(
+                running, home.secrets().sandbox_api_key, event_secret=home.secrets().event_secret
+            ) as town,
         ):
             return 0 if await told(town, console) else 1
     except (httpx.TransportError, psycopg.OperationalError) as error:

@@ -43,6 +43,7 @@ class Secrets:
     database_password: str  # the administrator's; those of the roles follow from it (access.py)
     redis_password: str
     reply_secret: str
+    event_secret: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,6 +93,7 @@ class Home:
             database_password=secrets.token_hex(20),
             redis_password=secrets.token_hex(20),
             reply_secret=secrets.token_hex(32),
+            event_secret=new_webhook_secret(),
         )
         kept: dict[str, str] = json.loads(path.read_text()) if path.exists() else {}
         found = Secrets(**(asdict(fresh) | kept))

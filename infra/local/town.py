@@ -9,7 +9,8 @@ import uuid
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any, Final, cast
 
 import httpx
@@ -19,6 +20,7 @@ from psycopg.rows import dict_row
 from infra.local.home import Running
 from infra.local.processes import StackError
 from infra.local.up import token
+from shared_lib.event_proof import EventSigner
 from shared_lib.events import EVENTS_PATH, binary
 
 Json = dict[str, Any]
@@ -46,11 +48,17 @@ class Town:
     """Real HTTP for whatever a customer, an operator or the cinema does; SQL only to look, and to turn the clock."""
 
     def __init__(
-        self, running: Running, secret: str, http: httpx.AsyncClient, db: psycopg.AsyncConnection[Json]
+        self,
+        running: Running,
+        secret: str,
+        http: httpx.AsyncClient,
+        db: psycopg.AsyncConnection[Json],
+        event_secret: str = "",
     ) -> None:
         self.running = running
         self.http = http
         self._secret = secret
+        self._event_secret = event_secret
         self._db = db
 
     async def rows(self, sql: str, *values: Any) -> list[Json]:
@@ -166,7 +174,8 @@ class Town:
             data={"customer_id": customer_id, "product_id": product_id, "started_at": instant},
         )
         url = self.running.doors["playback"] + EVENTS_PATH
-        (await self.http.post(url, content=body, headers=headers)).raise_for_status()
+        signed = EventSigner([self._event_secret], partial(datetime.now, UTC)).signed(headers, body)
+        (await self.http.post(url, content=body, headers=signed)).raise_for_status()
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,12 +253,14 @@ def form_action(page: httpx.Response) -> httpx.URL | None:
 
 
 @asynccontextmanager
-async def open_town(running: Running, secret: str, kind: Callable[..., Town] = Town) -> AsyncIterator[Town]:
-    """`secret` is the provider's API key: its books are not public."""
+async def open_town(
+    running: Running, secret: str, kind: Callable[..., Town] = Town, *, event_secret: str = ""
+) -> AsyncIterator[Town]:
+    """`secret` is the provider's API key: its books are not public. With `event_secret` the cinema signs what it tells."""
     async with (
         httpx.AsyncClient(timeout=httpx.Timeout(60.0, connect=5.0), trust_env=False) as http,
         await psycopg.AsyncConnection.connect(
             running.database_url, autocommit=True, row_factory=dict_row
         ) as db,
     ):
-        yield kind(running, secret, http, db)
+        yield kind(running, secret, http, db, event_secret)

@@ -19,6 +19,7 @@ class Code(StrEnum):
     BODY_INVALID = "body_invalid"
     QUERY_INVALID = "query_invalid"
     EVENT_INVALID = "event_invalid"
+    EVENT_UNPROVEN = "event_unproven"
     # who is asking
     TOKEN_MISSING = "token_missing"
     TOKEN_MALFORMED = "token_malformed"

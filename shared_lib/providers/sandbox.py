@@ -41,8 +41,8 @@ from shared_lib.providers.sandbox_answers import (
     same_ref,
     same_refund,
 )
-from shared_lib.providers.standard_webhook import NotAuthentic, decoded_secret, verified_id
 from shared_lib.providers.transport import TIMEOUT, Bearer, Transport
+from shared_lib.standard_webhook import NotAuthentic, decoded_secret, verified_id
 
 _PAGE = 100
 _CHECKOUT_MAX = timedelta(days=7)  # the page lives no longer, whatever is asked for

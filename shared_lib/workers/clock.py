@@ -12,6 +12,7 @@ import httpx
 import structlog
 
 from shared_lib import log as logs
+from shared_lib.event_proof import event_signer
 from shared_lib.events import EVENTS_PATH, binary
 from shared_lib.ids import new_id
 from shared_lib.phases.facts import instant
@@ -38,7 +39,8 @@ async def tick(rt: Runtime, kind: str) -> bool:
     )
     try:
         url = rt.settings.event_routes[kind] + EVENTS_PATH
-        answer = await rt.http.post(url, content=body, headers=headers, timeout=TICK_TIMEOUT)
+        signed = event_signer(rt).signed(headers, body)
+        answer = await rt.http.post(url, content=body, headers=signed, timeout=TICK_TIMEOUT)
     except httpx.HTTPError as error:
         log.warning("tick_lost", tick=kind, error=type(error).__name__)
         return False
@@ -70,6 +72,7 @@ async def main() -> None:
     logs.configure(function="clock")
     rt = await Runtime.open(settings_of("clock"))
     try:
+        event_signer(rt)  # without a secret the process ends here, and not at each tick
         await run(rt, until_stopped())
     finally:
         await rt.aclose()

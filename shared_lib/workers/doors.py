@@ -7,11 +7,14 @@ from typing import Final
 
 # "Not now": the retried answers of Knative's dispatcher, and 425, which says the same in so many words.
 _AGAIN: Final = frozenset({404, 408, 409, 425, 429})
+# A door does not believe the sender: a secret that is being rolled, or a clock that is off. Knative's dispatcher gives up
+# at once; we ask again, because the event itself may be in order.
+UNPROVEN: Final = 401
 
 
 def asks_again(status: int) -> bool:
     """Whether a door that answered this may take the event later. Other answers from 300 on mean never."""
-    return status >= 500 or status in _AGAIN
+    return status >= 500 or status == UNPROVEN or status in _AGAIN
 
 
 class Routes:

@@ -7,10 +7,11 @@ from typing import Final
 
 import httpx
 
+from shared_lib.event_proof import EventSigner
 from shared_lib.events import EVENTS_PATH, binary
 from shared_lib.phases.facts import instant
 from shared_lib.phases.outgoing import Outgoing
-from shared_lib.workers.doors import Routes, asks_again
+from shared_lib.workers.doors import UNPROVEN, Routes, asks_again
 from shared_lib.workers.sink import NeverError, NotNowError
 
 # A charge of a whole chunk takes its time; the door's own deadlines are shorter.
@@ -18,8 +19,9 @@ TIMEOUT: Final = httpx.Timeout(120.0, connect=2.0)
 
 
 class HttpSink:
-    def __init__(self, http: httpx.AsyncClient, routes: Mapping[str, str]) -> None:
+    def __init__(self, http: httpx.AsyncClient, routes: Mapping[str, str], signer: EventSigner) -> None:
         self._http = http
+        self._signer = signer
         self._routes = Routes(routes)
 
     async def deliver(self, event: Outgoing) -> None:
@@ -36,8 +38,9 @@ class HttpSink:
             sequence=event.sequence,
             traceparent=event.traceparent,
         )
+        signed = self._signer.signed(headers, body)
         try:
-            answer = await self._http.post(url + EVENTS_PATH, content=body, headers=headers, timeout=TIMEOUT)
+            answer = await self._http.post(url + EVENTS_PATH, content=body, headers=signed, timeout=TIMEOUT)
         except (httpx.ConnectError, httpx.ConnectTimeout) as error:
             raise NotNowError(f"nobody at {url}: {type(error).__name__}", counts=False) from None
         except httpx.HTTPError as error:
@@ -45,6 +48,9 @@ class HttpSink:
         if answer.is_success:
             return
         reason = f"{url} answered {answer.status_code}: {answer.text[:200]}"
+        if answer.status_code == UNPROVEN:
+            # It is our secret or our clock that is wrong, not this event: all wait, in order, until that is mended.
+            raise NotNowError(reason, counts=False)
         if asks_again(answer.status_code):
             raise NotNowError(reason)
         raise NeverError(reason)

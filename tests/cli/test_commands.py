@@ -11,7 +11,7 @@ import pytest
 from infra.local.access import role_url
 from shared_lib.cli.main import main
 from shared_lib.processes import Role
-from tests.cinema import AUDIENCE, AUTH_ISSUER, Cinema
+from tests.cinema import AUDIENCE, AUTH_ISSUER, EVENT_SECRET, Cinema
 
 Capture = pytest.CaptureFixture[str]
 
@@ -29,6 +29,7 @@ def environment(cinema: Cinema, redis_url: str, webhook_secret: str, monkeypatch
         "SANDBOX_URL": cinema.sandbox.url,
         "SANDBOX_API_KEY": cinema.sandbox.api_key,
         "SANDBOX_WEBHOOK_SECRETS": webhook_secret,
+        "EVENT_SECRETS": EVENT_SECRET,
         "EVENT_ROUTES": "{" + ",".join(f'"{kind}":"{url}"' for kind, url in routes.items()) + "}",
     }.items():
         monkeypatch.setenv(f"BOXOFFICE_{name}", value)

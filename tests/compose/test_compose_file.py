@@ -91,7 +91,12 @@ def test_every_setting_is_one_and_together_they_are_accepted(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     env_files.make(tmp_path)
-    secret = dict(line.split("=", 1) for line in (tmp_path / "boxoffice.env").read_text().splitlines())
+    lines = [
+        line
+        for name in ("boxoffice.env", "events.env")
+        for line in (tmp_path / name).read_text().splitlines()
+    ]
+    secret = dict(line.split("=", 1) for line in lines)
     given = {
         name: value for name, value in COMPOSE["x-settings"].items() if name.startswith("BOXOFFICE_")
     } | secret
@@ -132,6 +137,8 @@ def test_secrets_are_made_once_for_their_owner_alone_and_shared_with_nobody_else
     assert readers["postgres.env"] == {"postgres"}
     assert readers["sandbox.env"] == {"sandbox"}
     assert set(first) == set(readers)
+    takers = {service(door) for door in EVENTS.values()}
+    assert readers["events.env"] == takers | {"relay", "clock", "trigger"}
     # The provider, the Auth stand-in and NGINX know nothing of our database, and have no way to it.
     for stranger in ("sandbox", "auth", "nginx", "tunnel"):
         assert stranger not in readers["boxoffice.env"]

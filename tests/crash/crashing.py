@@ -17,6 +17,7 @@ from starlette.applications import Starlette
 from starlette.routing import Mount
 
 from shared_lib.asgi import warm
+from shared_lib.event_proof import event_signer
 from shared_lib.workers.http_sink import HttpSink
 from shared_lib.workers.relay import Relay
 from tests.cinema import _Gateway
@@ -35,7 +36,7 @@ async def lifespan(_: Starlette) -> AsyncIterator[None]:
     async with warm("crashing") as rt:
         watch(rt, die)
         stop = asyncio.Event()
-        relay = Relay(rt, WatchedSink(HttpSink(rt.http, rt.settings.event_routes), die))
+        relay = Relay(rt, WatchedSink(HttpSink(rt.http, rt.settings.event_routes, event_signer(rt)), die))
         working = asyncio.create_task(relay.run(stop)) if os.environ.get("CRASH_ROLE") == "relay" else None
         yield
         stop.set()

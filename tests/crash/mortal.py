@@ -81,6 +81,7 @@ def environment(settings: Settings) -> dict[str, str]:
     told = settings.model_dump(mode="json", exclude_none=True)
     told |= {
         "sandbox_api_key": settings.sandbox_api_key.get_secret_value(),
+        "event_secrets": [one.get_secret_value() for one in settings.event_secrets],
         "sandbox_webhook_secrets": [one.get_secret_value() for one in settings.sandbox_webhook_secrets],
     }
     return {f"BOXOFFICE_{name.upper()}": _text(value) for name, value in told.items()}

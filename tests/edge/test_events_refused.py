@@ -9,6 +9,7 @@ from typing import Any
 import httpx
 
 from shared_lib.cli.routes import ROUTES
+from shared_lib.event_proof import event_signer
 from shared_lib.phases.outgoing import Outgoing
 from shared_lib.workers.relay import Relay
 from tests.cinema import Cinema
@@ -44,12 +45,11 @@ MALFORMED: dict[str, tuple[dict[str, str | None], bytes]] = {
 
 
 async def post(cinema: Cinema, door: str, changes: dict[str, str | None], body: bytes) -> httpx.Response:
+    """An event of a proven sender."""
     headers = {**GOOD, "ce-type": DOORS[door], **changes}
-    return await cinema.http.post(
-        f"{cinema.url}/_door/{door}/events",
-        content=body,
-        headers={name: value for name, value in headers.items() if value is not None},
-    )
+    sent = {name: value for name, value in headers.items() if value}
+    signed = event_signer(cinema.rt).signed(sent, body)
+    return await cinema.http.post(f"{cinema.url}/_door/{door}/events", content=body, headers=signed)
 
 
 async def test_a_malformed_event_is_refused_for_good_by_every_door(cinema: Cinema) -> None:
@@ -57,7 +57,8 @@ async def test_a_malformed_event_is_refused_for_good_by_every_door(cinema: Cinem
         for door in DOORS:
             for what, (changes, body) in MALFORMED.items():
                 answer = await post(cinema, door, changes, body)
-                assert answer.status_code in (400, 422), f"{door}, {what}: {answer.status_code} {answer.text}"
+                assert answer.status_code == 422, f"{door}, {what}: {answer.status_code} {answer.text}"
+                assert_problem(answer, "event_invalid")
                 assert "Traceback" not in answer.text
 
 
@@ -83,6 +84,7 @@ async def test_an_event_nobody_decided_about_is_refused_for_good(cinema: Cinema)
             for kind in strange:
                 answer = await post(cinema, door, {"ce-type": kind}, b"{}")
                 assert answer.status_code == 422, f"{door}, {kind}: {answer.status_code} {answer.text}"
+                assert_problem(answer, "event_invalid")
 
 
 async def test_jobs_about_what_is_not_there_have_nothing_to_do(cinema: Cinema) -> None:

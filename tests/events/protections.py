@@ -10,6 +10,9 @@ PLAYING: Final = "tests/flows/test_playing.py::test_"
 CHOICE: Final = "tests/domain/test_playing.py::test_"
 RULES: Final = "shared_lib/domain/playing.py"
 PLAYS: Final = "shared_lib/phases/playback.py"
+PROOF, TOKENS = "tests/events/test_proof.py::test_", "tests/events/test_sender_tokens.py::test_"
+GATE, GUARD = "shared_lib/event_gate.py", "shared_lib/event_proof.py"
+FORGED: Final = f"{PROOF}a_forged_event_is_refused_by_every_door"
 
 MUTATIONS: Final = (
     Mutation(
@@ -57,5 +60,59 @@ MUTATIONS: Final = (
                 PLAYS, "return inbox.PLAYS + self.source, self.event_id", "return self.source, self.event_id"
             ),
         ),
+    ),
+    Mutation(
+        "E",
+        "the body of an event is believed whatever signed it",
+        f"{FORGED}[another body]",
+        (Edit(GATE, "guard.verify(headers, raw, body)", "pass"),),
+    ),
+    Mutation(
+        "E",
+        "attributes of an event are not signed",
+        f"{FORGED}[another type]",
+        (Edit(GUARD, 'name.startswith(b"ce-") or ', ""),),
+    ),
+    Mutation(
+        "E",
+        "a signed event stays good",
+        f"{FORGED}[replayed late]",
+        (Edit("shared_lib/standard_webhook.py", "> TOLERANCE:", "> 1000 * TOLERANCE:"),),
+    ),
+    Mutation(
+        "E",
+        "a door of people takes events of anyone",
+        f"{FORGED}[unsigned]",
+        (Edit(GATE, 'or scope["path"] == EVENTS_PATH', ""),),
+    ),
+    Mutation(
+        "E",
+        "a door of events is guarded at one path only",
+        f"{PROOF}a_door_of_events_alone_says_no_like_every_other",
+        (Edit(GATE, "(self._everything or ", "("),),
+    ),
+    Mutation(
+        "E",
+        "the body of an event has no bound",
+        f"{PROOF}a_body_has_a_bound",
+        (Edit(GATE, "if size > bytes_max:", "if False:"), Edit(GATE, "int(announced) > bytes_max", "False")),
+    ),
+    Mutation(
+        "E",
+        "any service account of the cluster may send",
+        f"{TOKENS}a_token_of_a_known_sender_is_a_proof_and_any_other_is_none",
+        (Edit(GUARD, "if claims.sub not in self._subjects:", "if False:"),),
+    ),
+    Mutation(
+        "E",
+        "a door in production starts although it believes no sender",
+        f"{TOKENS}with_neither_nothing_is_believed",
+        (Edit("shared_lib/asgi.py", "if guard.believes_nothing and", "if False and"),),
+    ),
+    Mutation(
+        "E",
+        "a door that does not believe the relay makes dead letters",
+        "tests/workers/test_http_sink_and_clock.py::test_a_door_that_does_not_believe_us_is_asked_until_it_does",
+        (Edit("shared_lib/workers/http_sink.py", "if answer.status_code == UNPROVEN:", "if False:"),),
     ),
 )

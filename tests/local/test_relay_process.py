@@ -51,6 +51,7 @@ def _relay(database_url: str, door: str, secret: str) -> subprocess.Popen[bytes]
     settings = {
         "DATABASE_URL": role_url(database_url, Role.RELAY),
         "EVENT_ROUTES": json.dumps({"billing.": door}),
+        "EVENT_SECRETS": new_webhook_secret(),
         "SANDBOX_URL": "http://127.0.0.1:9",
         "SANDBOX_WEBHOOK_SECRETS": secret,
     }

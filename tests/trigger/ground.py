@@ -9,6 +9,8 @@ from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import uvicorn
@@ -16,6 +18,8 @@ from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
 from starlette.types import Receive, Scope, Send
 
 from infra.local.ports import free_port
+from infra.sandbox.launch import new_webhook_secret
+from shared_lib.event_proof import EventSigner
 from shared_lib.workers.topics import Topic, create
 from shared_lib.workers.trigger.delivery import Courier, Patience
 from shared_lib.workers.trigger.envelope import Record
@@ -24,6 +28,7 @@ from shared_lib.workers.trigger.member import Group
 from shared_lib.workers.trigger.trigger import Limits, Trigger
 from tests.patience import PATIENCE_S
 
+SIGNER = EventSigner([new_webhook_secret()], partial(datetime.now, UTC))
 QUICK = Patience(budget_s=25.0, first_s=0.05, most_s=0.1)
 SHORT = Patience(budget_s=1.5, first_s=0.05, most_s=0.1)
 
@@ -187,7 +192,7 @@ class Street:
     ) -> AsyncIterator[Trigger]:
         """A trigger in this loop. Leaving the block stops it gracefully."""
         limits = limits or Limits(commit_every_s=0.1)
-        courier = Courier(patience, requests_max=limits.requests_max)
+        courier = Courier(patience, SIGNER, requests_max=limits.requests_max)
         letters = DeadLetters(self.bootstrap, self.dead, blocked_max_s=0.5)
         group = Group(bootstrap=self.bootstrap, topics=[self.topic], name=self.group, instance=instance)
         stop = asyncio.Event()

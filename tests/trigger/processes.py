@@ -26,6 +26,7 @@ class TriggerProcess:
             "DATABASE_URL": "postgresql://nobody@127.0.0.1:1/none",  # it needs none
             "SANDBOX_URL": "http://127.0.0.1:9",
             "SANDBOX_WEBHOOK_SECRETS": new_webhook_secret(),
+            "EVENT_SECRETS": new_webhook_secret(),
             "KAFKA_BOOTSTRAP": ",".join(street.bootstrap),
             "EVENT_ROUTES": json.dumps({"billing.": door}),
             "TRIGGER_TOPICS": street.topic,

@@ -20,6 +20,7 @@ def own_settings(database_url: str, **more: Any) -> Settings:
     defaults: dict[str, Any] = {
         "sandbox_url": "http://127.0.0.1:9",
         "sandbox_webhook_secrets": new_webhook_secret(),
+        "event_secrets": new_webhook_secret(),
     }
     return Settings(database_url=database_url, **(defaults | more))
 

@@ -14,6 +14,7 @@ from typing import Final
 import httpx
 import structlog
 
+from shared_lib.event_proof import EventSigner
 from shared_lib.events import EVENTS_PATH
 from shared_lib.workers.doors import asks_again
 from shared_lib.workers.trigger.envelope import Envelope
@@ -80,8 +81,9 @@ async def pause(left: asyncio.Event, seconds: float) -> None:
 class Courier:
     """Delivers events. At most `requests_max` at once to one door: a slow door delays its own events only."""
 
-    def __init__(self, patience: Patience, *, requests_max: int) -> None:
+    def __init__(self, patience: Patience, signer: EventSigner, *, requests_max: int) -> None:
         self._patience = patience
+        self._signer = signer
         self._requests_max = requests_max
         self._doors: dict[str, _Door] = {}
         self._tls = httpx.create_ssl_context()  # 20 ms each: shared
@@ -94,7 +96,9 @@ class Courier:
         `still_ours` is asked before each request, when its turn has come. LeftError of it, or when `left` is set
         during a pause.
         """
-        door = self._doors.get(url) or self._doors.setdefault(url, _Door(url, self._requests_max, self._tls))
+        door = self._doors.get(url)
+        if door is None:
+            door = self._doors[url] = _Door(url, self._signer, self._requests_max, self._tls)
         began, attempts = time.monotonic(), 0
         while True:
             attempts += 1
@@ -118,16 +122,19 @@ class Courier:
 class _Door:
     """A door's address, the wire to it, and how it has been doing."""
 
-    def __init__(self, url: str, requests_max: int, tls: ssl.SSLContext) -> None:
+    def __init__(self, url: str, signer: EventSigner, requests_max: int, tls: ssl.SSLContext) -> None:
         self.url = url
+        self._signer = signer
         self._wire = Wire(url + EVENTS_PATH, requests_max, tls)
         self.turn = self._wire.turn
         self._troubles = 0
         self._told_at = -TROUBLE_EVERY_S
 
     async def post(self, event: Envelope, answer_s: float, attempts: int) -> Failure | None:
+        # Each attempt on its own: a signature is not fresh for as long as an event is tried.
+        signed = [*event.headers, *self._signer.pairs(event.headers, event.body, event.id)]
         try:
-            status, headers, said = await self._wire.post(event.headers, event.body, answer_s)
+            status, headers, said = await self._wire.post(signed, event.body, answer_s)
         except NoAnswerError as error:
             return Failure(url=self.url, status=None, said=str(error).encode(), attempts=attempts)
         if 200 <= status < 300:

@@ -6,11 +6,13 @@ import asyncio
 import logging
 import sys
 from contextlib import AsyncExitStack
+from datetime import UTC, datetime
 
 import structlog
 from kafka.errors import KafkaError
 
 from shared_lib import log as logs
+from shared_lib.event_proof import EventSigner, signer_of
 from shared_lib.settings import Settings, settings_of
 from shared_lib.workers.signals import until_stopped
 from shared_lib.workers.topics import DEAD_LETTERS
@@ -31,19 +33,20 @@ def run() -> int:
     if not own.kafka_bootstrap:
         print("BOXOFFICE_KAFKA_BOOTSTRAP is not set: the relay delivers by itself.", file=sys.stderr)  # noqa: T201
         return 2
+    signer = signer_of(own, lambda: datetime.now(UTC))
     try:
-        asyncio.run(_run(own))
+        asyncio.run(_run(own, signer))
     except (KafkaError, OSError) as error:
         log.exception("trigger_ended", error=type(error).__name__)
         return 1
     return 0
 
 
-async def _run(own: Settings) -> None:
+async def _run(own: Settings, signer: EventSigner) -> None:
     limits = Limits()
     async with AsyncExitStack() as stack:
         stop = until_stopped()
-        courier = Courier(Patience(), requests_max=limits.requests_max)
+        courier = Courier(Patience(), signer, requests_max=limits.requests_max)
         stack.push_async_callback(courier.aclose)
         letters = DeadLetters(own.kafka_bootstrap, DEAD_LETTERS)
         stack.push_async_callback(letters.aclose)

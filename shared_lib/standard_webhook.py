@@ -1,4 +1,4 @@
-"""Verification by the Standard Webhooks scheme: HMAC-SHA256 of `id.timestamp.body`, several secrets at a time."""
+"""The Standard Webhooks scheme: HMAC-SHA256 of `id.timestamp.body`. One secret signs, several are accepted."""
 
 from __future__ import annotations
 
@@ -28,11 +28,15 @@ def decoded_secret(secret: str) -> bytes:
     return key
 
 
-def verified_id(headers: Mapping[str, str], body: bytes, keys: Sequence[bytes], received_at: datetime) -> str:
-    """The message id, once the bytes are proved fresh and signed with one of the keys. Raises NotAuthentic.
+def signature(id_: str, at: datetime, body: bytes, key: bytes) -> dict[str, str]:
+    """The three headers that prove a message to `verified_id`."""
+    stamp = int(at.timestamp())
+    mac = _mac(f"{id_}.{stamp}.".encode() + body, key).decode()
+    return {"webhook-id": id_, "webhook-timestamp": str(stamp), "webhook-signature": f"v1,{mac}"}
 
-    Header names are lower-case. While a secret is being rolled both sides may hold two: any match will do.
-    """
+
+def claimed_id(headers: Mapping[str, str], received_at: datetime) -> str:
+    """The id of a message that claims to be signed and fresh; its body is not looked at. Raises NotAuthentic."""
     id_, stamp = headers.get("webhook-id", ""), headers.get("webhook-timestamp", "")
     if not id_ or not stamp:
         raise NotAuthentic("missing_headers")
@@ -41,9 +45,23 @@ def verified_id(headers: Mapping[str, str], body: bytes, keys: Sequence[bytes], 
     # Both ways: a signature from the future would stay good for as long as its author likes.
     if abs(received_at - datetime.fromtimestamp(int(stamp), UTC)) > TOLERANCE:
         raise NotAuthentic("stale_timestamp")
-    if not _signed(headers.get("webhook-signature", ""), f"{id_}.{stamp}.".encode() + body, keys):
+    return id_
+
+
+def verified_id(headers: Mapping[str, str], body: bytes, keys: Sequence[bytes], received_at: datetime) -> str:
+    """The message id, once the bytes are proved fresh and signed with one of the keys. Raises NotAuthentic.
+
+    Header names are lower-case. While a secret is being rolled both sides may hold two: any match will do.
+    """
+    id_ = claimed_id(headers, received_at)
+    message = f"{id_}.{headers['webhook-timestamp']}.".encode() + body
+    if not _signed(headers.get("webhook-signature", ""), message, keys):
         raise NotAuthentic("bad_signature")
     return id_
+
+
+def _mac(message: bytes, key: bytes) -> bytes:
+    return base64.b64encode(hmac.new(key, message, hashlib.sha256).digest())
 
 
 def _signed(header: str, message: bytes, keys: Sequence[bytes]) -> bool:
@@ -53,5 +71,5 @@ def _signed(header: str, message: bytes, keys: Sequence[bytes]) -> bool:
         for version, _, value in (it.partition(",") for it in header.split(" "))
         if version == "v1"
     ]
-    right = [base64.b64encode(hmac.new(key, message, hashlib.sha256).digest()) for key in keys]
+    right = [_mac(message, key) for key in keys]
     return any([hmac.compare_digest(one, other) for one in given for other in right])  # noqa: C419

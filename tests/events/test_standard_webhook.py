@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
 from infra.sandbox.webhooks import sign
-from shared_lib.providers.standard_webhook import NotAuthentic, decoded_secret, verified_id
+from shared_lib.standard_webhook import NotAuthentic, decoded_secret, verified_id
 
 SECRET = "whsec_" + b64encode(bytes(range(32))).decode()
 OTHER = "whsec_" + b64encode(bytes(range(1, 33))).decode()
