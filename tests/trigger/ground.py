@@ -28,7 +28,8 @@ from shared_lib.workers.trigger.member import Group
 from shared_lib.workers.trigger.trigger import Limits, Trigger
 from tests.patience import PATIENCE_S
 
-SIGNER = EventSigner([new_webhook_secret()], partial(datetime.now, UTC))
+SECRET = new_webhook_secret()
+SIGNER = EventSigner([SECRET], partial(datetime.now, UTC))
 QUICK = Patience(budget_s=25.0, first_s=0.05, most_s=0.1)
 SHORT = Patience(budget_s=1.5, first_s=0.05, most_s=0.1)
 

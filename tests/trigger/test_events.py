@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+from datetime import UTC, datetime
 
 import pytest
 
 from infra.local.ports import free_port
+from shared_lib.event_proof import covered
+from shared_lib.standard_webhook import decoded_secret, verified_id
 from shared_lib.workers.trigger.letters import original_headers
 from tests.trigger.conftest import NewStreet
-from tests.trigger.ground import SHORT, Door, Heard, Street, event_headers, opened, until
+from tests.trigger.ground import SECRET, SHORT, Door, Heard, Street, event_headers, opened, until
 
 pytestmark = pytest.mark.kafka
 
@@ -56,6 +59,23 @@ async def test_a_structured_event_passes_through_as_it_is(street: Street) -> Non
     assert door.heard[0].body == body
     assert door.heard[0].headers["content-type"] == "application/cloudevents+json; charset=utf-8"
     assert not any(name.startswith("ce-") for name in door.heard[0].headers)
+
+
+async def test_every_attempt_is_signed_whatever_the_record_carries(street: Street) -> None:
+    answers = [503, 401, 200, 200]
+
+    async def answer(_: Heard) -> int:
+        return answers.pop(0)
+
+    door = Door(answer)
+    whole = json.dumps({"specversion": "1.0", "id": "evt_2", "source": "/x", "type": "billing.x", "data": {}})
+    async with opened(door) as url, street.triggered({"billing.": url}):
+        street.send("ann", headers=[*event_headers("evt_1"), ("ce_title", "Сталкер 100%".encode())])
+        street.send("ann", value=whole.encode(), headers=[("content-type", b"application/cloudevents+json")])
+        await until(lambda: len(door.heard) == 4)
+    for heard in door.heard:
+        raw = [(name.encode(), value.encode()) for name, value in heard.headers.items()]
+        verified_id(heard.headers, covered(raw, heard.body), [decoded_secret(SECRET)], datetime.now(UTC))
 
 
 @pytest.mark.parametrize("status", [404, 408, 409, 425, 429, 500, 503])

@@ -133,12 +133,12 @@ def test_pauses_differ() -> None:
     assert len({Patience().pause_s(3, 0) for _ in range(10)}) == 10
 
 
-@pytest.mark.parametrize("status", [404, 408, 409, 425, 429, 500, 502, 503, 504, 599])
+@pytest.mark.parametrize("status", [401, 404, 408, 409, 425, 429, 500, 502, 503, 504, 599])
 def test_not_now(status: int) -> None:
     assert asks_again(status)
 
 
-@pytest.mark.parametrize("status", [300, 301, 307, 400, 401, 403, 405, 410, 413, 422, 451])
+@pytest.mark.parametrize("status", [300, 301, 307, 400, 403, 405, 410, 413, 422, 451])
 def test_never(status: int) -> None:
     assert not asks_again(status)
 
