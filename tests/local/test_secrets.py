@@ -80,8 +80,9 @@ def test_every_process_has_a_list_and_every_door_is_a_process() -> None:
 
 
 def test_the_page_says_what_each_process_holds() -> None:
-    rows = re.findall(r"^\| `(\w+)` \| (\w*) ?\|((?: x? ?\|){5})$", PAGE.read_text(), re.MULTILINE)
+    rows = re.findall(r"^\| `(\w+)` \| (\w*) ?\|((?: x? ?\|){6})$", PAGE.read_text(), re.MULTILINE)
     columns = [Secret.PROVIDER_KEY, Secret.WEBHOOK_SECRETS, Secret.REDIS, Secret.REPLY_SECRETS, Secret.MAIL]
+    columns.append(Secret.EVENT_SECRETS)
     assert set(columns) == set(Secret)
     page = {
         name: (role, {one for one, cell in zip(columns, cells.split("|"), strict=False) if "x" in cell})
