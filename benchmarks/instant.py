@@ -66,6 +66,7 @@ class InstantProvider:
             order_id=req.order_id,
             checkout_url=f"https://pay.example/{req.payment_id}",
             expires_at=datetime.now(UTC) + _LINK_LIVES,
+            livemode=False,
         )
 
     async def charge(self, req: ChargeRequest) -> PaymentSnapshot:
@@ -77,6 +78,7 @@ class InstantProvider:
             refunded=Money(0, req.amount.currency),
             payment_id=req.payment_id,
             order_id=req.order_id,
+            livemode=False,
         )
 
     async def refund(self, req: RefundRequest) -> RefundSnapshot:

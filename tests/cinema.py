@@ -280,9 +280,8 @@ async def cinema(
     seed(database_url)
     keys = SigningKeys.open(keys_dir)
     rt = patient(await Runtime.open(settings))
-    relay_rt = await Runtime.open(
-        settings.model_copy(update={"database_url": role_url(database_url, Role.RELAY)})
-    )
+    relay_settings = settings.model_copy(update={"database_url": role_url(database_url, Role.RELAY)})
+    relay_rt = patient(await Runtime.open(relay_settings))
     install(rt)
     auth = build_app(keys, issuer=AUTH_ISSUER, audience=AUDIENCE)
     config = uvicorn.Config(

@@ -113,8 +113,10 @@ class Batcher:
         """Commit many items as one batch. An item that cannot be committed has `Failed` at its place.
 
         The others are committed, whatever the culprit's error was: an exception of the phase or the database's no.
-        Raises Transient when the database was away for all of them.
+        Raises Transient when the database was away for all of them. Without items there is nothing to commit.
         """
+        if not items:
+            return []
         loop = asyncio.get_running_loop()
         batch = [Waiting(item, loop.create_future(), loop.time()) for item in items]
         await self._settle(phase, batch)
@@ -223,7 +225,9 @@ class Batcher:
     ) -> Sequence[Any]:
         if len(items) > 1:
             return await self._halves(phase, items, lock_wait_s)
-        log.error("phase_failed", phase=phase.__name__, error=repr(error))
+        # The first line alone: PostgreSQL's DETAIL repeats the row, and with it what a customer wrote.
+        first_line = next(iter(str(error).splitlines()), "")
+        log.error("phase_failed", phase=phase.__name__, error=f"{type(error).__name__}: {first_line}")
         return [Failed(error)]
 
     async def _halves(

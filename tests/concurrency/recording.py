@@ -91,6 +91,7 @@ class RecordingProvider(InstantProvider):
             refunded=Money(0, amount.currency),
             payment_id=key,
             order_id=order_id,
+            livemode=False,
         )
 
     async def aclose(self) -> None:

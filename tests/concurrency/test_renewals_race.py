@@ -3,78 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
-from infra.sandbox.launch import SandboxHandle
 from tests.cinema import Cinema
-from tests.cinema import cinema as open_cinema
-from tests.concurrency.recording import FILE, NAME, Record
+from tests.concurrency.crowd import seed
+from tests.concurrency.recording import Record
 from tests.crash.mortal import Mortal, mortal
 
 TICK, JOB = "billing.tick.renewal", "billing.job.charge_renewals"
 AT_ONCE = 4  # jobs each function works on
 MINOR = 799
-
-SEED = """
-    INSERT INTO payment_methods (id, customer_id, provider, provider_ref, created_at)
-    SELECT 'pm_' || n, 'cus_' || n, %(provider)s, 'token_' || n, now() FROM generate_series(1, %(count)s) AS n;
-"""
-SEED_SUBSCRIPTIONS = """
-    INSERT INTO subscriptions (id, customer_id, product_id, product_title, price_id, status, amount_minor, currency,
-        interval_unit, interval_count, time_zone, provider, anchor_at, period_n, period_start, period_end,
-        payment_method_id, next_action_at, created_at)
-    SELECT 'sub_' || n, 'cus_' || n, 'prd_basic', 'Cinema Basic', 'prc_basic_month', 'active', 799, 'EUR',
-        'month', 1, 'UTC', %(provider)s, due - interval '1 month', 1, due - interval '1 month', due,
-        'pm_' || n, due, due - interval '1 month'
-    FROM (SELECT n, timestamptz '2026-03-15 12:00Z' AS due FROM generate_series(1, %(count)s) AS n) AS made
-"""
-NOW = "INSERT INTO test_clock (one, ahead) VALUES (true, timestamptz '2026-03-15 12:00:01Z' - now())"
-
-
-@pytest.fixture
-def record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Record]:
-    monkeypatch.setenv(FILE, str(tmp_path / "charges.sqlite"))
-    opened = Record(tmp_path / "charges.sqlite")
-    yield opened
-    opened.close()
-
-
-@pytest.fixture
-async def crowd(
-    *,
-    record: Record,
-    database_url: str,
-    redis_url: str,
-    sandbox: SandboxHandle,
-    gateway_port: int,
-    keys_dir: Path,
-    webhook_secret: str,
-) -> AsyncIterator[Cinema]:
-    """A cinema whose subscribers are charged through the recording provider."""
-    async with open_cinema(
-        database_url=database_url,
-        redis_url=redis_url,
-        sandbox=sandbox,
-        secret=webhook_secret,
-        port=gateway_port,
-        keys_dir=keys_dir,
-        providers=("sandbox", NAME),
-    ) as opened:
-        yield opened
-
-
-def seed(cinema: Cinema, count: int) -> None:
-    with cinema.db() as db:
-        for statement in (SEED, SEED_SUBSCRIPTIONS):
-            db.execute(statement, {"provider": NAME, "count": count})
-        db.execute(NOW)
-        db.execute("ANALYZE")
 
 
 async def claim(*functions: Mortal) -> None:
