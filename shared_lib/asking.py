@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from datetime import timedelta
 
 import structlog
@@ -37,6 +38,8 @@ from shared_lib.runtime import Runtime
 CLOCK_SKEW = timedelta(minutes=10)
 # The provider forgets keys; we stop trusting one this long before.
 KEY_MARGIN = timedelta(hours=1)
+# A payment past its time that its provider does not know is looked for this long, about seven times.
+LOST_FOR = timedelta(hours=1)
 # A request that is still on its way arrives within this, or never.
 IN_FLIGHT_MAX = timedelta(minutes=10)
 
@@ -83,7 +86,10 @@ def _provider(rt: Runtime, name: str) -> PaymentProvider:
 
 
 async def _move_on(provider: PaymentProvider, public_url: str, claimed: Claimed) -> PaymentSnapshot | Silence:
-    found = await _look_up(provider, claimed)
+    try:
+        found = await _look_up(provider, claimed)
+    except NotFound:
+        return await _lost(provider, claimed)
     if found is None:
         return await _send_or_let_go(provider, public_url, claimed)
     if not claimed.wanted and found.state in (PaymentState.PENDING, PaymentState.ACTION_REQUIRED):
@@ -94,7 +100,10 @@ async def _move_on(provider: PaymentProvider, public_url: str, claimed: Claimed)
 
 
 async def _look_up(provider: PaymentProvider, claimed: Claimed) -> PaymentSnapshot | None:
-    """What the provider has of this payment. Nothing was sent for one that was only created."""
+    """What the provider has of this payment. Nothing was sent for one that was only created.
+
+    Raises NotFound when the provider does not know an object that it has named to us.
+    """
     payment = claimed.payment
     if claimed.status_before is PaymentStatus.CREATED:
         return None
@@ -105,7 +114,46 @@ async def _look_up(provider: PaymentProvider, claimed: Claimed) -> PaymentSnapsh
             capture_id=payment.provider_capture_ref,
         )
         return await provider.fetch_payment(ref)
-    return await provider.find_payment(payment.id, payment.created_at - CLOCK_SKEW)
+    return await _found(provider, claimed)
+
+
+async def _found(provider: PaymentProvider, claimed: Claimed) -> PaymentSnapshot | None:
+    """By our own id; a search that answers 404 found none."""
+    try:
+        return await provider.find_payment(claimed.payment.id, claimed.payment.created_at - CLOCK_SKEW)
+    except NotFound:
+        return None
+
+
+async def _lost(provider: PaymentProvider, claimed: Claimed) -> PaymentSnapshot | Silence:
+    """The provider does not know its own object. A search by our id must agree, and it must be time to end.
+
+    Then it never happened. If its money comes all the same, it is late money, which is never ignored.
+    """
+    payment, found = claimed.payment, await _found(provider, claimed)
+    if found and found.ref.provider_payment_id == payment.provider_ref:
+        return found
+    ended = _may_end(provider, claimed)
+    facts = {"provider": payment.provider, "payment": payment.id, "theirs": payment.provider_ref}
+    if ended:
+        log.error("payment_lost", **facts, closed=True)
+        return Silence.NEVER_HAPPENED
+    log.warning("payment_lost", **facts, closed=False)
+    return found if found and found.captured else Silence.TIMED_OUT
+
+
+def _may_end(provider: PaymentProvider, claimed: Claimed) -> bool:
+    """Whether a lost payment is closed now: its customer cancels it, it has been looked for since its order expired,
+    or its key's life is over, within which an object that was only slow to appear would have appeared.
+    """
+    if not claimed.wanted:
+        overdue = claimed.now - claimed.order.expires_at
+        return claimed.by_customer or not timedelta() <= overdue < LOST_FOR
+    return claimed.now - (claimed.payment.first_sent_at or claimed.now) > _key_lives(provider)
+
+
+def _key_lives(provider: PaymentProvider) -> timedelta:
+    return provider.capabilities.idempotency_ttl - KEY_MARGIN
 
 
 async def _send_or_let_go(
@@ -117,7 +165,7 @@ async def _send_or_let_go(
     if not claimed.wanted:
         sure = claimed.status_before is PaymentStatus.CREATED or age > IN_FLIGHT_MAX
         return Silence.NEVER_HAPPENED if sure else Silence.TIMED_OUT
-    if age > provider.capabilities.idempotency_ttl - KEY_MARGIN:
+    if age > _key_lives(provider):
         return Silence.NEVER_HAPPENED
     return await _send(provider, public_url, claimed)
 
@@ -146,16 +194,26 @@ async def _send(provider: PaymentProvider, public_url: str, claimed: Claimed) ->
         return Silence.NO_METHOD
     if not payment.amount:
         return Silence.NOTHING_DUE
-    return await provider.charge(
-        ChargeRequest(
-            payment_id=payment.id,
-            order_id=order.id,
-            amount=payment.amount,
-            method=claimed.method,
-            description=description,
-            idempotency_key=payment.id,
+    if payment.amount.minor < can.minimum_minor.get(payment.amount.currency, 0):
+        log.error(
+            "amount_too_small", provider=payment.provider, payment=payment.id, amount=str(payment.amount)
         )
+        return Silence.TOO_SMALL
+    charge = ChargeRequest(
+        payment_id=payment.id,
+        order_id=order.id,
+        amount=payment.amount,
+        method=claimed.method,
+        description=description,
+        idempotency_key=payment.id,
     )
+    try:
+        return await provider.charge(charge)
+    except NotFound as error:
+        if claimed.status_before is not PaymentStatus.CREATED:
+            raise  # an earlier request with this key may have been executed
+        log.warning("method_unknown", provider=error.provider, code=error.code, payment=payment.id)
+        return Silence.METHOD_UNKNOWN
 
 
 async def ask_refund(rt: Runtime, claimed: ClaimedRefund, *, timeout_s: float = ASK_S) -> ObservedRefund:
@@ -180,16 +238,13 @@ async def ask_refund(rt: Runtime, claimed: ClaimedRefund, *, timeout_s: float = 
 async def _give_back(provider: PaymentProvider, claimed: ClaimedRefund) -> RefundSnapshot | Silence:
     refund = claimed.refund
     if claimed.status_before is not RefundStatus.REQUESTED:
-        found = await (
-            provider.fetch_refund(refund.provider_ref, claimed.payment)
-            if refund.provider_ref
-            else provider.find_refund(refund.id, claimed.payment)
-        )
-        if found:
+        if found := await _find_refund(provider, claimed):
             return found
         age = claimed.now - (refund.first_sent_at or claimed.now)
-        if age > provider.capabilities.idempotency_ttl - KEY_MARGIN:
+        if age > _key_lives(provider):
             return Silence.NEVER_HAPPENED
+        if refund.provider_ref:
+            return Silence.TIMED_OUT  # it was made, so it is not sent again
     return await provider.refund(
         RefundRequest(
             payment=claimed.payment,
@@ -198,6 +253,18 @@ async def _give_back(provider: PaymentProvider, claimed: ClaimedRefund) -> Refun
             idempotency_key=refund.id,
         )
     )
+
+
+async def _find_refund(provider: PaymentProvider, claimed: ClaimedRefund) -> RefundSnapshot | None:
+    """By the provider's id, and by ours when the provider does not know it any more."""
+    refund = claimed.refund
+    if refund.provider_ref:
+        with suppress(NotFound):
+            return await provider.fetch_refund(refund.provider_ref, claimed.payment)
+        log.error("refund_lost", provider=claimed.provider, refund=refund.id, theirs=refund.provider_ref)
+    with suppress(NotFound):
+        return await provider.find_refund(refund.id, claimed.payment)
+    return None
 
 
 def _silence(error: ProviderError, *, first: bool, **what: str) -> Silence:

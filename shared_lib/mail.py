@@ -68,6 +68,11 @@ NOT_TOLD: Final[Mapping[str, str]] = MappingProxyType(
 )
 """Event type -> why no mail."""
 
+NEWER_KEYS: Final[Mapping[str, object]] = MappingProxyType(
+    {"why": "confirm", "again": False, "link_failed": False}
+)
+"""What events that left before these keys existed do not carry."""
+
 UNPAID_REASONS: Final = frozenset({"payment_failed"})
 """Reasons of billing.subscription.canceled that mean: the money did not come."""
 
@@ -105,8 +110,9 @@ def template_of(event_type: str, data: Mapping[str, object]) -> str | None:
         return None
     if event_type == "billing.refund.succeeded" and data.get("surplus"):
         return None  # billing.payment.surplus has announced it
-    if event_type == "billing.subscription.past_due" and data.get("decline_kind") == "action_required":
-        return None  # billing.payment.action_required brings the link to finish it
+    waits = data.get("next_retry_at") or data.get("link_failed")
+    if event_type == "billing.subscription.past_due" and not waits:
+        return None  # billing.payment.action_required brings the link to pay it
     try:
         return TOLD[event_type]
     except KeyError:
@@ -124,7 +130,7 @@ def render(
     if name is None:
         return None
     babel = _locale(locale)
-    values = {**data, "brand": brand or Brand(), "babel": babel, "language": babel.language}
+    values = {**NEWER_KEYS, **data, "brand": brand or Brand(), "babel": babel, "language": babel.language}
     try:
         html = _fill(f"{babel.language}/{name}.j2", "html", values)
         text = _fill(f"{babel.language}/{name}.j2", "txt", values)

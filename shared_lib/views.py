@@ -16,7 +16,7 @@ from shared_lib.domain.refund import Refund, RefundAccess, RefundStatus
 from shared_lib.domain.subscription import Subscription, SubscriptionStatus
 from shared_lib.phases.keys import SavedReply
 from shared_lib.phases.observations import Silence
-from shared_lib.phases.reading import ShownMethod, ShownOrder
+from shared_lib.phases.reading import ShownMethod, ShownOrder, ShownSubscription
 from shared_lib.problems import problem_body
 
 Instant = datetime  # in UTC, which is written with a Z
@@ -70,6 +70,10 @@ class OrderView(View):
 
 
 class SubscriptionView(View):
+    """A subscription. While it is past due or suspended: `checkout_url` is where its customer can pay the open period
+    now (the card used there is kept for the next ones), or `next_retry_at` is when the saved one is charged again.
+    """
+
     id: str
     status: SubscriptionStatus
     product: ProductView
@@ -78,6 +82,8 @@ class SubscriptionView(View):
     period: PeriodView | None
     payment_method_id: str | None
     past_due_since: Instant | None
+    next_retry_at: Instant | None = None
+    checkout_url: str | None = None
     charge_in_flight: bool = False
 
 
@@ -228,7 +234,13 @@ def refund_reply(refund: Refund) -> SavedReply:
     return SavedReply(202 if undecided else 201, body, f"/v1/refunds/{refund.id}")
 
 
-def subscription_view(subscription: Subscription, *, charge_in_flight: bool = False) -> SubscriptionView:
+def shown_subscription(shown: ShownSubscription) -> SubscriptionView:
+    return subscription_view(shown.subscription, checkout_url=shown.checkout_url)
+
+
+def subscription_view(
+    subscription: Subscription, *, checkout_url: str | None = None, charge_in_flight: bool = False
+) -> SubscriptionView:
     return SubscriptionView(
         id=subscription.id,
         status=subscription.status,
@@ -238,6 +250,8 @@ def subscription_view(subscription: Subscription, *, charge_in_flight: bool = Fa
         period=_period(subscription.period_n, subscription.period_start, subscription.period_end),
         payment_method_id=subscription.payment_method_id,
         past_due_since=subscription.past_due_at,
+        next_retry_at=None if checkout_url else subscription.next_retry_at,
+        checkout_url=checkout_url,
         charge_in_flight=charge_in_flight,
     )
 

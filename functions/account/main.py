@@ -42,7 +42,7 @@ from shared_lib.views import (
     method_view,
     price_view,
     shown_order,
-    subscription_view,
+    shown_subscription,
 )
 
 PAGE_MAX: Final = 100
@@ -134,14 +134,14 @@ async def one_order(rt: Runtime, ask: Ask) -> OrderView:
 
 async def list_subscriptions(request: Request) -> Reply:
     found = await runtime().read(reading.subscriptions, await asked(request))
-    return Reply(200, Subscriptions(items=[subscription_view(one) for one in found]))
+    return Reply(200, Subscriptions(items=[shown_subscription(one) for one in found]))
 
 
 async def show_subscription(request: Request, subscription_id: str) -> Reply:
     found = await runtime().read(reading.subscriptions, await asked(request, subscription_id))
     if not found:
         raise refuse(Code.NOT_FOUND, "There is no such subscription.")
-    return Reply(200, subscription_view(found[0]))
+    return Reply(200, shown_subscription(found[0]))
 
 
 async def list_entitlements(request: Request) -> Reply:

@@ -36,4 +36,9 @@ async def update(request: Request, subscription_id: str) -> Reply:
         customer_id=principal.customer_id, subscription_id=subscription_id, auto_renew=command.auto_renew
     )
     changed = granted(await runtime().run(change_auto_renew, wanted))
-    return Reply(200, subscription_view(changed.subscription, charge_in_flight=changed.charge_in_flight))
+    view = subscription_view(
+        changed.subscription,
+        checkout_url=changed.checkout_url,
+        charge_in_flight=changed.charge_in_flight,
+    )
+    return Reply(200, view)

@@ -50,16 +50,18 @@ FACTS: Final[Mapping[str, Fact]] = {
     "billing.payment.unknown": Fact("a provider did not answer; it is being asked", "of_payment"),
     "billing.payment.surplus": Fact("money came that no order needs; it goes back by itself", "of_payment"),
     "billing.payment.action_required": Fact(
-        "a renewal that only its customer can finish", "of_payment", ("checkout_url",)
+        "a renewal that only its customer can finish", "of_payment", ("checkout_url", "why", "again")
     ),
     "billing.subscription.activated": Fact("its first period is paid, or its trial began", "of_subscription"),
     "billing.subscription.renewed": Fact("one more period is paid", "of_subscription"),
     "billing.subscription.past_due": Fact(
         "a renewal was declined; access goes on until `access_until`",
         "of_subscription",
-        ("decline_kind", "next_retry_at", "access_until"),
+        ("decline_kind", "decline_reason", "next_retry_at", "access_until", "link_failed"),
     ),
-    "billing.subscription.suspended": Fact("the grace is over, access ends", "of_subscription"),
+    "billing.subscription.suspended": Fact(
+        "the grace is over, access ends", "of_subscription", ("checkout_url", "next_retry_at")
+    ),
     "billing.subscription.canceled": Fact("it is over, and why", "of_subscription", ("reason",)),
     "billing.subscription.auto_renew_changed": Fact("its customer opted out, or back in", "of_subscription"),
     "billing.refund.requested": Fact("money is reserved to go back", "of_refund"),

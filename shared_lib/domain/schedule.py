@@ -35,6 +35,16 @@ def return_again_at(now: datetime, failures: int) -> datetime | None:
     return now + _RETURN[failures - 1] if 0 < failures <= len(_RETURN) else None
 
 
+def look_at_open_at(now: datetime, checks: int, *ends: datetime) -> datetime:
+    """The same, and at each of its `ends` that is still ahead. After the last of them: as long again as has passed
+    since (at least a minute, at most 6 h), because what should have ended is asked about until it has.
+    """
+    ahead = [end for end in ends if end > now]
+    if ahead:
+        return min(look_at_pending_at(now, checks), *ahead)
+    return now + min(max(now - max(ends), timedelta(minutes=1)), _PENDING[-1])
+
+
 def _step(steps: tuple[timedelta, ...], checks: int) -> timedelta:
     return steps[min(checks, len(steps) - 1)]
 

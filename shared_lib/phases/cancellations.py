@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from shared_lib.domain.errors import Code, Refusal
 from shared_lib.domain.order import BillingReason, Order, OrderStatus
-from shared_lib.domain.payment import Payment, PaymentStatus
+from shared_lib.domain.payment import Payment
 from shared_lib.domain.schedule import LEASE
 from shared_lib.domain.values import replace
 from shared_lib.phases.claims import Claimed
@@ -15,7 +15,6 @@ from shared_lib.phases.desk import Desk
 from shared_lib.store.transaction import Transaction
 
 _DONE = (OrderStatus.CANCELED, OrderStatus.EXPIRED)
-_UNDECIDED = (PaymentStatus.SENDING, PaymentStatus.UNKNOWN)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +55,8 @@ def _open(desk: Desk, want: CancelOrder) -> OpenedCancellation | Refusal:
         return Refusal(
             Code.ORDER_NOT_CANCELABLE, "Only an order that waits for its first payment can be canceled."
         )
-    if latest is None or latest.status in _UNDECIDED or _leased(desk, latest):
+    # One that is unknown is asked about under our lease like any other.
+    if latest is None or _leased(desk, latest):
         return Refusal(Code.PAYMENT_UNRESOLVED, "The provider is being asked right now.", retry_after_s=5)
     leased = replace(
         latest,
@@ -73,6 +73,7 @@ def _open(desk: Desk, want: CancelOrder) -> OpenedCancellation | Refusal:
         email=None,
         wanted=False,
         now=desk.now,
+        by_customer=True,
     )
     return OpenedCancellation(order=order, payment=leased, to_ask=claimed)
 

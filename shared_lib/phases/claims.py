@@ -52,6 +52,7 @@ class Claimed:
     email: str | None
     wanted: bool  # False: nobody needs its money any longer; it is to be closed, not collected
     now: datetime
+    by_customer: bool = False  # who cancels it, and waits for the answer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

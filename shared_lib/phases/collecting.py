@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import structlog
@@ -15,7 +16,7 @@ from shared_lib.domain.payment import PAYMENT, DeclineKind, Payment, PaymentEven
 from shared_lib.domain.state_machine import NoSuchEdge
 from shared_lib.domain.values import replace
 from shared_lib.ids import new_id
-from shared_lib.phases import cycles, facts
+from shared_lib.phases import cycles, facts, links
 from shared_lib.phases.closing import close_unpaid
 from shared_lib.phases.desk import Desk
 from shared_lib.phases.evidence import Proof, is_about_another, judge
@@ -27,6 +28,13 @@ from shared_lib.phases.waiting import handed_to_customer, wait
 from shared_lib.providers.base import PaymentSnapshot
 
 log = structlog.get_logger(__name__)
+
+# There is no charge, so there was no bank to decline it: what its customer can do about it.
+NOT_CHARGEABLE: Mapping[object, str] = {
+    Silence.NO_METHOD: links.NO_METHOD,
+    Silence.METHOD_UNKNOWN: links.METHOD_UNKNOWN,
+    Silence.TOO_SMALL: links.TOO_SMALL,
+}
 
 _STILL_WAITING = frozenset({PaymentEvent.TIMED_OUT, PaymentEvent.NOT_SENT, PaymentEvent.WENT_PENDING})
 
@@ -100,17 +108,15 @@ class Collecting:
             return self._doubt(payment, observed, str(error))
         before = payment.status
         noted = self._noted(payment, status, said)
-        if observed.said is Silence.NO_METHOD:
-            noted = replace(
-                noted, decline_kind=DeclineKind.ACTION_REQUIRED, decline_reason="no_payment_method"
-            )
+        if reason := NOT_CHARGEABLE.get(observed.said):
+            noted = replace(noted, decline_kind=DeclineKind.ACTION_REQUIRED, decline_reason=reason)
         if observed.said is Silence.INPUT_REFUSED and status is not before:
             noted = replace(noted, decline_reason=Silence.INPUT_REFUSED)
         self.desk.put(noted)
         if status is not before:
             self._moved(payment.id, event, observed, proof)
         elif payment.is_live and event in _STILL_WAITING:
-            wait(self.desk, payment.id, event, observed.trace)
+            wait(self.desk, payment.id, event, observed.trace, said)
         return self._settled(payment.id)
 
     def _doubt(self, payment: Payment, observed: Observed, why: str) -> Settled:
@@ -157,7 +163,8 @@ class Collecting:
             case PaymentStatus.CANCELED | PaymentStatus.EXPIRED:
                 self._came_to_nothing(payment_id, event)
             case PaymentStatus.PENDING | PaymentStatus.ACTION_REQUIRED:
-                wait(self.desk, payment_id, event, observed.trace)
+                said = observed.said if isinstance(observed.said, PaymentSnapshot) else None
+                wait(self.desk, payment_id, event, observed.trace, said)
                 handed_to_customer(self.desk, payment_id)
             case PaymentStatus.UNKNOWN | PaymentStatus.CREATED:
                 wait(self.desk, payment_id, event, observed.trace)
@@ -260,7 +267,7 @@ class Collecting:
             decline = observed.said.decline if isinstance(observed.said, PaymentSnapshot) else None
             recent_charges = self.known.recent_charges.get(payment.payment_method_id or "", 0)
             wait = decline.retry_after if decline else None
-            retry_at = cycles.declined(desk, order.id, kind, recent_charges, wait)
+            retry_at = cycles.declined(desk, payment, recent_charges, wait)
         else:
             close_unpaid(desk, order.id, OrderEvent.CANCELED)
         desk.tell_of_order(

@@ -17,11 +17,13 @@ from shared_lib.domain.subscription import (
     start,
 )
 from shared_lib.domain.values import replace
-from shared_lib.ids import new_id
-from shared_lib.phases import facts
+from shared_lib.phases import facts, links
 from shared_lib.phases.desk import Desk
 
 POLICY = dunning.DEFAULT
+
+# A charge that the provider refuses, or has never heard of when it should have, is tried so often: about 20 minutes.
+TRIES_MAX = 5
 
 
 def of(desk: Desk, order: Order) -> Subscription:
@@ -78,46 +80,80 @@ def tell_paid(desk: Desk, order: Order) -> None:
     _tell(desk, order, "activated" if first else "renewed")
 
 
-def declined(
-    desk: Desk, order_id: str, kind: DeclineKind, recent_charges: int, wait: timedelta | None
-) -> datetime | None:
+def declined(desk: Desk, payment: Payment, recent_charges: int, wait: timedelta | None) -> datetime | None:
     """A renewal was declined: schedule the next try, or hand it to the customer. Returns when we try again.
 
     `wait`: the bank asked not to be asked again before.
     """
-    order = desk.orders[order_id]
-    subscription = of(desk, order)
+    order = desk.orders[payment.order_id]
+    subscription, kind = of(desk, order), payment.decline_kind or DeclineKind.SOFT
     if subscription.status not in RENEWABLE or not subscription.auto_renew:
         end(desk, order.subscription_id or "", "opted_out")
         return None
-    past_due_at = subscription.past_due_at or desk.now
-    retry_at = dunning.next_retry_at(POLICY, kind, past_due_at, desk.now, recent_charges, wait=wait)
-    _past_due(desk, subscription, past_due_at, retry_at, kind)
-    if kind is DeclineKind.ACTION_REQUIRED:
-        _offer_checkout(desk, order)
+    past_due_at, retry_at = subscription.past_due_at or desk.now, None
+    if payment.flow is PaymentFlow.CHARGE:
+        retry_at = dunning.next_retry_at(POLICY, kind, past_due_at, desk.now, recent_charges, wait=wait)
+    _past_due(desk, subscription, past_due_at, retry_at, payment)
+    if retry_at is None:
+        links.open_link(desk, order)
     return retry_at
 
 
-def waits_for_customer(desk: Desk, order_id: str) -> None:
+def waits_for_customer(desk: Desk, payment: Payment) -> None:
     """The provider holds the charge until the customer confirms it."""
-    subscription = of(desk, desk.orders[order_id])
-    _past_due(desk, subscription, subscription.past_due_at or desk.now, None, DeclineKind.ACTION_REQUIRED)
+    subscription = of(desk, desk.orders[payment.order_id])
+    held = replace(payment, decline_kind=DeclineKind.ACTION_REQUIRED)
+    _past_due(desk, subscription, subscription.past_due_at or desk.now, None, held)
 
 
 def came_to_nothing(desk: Desk, payment: Payment) -> None:
     """A try ended without an answer from the bank: nothing is counted, and a charge is tried again, later each time.
 
-    A link that was not used leaves the subscription as it is: past due, until its customer or the calendar decides.
+    After TRIES_MAX of them the provider will not charge it at all: the customer is asked. A link that ended is
+    followed by another one while the subscription is past due, until its customer or the calendar decides.
     """
-    subscription = of(desk, desk.orders[payment.order_id])
-    if subscription.status not in RENEWABLE or subscription.open_order_id != payment.order_id:
+    order = desk.orders[payment.order_id]
+    subscription = of(desk, order)
+    if subscription.status not in RENEWABLE or subscription.open_order_id != order.id:
         return
     if not subscription.auto_renew:
         end(desk, subscription.id, "opted_out")
-    elif payment.flow is PaymentFlow.CHARGE:
-        again_at = send_again_at(desk.now, payment.attempt)
-        waiting = replace(subscription, next_retry_at=again_at, next_action_at=again_at)
-        desk.put(replace(waiting, next_action_at=next_look(waiting)) if waiting.past_due_at else waiting)
+    elif payment.flow is PaymentFlow.CHECKOUT or payment.checkout_url:
+        _link_ended(desk, subscription, payment)
+    elif _tries_in_vain(desk, order.id) >= TRIES_MAX:
+        given_up = replace(
+            payment, decline_kind=DeclineKind.ACTION_REQUIRED, decline_reason=links.PROVIDER_REFUSED
+        )
+        desk.put(given_up)
+        _past_due(desk, subscription, subscription.past_due_at or desk.now, None, given_up)
+        links.open_link(desk, order)
+    else:
+        _look_again(desk, subscription, send_again_at(desk.now, payment.attempt))
+
+
+def _tries_in_vain(desk: Desk, order_id: str) -> int:
+    return sum(
+        1
+        for payment in desk.payments_of(order_id)
+        if payment.flow is PaymentFlow.CHARGE and payment.status is PaymentStatus.CANCELED
+    )
+
+
+def _link_ended(desk: Desk, subscription: Subscription, payment: Payment) -> None:
+    if payment.status is PaymentStatus.EXPIRED:
+        _look_again(desk, subscription, desk.now)  # the next tick opens another one
+        return
+    if not payment.checkout_url and links.is_first(desk, payment.order_id):
+        # There is no link to mail yet, so the mail about the decline goes without one.
+        _tell_past_due(desk, subscription, None, payment, link_failed=True)
+    _look_again(
+        desk, desk.subscriptions[subscription.id], desk.now + links.wait_for_next(desk, payment.order_id)
+    )
+
+
+def _look_again(desk: Desk, subscription: Subscription, at: datetime) -> None:
+    waiting = replace(subscription, next_retry_at=at, next_action_at=at)
+    desk.put(replace(waiting, next_action_at=next_look(waiting)) if waiting.past_due_at else waiting)
 
 
 def unwanted(desk: Desk, order_id: str) -> None:
@@ -169,7 +205,7 @@ def next_look(subscription: Subscription) -> datetime | None:
 
 
 def _past_due(
-    desk: Desk, subscription: Subscription, since: datetime, retry_at: datetime | None, kind: DeclineKind
+    desk: Desk, subscription: Subscription, since: datetime, retry_at: datetime | None, payment: Payment
 ) -> None:
     late = replace(
         subscription,
@@ -177,31 +213,30 @@ def _past_due(
         past_due_at=since,
         next_retry_at=retry_at,
     )
-    desk.put(replace(late, next_action_at=next_look(late)))
+    late = replace(late, next_action_at=next_look(late))
+    desk.put(late)
+    _tell_past_due(desk, late, retry_at, payment)
+
+
+def _tell_past_due(
+    desk: Desk,
+    subscription: Subscription,
+    retry_at: datetime | None,
+    payment: Payment,
+    *,
+    link_failed: bool = False,
+) -> None:
+    """`link_failed`: the page on which the customer can pay could not be opened. Else its link has a mail of its own."""
+    since = subscription.past_due_at or desk.now
     told = facts.of_subscription(
-        desk.subscriptions[subscription.id],
-        decline_kind=kind,
+        subscription,
+        decline_kind=payment.decline_kind or DeclineKind.SOFT,
+        decline_reason=payment.decline_reason,
         next_retry_at=facts.instant(retry_at),
         access_until=facts.instant(dunning.access_until(POLICY, since)),
+        link_failed=link_failed,
     )
     desk.tell_of_subscription("billing.subscription.past_due", subscription.id, told)
-
-
-def _offer_checkout(desk: Desk, order: Order) -> None:
-    """Only the customer can finish it: open a checkout for the same order and mail its link."""
-    payment = Payment(
-        id=new_id("pay"),
-        order_id=order.id,
-        provider=order.provider,
-        flow=PaymentFlow.CHECKOUT,
-        status=PaymentStatus.CREATED,
-        amount=order.amount,
-        attempt=1 + max(payment.attempt for payment in desk.payments_of(order.id)),
-        created_at=desk.now,
-        next_check_at=desk.now + timedelta(minutes=1),
-    )
-    desk.put(payment)
-    desk.ask_for(facts.start_payment_job(payment, order.customer_id, None))
 
 
 def _tell(desk: Desk, order: Order, what: str) -> None:

@@ -22,6 +22,8 @@ class Silence(StrEnum):
     NEVER_HAPPENED = "never_happened"  # the provider has none, and its key's lifetime is over
     NOTHING_DUE = "nothing_due"  # a trial whose method is saved already: there is no money to take
     NO_METHOD = "no_method"  # there is nothing left to charge: only the customer can help
+    METHOD_UNKNOWN = "payment_method_unknown"  # the provider has no such card or account (any more)
+    TOO_SMALL = "amount_too_small"  # below what the provider charges at all: it was not asked
     INPUT_REFUSED = "input_refused"  # the provider does not take a value that the customer gave
     REFUSED = "refused"  # the provider will never accept this request: our bug, or a feature that is off
 
@@ -66,7 +68,7 @@ def payment_event(said: PaymentSnapshot | Silence) -> PaymentEvent:
                 return PaymentEvent.NOT_SENT
             case Silence.NEVER_HAPPENED | Silence.REFUSED | Silence.INPUT_REFUSED:
                 return PaymentEvent.CANCELED
-            case Silence.NO_METHOD:
+            case Silence.NO_METHOD | Silence.METHOD_UNKNOWN | Silence.TOO_SMALL:
                 return PaymentEvent.DECLINED
             case Silence.NOTHING_DUE:
                 return PaymentEvent.SUCCEEDED
@@ -98,7 +100,7 @@ def refund_event_of(said: RefundSnapshot | Silence) -> RefundEvent:
                 return RefundEvent.NOT_SENT
             case Silence.NEVER_HAPPENED | Silence.REFUSED | Silence.INPUT_REFUSED:
                 return RefundEvent.FAILED
-            case Silence.NO_METHOD | Silence.NOTHING_DUE:
+            case Silence.NO_METHOD | Silence.METHOD_UNKNOWN | Silence.TOO_SMALL | Silence.NOTHING_DUE:
                 return RefundEvent.FAILED
             case _ as unreachable:
                 assert_never(unreachable)

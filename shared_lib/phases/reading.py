@@ -45,6 +45,14 @@ class ShownOrder:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ShownSubscription:
+    """A subscription with the page on which its open period can be paid now."""
+
+    subscription: Subscription
+    checkout_url: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ShownMethod:
     id: str
     provider: str
@@ -81,16 +89,22 @@ async def order_version(tx: Transaction, ask: Ask) -> tuple[str, int] | None:
     return (rows[0][0], rows[0][1]) if rows else None
 
 
-async def subscriptions(tx: Transaction, ask: Ask) -> list[Subscription]:
+async def subscriptions(tx: Transaction, ask: Ask) -> list[ShownSubscription]:
     rows = await tx.fetch(
         f"""
-        SELECT {SUBSCRIPTIONS.select} FROM subscriptions
+        SELECT {SUBSCRIPTIONS.select}, (
+            SELECT checkout_url FROM payments WHERE order_id = open_order_id AND NOT surplus
+              AND status IN ('created', 'sending', 'pending', 'action_required', 'unknown')
+        ) FROM subscriptions
         WHERE {_whose("subscriptions")} AND status NOT IN ('incomplete', 'incomplete_expired')
         ORDER BY id DESC LIMIT %s
         """,
         [*_who(ask), ask.limit],
     )
-    return [subscription_of(row) for row in rows]
+    return [
+        ShownSubscription(subscription=subscription_of(row), checkout_url=row[len(SUBSCRIPTIONS.columns)])
+        for row in rows
+    ]
 
 
 async def refunds(tx: Transaction, ask: Ask) -> list[Refund]:

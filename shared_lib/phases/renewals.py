@@ -21,7 +21,7 @@ from shared_lib.domain.subscription import (
 )
 from shared_lib.domain.values import replace
 from shared_lib.ids import new_id
-from shared_lib.phases import cycles, facts
+from shared_lib.phases import cycles, facts, links
 from shared_lib.phases.desk import Desk
 from shared_lib.phases.undecided import Undecidable
 from shared_lib.store.rows.orders import lock_orders
@@ -126,7 +126,11 @@ def _suspend_if_grace_is_over(desk: Desk, subscription: Subscription) -> Subscri
         return subscription
     status = SUBSCRIPTION.after(subscription.status, SubscriptionEvent.GRACE_OVER)
     desk.put(replace(subscription, status=status))
-    told = facts.of_subscription(desk.subscriptions[subscription.id])
+    told = facts.of_subscription(
+        desk.subscriptions[subscription.id],
+        checkout_url=links.live_link(desk, subscription.open_order_id),
+        next_retry_at=facts.instant(subscription.next_retry_at),
+    )
     desk.tell_of_subscription("billing.subscription.suspended", subscription.id, told)
     return desk.subscriptions[subscription.id]
 
@@ -169,7 +173,10 @@ def _open_cycle(desk: Desk, subscription: Subscription, on_missed: OnMissed) -> 
 
 
 def _retry(desk: Desk, subscription: Subscription) -> Payment | None:
-    """A new try of the open order: a new payment, so a new key. None while another one is not decided."""
+    """A new try of the open order: a new payment, so a new key. None while another one is not decided.
+
+    Once a link was opened its customer has to pay: another link, no charge.
+    """
     order_id = subscription.open_order_id or ""
     attempts = desk.payments_of(order_id)
     if any(payment.is_live for payment in attempts):
@@ -178,6 +185,9 @@ def _retry(desk: Desk, subscription: Subscription) -> Payment | None:
         return None
     asking = replace(subscription, next_retry_at=None)
     desk.put(replace(asking, next_action_at=cycles.next_look(asking) if asking.past_due_at else None))
+    if links.is_customers_turn(desk, order_id):
+        links.open_link(desk, desk.orders[order_id])
+        return None
     last = max((payment.attempt for payment in attempts), default=0)
     return _charge(desk, subscription, order_id, attempt=last + 1)
 

@@ -9,7 +9,7 @@ from shared_lib.domain.errors import Code, Refusal
 from shared_lib.domain.payment import PaymentFlow, PaymentStatus
 from shared_lib.domain.subscription import LIVE, Subscription, SubscriptionStatus
 from shared_lib.domain.values import replace
-from shared_lib.phases import cycles, facts
+from shared_lib.phases import cycles, facts, links
 from shared_lib.phases.desk import Desk
 from shared_lib.store.rows.subscriptions import lock_subscriptions
 from shared_lib.store.transaction import Transaction
@@ -32,6 +32,7 @@ class ChangedAutoRenew:
 
     subscription: Subscription
     charge_in_flight: bool
+    checkout_url: str | None = None  # where the open period can be paid now
 
 
 async def change_auto_renew(
@@ -54,7 +55,11 @@ def _change(desk: Desk, want: ChangeAutoRenew) -> ChangedAutoRenew | Refusal:
         return Refusal(Code.NOT_FOUND, "There is no such subscription.")
     in_flight = _charge_in_flight(desk, found)
     if found.auto_renew is want.auto_renew:
-        return ChangedAutoRenew(subscription=found, charge_in_flight=in_flight and not want.auto_renew)
+        return ChangedAutoRenew(
+            subscription=found,
+            charge_in_flight=in_flight and not want.auto_renew,
+            checkout_url=links.live_link(desk, found.open_order_id),
+        )
     if want.auto_renew and found.status in _OVER:
         return Refusal(Code.SUBSCRIPTION_ENDED, "This subscription is over; order a new one.")
     desk.put(replace(found, auto_renew=want.auto_renew))
@@ -65,8 +70,11 @@ def _change(desk: Desk, want: ChangeAutoRenew) -> ChangedAutoRenew | Refusal:
     else:
         told = facts.of_subscription(desk.subscriptions[found.id])
         desk.tell_of_subscription("billing.subscription.auto_renew_changed", found.id, told)
+    changed = desk.subscriptions[found.id]
     return ChangedAutoRenew(
-        subscription=desk.subscriptions[found.id], charge_in_flight=in_flight and not want.auto_renew
+        subscription=changed,
+        charge_in_flight=in_flight and not want.auto_renew,
+        checkout_url=links.live_link(desk, changed.open_order_id),
     )
 
 

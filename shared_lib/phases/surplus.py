@@ -7,7 +7,7 @@ import structlog
 from shared_lib.domain import ledger
 from shared_lib.domain.money import Money
 from shared_lib.domain.order import BillingReason, Order, OrderEvent, OrderStatus
-from shared_lib.domain.payment import DeclineKind, Payment, PaymentStatus
+from shared_lib.domain.payment import Payment, PaymentStatus
 from shared_lib.domain.refund import REFUND, Refund, RefundAccess, RefundEvent, RefundStatus
 from shared_lib.domain.schedule import return_again_at, send_again_at
 from shared_lib.domain.values import replace
@@ -35,7 +35,7 @@ def send_back(
     if order.billing_reason is BillingReason.SUBSCRIPTION_CYCLE:
         waits = cycles.of(desk, order).open_order_id == order.id and order.status is OrderStatus.PENDING
         if waits and not as_asked:
-            cycles.declined(desk, order.id, DeclineKind.SOFT, 0, None)
+            cycles.declined(desk, payment, 0, None)
         else:
             cycles.unwanted(desk, order.id)
     elif order.status is OrderStatus.PENDING:

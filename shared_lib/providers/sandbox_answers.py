@@ -105,6 +105,8 @@ def _error_class(status: int, type_: str, code: str) -> type[ProviderError] | No
         return KeyInUse
     if status == 400 and type_ == "idempotency_error":
         return IdempotencyMismatch
+    if status == 400 and code == "resource_missing":  # what the body names, not the path
+        return NotFound
     if status == 400 and code in _NOT_REFUNDABLE:
         return RefundRejected
     return InvalidRequest if 400 <= status < 500 and status != 408 else None

@@ -8,6 +8,9 @@ from tests.crash.protections import Edit, Mutation
 
 BAD_ROW: Final = "tests/flows/test_one_bad_row.py::test_"
 OFF: Final = "tests/flows/test_providers_turned_off.py::test_"
+LATE: Final = "tests/flows/test_paying_late.py::test_"
+CYCLES, ASKING = "shared_lib/phases/cycles.py", "shared_lib/asking.py"
+LOST: Final = "tests/flows/test_lost_at_the_provider.py::test_"
 BATCH, ASIDE = "shared_lib/store/batch.py", "shared_lib/aside.py"
 UNDECIDED, RECONCILE = "shared_lib/phases/undecided.py", "functions/reconcile/main.py"
 
@@ -21,7 +24,7 @@ MUTATIONS: Final = (
     Mutation(
         "R10",
         "what cannot be decided is not set aside",
-        f"{BAD_ROW}a_charge_that_cannot_be_decided_stops_no_other[broken money]",
+        f"{BAD_ROW}a_subscription_that_cannot_be_decided_stops_no_other[zone]",
         (
             Edit(
                 ASIDE,
@@ -121,6 +124,90 @@ MUTATIONS: Final = (
                 "shared_lib/phases/shelf.py",
                 "not terms.too_small(price.amount)",
                 "not terms.too_small(amount)",
+            ),
+        ),
+    ),
+    Mutation(
+        "R17",
+        "a refused charge is tried for ever",
+        f"{LATE}a_charge_that_is_always_refused_ends_in_dunning_with_a_link[InvalidRequest]",
+        (Edit(CYCLES, "TRIES_MAX = 5", "TRIES_MAX = 5_000"),),
+    ),
+    Mutation(
+        "R17",
+        "an amount below the minimum is sent all the same",
+        f"{LATE}an_amount_below_the_minimum_is_no_endless_renewal",
+        (
+            Edit(
+                ASKING,
+                "if payment.amount.minor < can.minimum_minor",
+                "if payment.amount.minor < 0 * can.minimum_minor",
+            ),
+        ),
+    ),
+    Mutation(
+        "R17",
+        "a method that the provider does not know is a refusal like any other",
+        f"{LATE}a_method_that_the_provider_does_not_know_brings_the_link_at_once",
+        (Edit(ASKING, "        return Silence.METHOD_UNKNOWN", "        return Silence.REFUSED"),),
+    ),
+    Mutation(
+        "R17b",
+        "only a demand for authentication brings a link",
+        f"{LATE}a_hard_decline_brings_a_link_at_once_and_paying_it_keeps_the_new_card",
+        (
+            Edit(
+                CYCLES,
+                "    if retry_at is None:\n        links.open_link",
+                "    if kind is DeclineKind.ACTION_REQUIRED:\n        links.open_link",
+            ),
+        ),
+    ),
+    Mutation(
+        "R17b",
+        "a link that expired is not followed by another",
+        f"{LATE}the_link_works_on_any_day_until_the_end_and_there_are_never_two",
+        (Edit(CYCLES, "        _link_ended(desk, subscription, payment)", "        return"),),
+    ),
+    Mutation(
+        "R17b",
+        "after a link the saved method is charged again",
+        f"{LATE}the_link_works_on_any_day_until_the_end_and_there_are_never_two",
+        (
+            Edit(
+                "shared_lib/phases/renewals.py",
+                "if links.is_customers_turn(desk, order_id):",
+                "if not order_id:",
+            ),
+        ),
+    ),
+    Mutation(
+        "R18",
+        "what is past its time is asked about at every tick",
+        f"{LOST}a_lost_payment_past_its_time_is_asked_about_ever_less_and_then_closed",
+        (
+            Edit(
+                "shared_lib/domain/schedule.py",
+                "return now + min(max(now - max(ends), timedelta(minutes=1)), _PENDING[-1])",
+                "return now",
+            ),
+        ),
+    ),
+    Mutation(
+        "R18",
+        "a payment that its provider has lost is only unanswered",
+        f"{LOST}an_order_whose_payment_is_lost_can_be_canceled[25]",
+        (Edit(ASKING, "        return await _lost(provider, claimed)", "        return Silence.TIMED_OUT"),),
+    ),
+    Mutation(
+        "R18",
+        "a refund that its provider has lost has no end",
+        f"{LOST}a_refund_that_is_lost_ends_as_failed_with_an_alarm",
+        (
+            Edit(
+                ASKING,
+                "        if age > _key_lives(provider):\n            return Silence.NEVER_HAPPENED\n        if",
+                "        if",
             ),
         ),
     ),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from shared_lib.phases.links import Why
+
 PRICE = {"minor": 1299, "currency": "EUR"}
 
 _ORDER: dict[str, Any] = {
@@ -53,6 +55,7 @@ _PAYMENT: dict[str, Any] = {
     "product_title": "Stalker",
     "subscription_id": None,
 }
+LINK = "https://pay.example/c/1?a=1&b=2"
 _REFUND: dict[str, Any] = {
     "refund_id": "ref_01JD",
     "order_id": "ord_01JD",
@@ -85,18 +88,36 @@ EXAMPLES: dict[str, tuple[str, dict[str, Any]]] = {
     "surplus": ("billing.payment.surplus", _PAYMENT),
     "action required": (
         "billing.payment.action_required",
-        _PAYMENT | {"status": "action_required", "checkout_url": "https://pay.example/c/1?a=1&b=2"},
+        _PAYMENT | {"status": "action_required", "checkout_url": LINK},
     ),
+    **{
+        f"to pay, {why}": (
+            "billing.payment.action_required",
+            _PAYMENT | {"status": "pending", "checkout_url": LINK, "why": why, "again": why == "declined"},
+        )
+        for why in Why
+    },
     "refund": ("billing.refund.succeeded", _REFUND),
     "refund, access kept": ("billing.refund.succeeded", _REFUND | {"access": "keep"}),
     "refund, access shortened": ("billing.refund.succeeded", _REFUND | {"access": "shorten"}),
     "past due": ("billing.subscription.past_due", _PAST_DUE),
-    "past due for good": ("billing.subscription.past_due", _PAST_DUE | {"next_retry_at": None}),
+    "past due, no page": (
+        "billing.subscription.past_due",
+        _PAST_DUE | {"next_retry_at": None, "link_failed": True},
+    ),
     "declined while suspended": (
         "billing.subscription.past_due",
         _PAST_DUE | {"status": "suspended"},
     ),
-    "suspended": ("billing.subscription.suspended", _SUBSCRIPTION | {"status": "suspended"}),
+    "suspended": (
+        "billing.subscription.suspended",
+        _SUBSCRIPTION | {"status": "suspended", "checkout_url": LINK, "next_retry_at": None},
+    ),
+    "suspended, a last try": (
+        "billing.subscription.suspended",
+        _SUBSCRIPTION
+        | {"status": "suspended", "checkout_url": None, "next_retry_at": "2026-11-30T05:54:00Z"},
+    ),
     "canceled": ("billing.subscription.canceled", _SUBSCRIPTION | {"reason": "opted_out"}),
     "canceled unpaid": ("billing.subscription.canceled", _SUBSCRIPTION | {"reason": "payment_failed"}),
     "renewal on": ("billing.subscription.auto_renew_changed", _SUBSCRIPTION),

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from shared_lib.mail import NOT_TOLD, TEMPLATES, TOLD, Brand, Rendered, UnrenderableError, render, template_of
-from tests.mail.events import EXAMPLES
+from shared_lib.phases.links import Why
+from tests.mail.events import EXAMPLES, LINK
 
 BRAND = Brand(account_url="https://cinema.example/account", support_email="help@cinema.example")
 
@@ -251,9 +252,10 @@ def test_a_surplus_is_told_once() -> None:
 
 
 def test_a_renewal_that_needs_the_customer_is_told_once_with_its_link() -> None:
-    event_type, data = EXAMPLES["past due for good"]
-    assert render(event_type, data | {"decline_kind": "action_required"}, "en") is None
-    assert render(event_type, data | {"decline_kind": "hard"}, "en") is not None
+    event_type, data = EXAMPLES["past due, no page"]
+    for kind in ("action_required", "hard", "soft"):
+        assert render(event_type, data | {"decline_kind": kind, "link_failed": False}, "en") is None
+        assert render(event_type, data | {"decline_kind": kind}, "en") is not None
 
 
 @pytest.mark.parametrize("locale", ["en", "ru"])
@@ -272,12 +274,29 @@ def test_the_receipt_says_what_was_bought_and_how_long() -> None:
 
 
 def test_past_due_says_what_happens_next_and_what_to_do() -> None:
-    soft, hard = plain(mail("past due").text), plain(mail("past due for good").text)
-    for text in (soft, hard):
+    soft, no_page = plain(mail("past due").text), plain(mail("past due, no page").text)
+    for text in (soft, no_page):
         assert "until 30 November 2026, 05:54 UTC" in text
-        assert "choose another way to pay" in text
+        assert "send you a link" in text
     assert "try again on 24 November 2026, 05:54 UTC" in soft
-    assert "will not be charged again" in hard
+    assert "not charged again" in no_page
+
+
+@pytest.mark.parametrize("locale", ["en", "ru"])
+@pytest.mark.parametrize("why", Why)
+def test_a_link_comes_with_what_is_true_about_the_card(why: Why, locale: str) -> None:
+    told = mail(f"to pay, {why}", locale)
+    assert LINK in told.text
+    others = [plain(mail(f"to pay, {other}", locale).text) for other in Why if other is not why]
+    assert plain(told.text) not in others
+    if locale == "en":
+        assert ("will not be charged again" in plain(told.text)) is (why is Why.DECLINED)
+        assert ("earlier link" in plain(told.text)) is (why is Why.DECLINED)  # the example of a second one
+
+
+def test_the_mail_about_a_suspension_has_the_link_or_says_when_it_comes() -> None:
+    assert LINK in mail("suspended").text
+    assert "last attempt" in plain(mail("suspended, a last try").text)
 
 
 def test_a_subscription_that_was_not_paid_ends_with_that_reason() -> None:
