@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
@@ -16,14 +17,21 @@ from cloudevents.http import CloudEvent, from_http
 from pydantic import BaseModel, ValidationError
 from starlette.exceptions import HTTPException
 
-from shared_lib.domain.errors import Code, Transient
+from shared_lib.domain.errors import Code, Transient, Unstorable
 from shared_lib.log import begin, end
 from shared_lib.problems import status_of
+from shared_lib.untrusted import UntrustedError, check, check_text
 
 SOURCE: Final = "/boxoffice"
 
 # Where a door that also speaks HTTP takes its events; the gateway does not lead here.
 EVENTS_PATH: Final = "/events"
+
+# What names an event is a part of keys; other attributes are carried at most.
+NAME_CHARS_MAX: Final = 255
+ATTRIBUTE_CHARS_MAX: Final = 2048
+
+_TRACEPARENT: Final = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -65,17 +73,37 @@ def incoming(headers: Mapping[str, str], body: bytes) -> Incoming:
 
 
 def incoming_of(event: CloudEvent) -> Incoming:
-    """Malformed JSON reaches a function as bytes or text, not as an error: it is refused here."""
+    """Malformed JSON reaches a function as bytes or text, not as an error: it is refused here.
+
+    So is what could be read and never kept: PostgreSQL would refuse it at each delivery anew.
+    """
     if not isinstance(event.data, Mapping):
         raise InvalidEventError("data is not a JSON object")
+    try:
+        check(event.data)
+        for name in event:
+            check_text(str(event[name] if event[name] is not None else ""), chars_max=ATTRIBUTE_CHARS_MAX)
+        id_, source, kind = (_named(event, name) for name in ("id", "source", "type"))
+        subject = check_text(unquote(event.get("subject") or ""))
+    except UntrustedError as error:
+        raise InvalidEventError(f"not an event that can be kept: {error}") from None
+    trace = str(event.get("traceparent") or "")
     return Incoming(
-        id=str(event["id"]),
-        source=str(event["source"]),
-        type=str(event["type"]),
-        subject=unquote(event.get("subject") or "") or None,
+        id=id_,
+        source=source,
+        type=kind,
+        subject=subject or None,
         data=event.data,
-        traceparent=event.get("traceparent"),
+        traceparent=trace if _TRACEPARENT.fullmatch(trace) else None,
     )
+
+
+def _named(event: CloudEvent, name: str) -> str:
+    """An attribute that becomes a part of a key."""
+    value = check_text(str(event[name]), chars_max=NAME_CHARS_MAX)
+    if not value or not value.isprintable():
+        raise UntrustedError(f"{name} is no name")
+    return value
 
 
 def binary(
@@ -193,6 +221,9 @@ async def take(function: Consumer, event: Incoming) -> None:
     except InvalidEventError as error:
         outcome = f"invalid: {error}"
         raise never(error) from None
+    except Unstorable as error:
+        outcome = f"unstorable: {error}"
+        raise never(InvalidEventError("a value that no database can keep")) from None
     except Transient as passing:
         outcome = f"later: {passing}"
         raise HTTPException(503, str(passing), {"Retry-After": "1"}) from None

@@ -16,10 +16,11 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from shared_lib.auth import CUSTOMER, Principal, TokenVerifier
-from shared_lib.domain.errors import Code, Refusal, Transient
+from shared_lib.domain.errors import Code, Refusal, Transient, Unstorable
 from shared_lib.log import begin, end, note
 from shared_lib.problems import MEDIA_TYPE, problem_body, status_of
 from shared_lib.runtime import Runtime, runtime
+from shared_lib.untrusted import UntrustedError, json_of
 
 BODY_BYTES_MAX = 64 * 1024
 URL_BYTES_MAX = 4096  # path and query; nginx.conf says the same
@@ -111,6 +112,9 @@ def endpoint(function: Endpoint) -> Callable[[Request], Awaitable[Response]]:
             reply = problem(
                 Refusal(code, refused_event.detail, _RETRY_AFTER_S if code is Code.UNAVAILABLE else None)
             )
+        except Unstorable:
+            refusal = Refusal(Code.INPUT_UNSTORABLE, "A value in the request can be kept by no database.")
+            reply = problem(refusal)
         except ClientDisconnect:
             reply = Reply(499)
         except Exception:
@@ -172,13 +176,18 @@ async def parse(request: Request, model: type[Model]) -> Model:
     """The body as a command. What is not asked for is refused, with the place of every error."""
     raw = await body_of(request)
     try:
-        return model.model_validate_json(raw)
+        command = model.model_validate_json(raw)
+        json_of(raw)  # what the model would not notice: a name given twice, for example
+    except UntrustedError as error:
+        detail = {"at": "", "message": str(error)}
+        raise refuse(Code.BODY_INVALID, "The body does not fit, see errors.", errors=[detail]) from None
     except ValidationError as error:
         found = error.errors(include_url=False, include_context=False, include_input=False)
         if any(one["type"] == "json_invalid" for one in found):
             raise refuse(Code.BODY_NOT_JSON, "The body cannot be read as JSON.") from None
         errors = [{"at": ".".join(map(str, one["loc"])), "message": one["msg"]} for one in found]
         raise refuse(Code.BODY_INVALID, "The body does not fit, see errors.", errors=errors) from None
+    return command
 
 
 def whole_number(query: Mapping[str, Any], name: str, *, default: int, at_most: int) -> int:

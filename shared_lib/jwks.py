@@ -15,9 +15,16 @@ from joserfc.errors import JoseError, SecurityWarning, UnsupportedAlgorithmError
 from joserfc.jwa import JWSAlgModel
 from joserfc.jwk import OKPKey, RSAKey
 
+from shared_lib.fetching import fetch
+from shared_lib.untrusted import Limits, json_of
+
 log = logging.getLogger("boxoffice.auth")
 
 _DOCUMENT_BYTES_MAX = 256 * 1024
+_DOCUMENT = Limits(depth=8, values=5_000)
+_KEYS_MAX = 100
+_KID_CHARS_MAX = 256
+_MODULUS_CHARS_MAX = 1_500  # 8192 bits in base64url; each verification costs their square
 
 REFRESH_INTERVAL_MIN = timedelta(seconds=10)  # unknown kids and outages cannot make us ask more often
 FRESH_FOR = timedelta(minutes=5)  # then refreshed behind the caller's back
@@ -118,17 +125,26 @@ class Jwks:
 
     async def _fetch(self, now: datetime) -> None:
         try:
-            # The whole attempt is bounded: httpx bounds each read, and a slow drip has many.
-            async with asyncio.timeout(self._timeout_s):
-                reply = await self._http.get(self._url, follow_redirects=False, timeout=self._timeout_s)
-            reply.raise_for_status()
-            if len(reply.content) > _DOCUMENT_BYTES_MAX:
-                raise ValueError("the key set is too large")
-            keys = _parse(reply.json())
-        except (httpx.HTTPError, TimeoutError, ValueError) as error:
+            keys = await self._fetched()
+        except Exception as error:  # noqa: BLE001  # whatever it answers, the keys we have still serve
             log.warning("auth_keys_unavailable", extra={"url": self._url, "error": type(error).__name__})
             return
         self._keys, self._fetched_at = keys, now
+
+    async def _fetched(self) -> Mapping[str, VerifyingKey]:
+        reply = await fetch(
+            self._http,
+            "GET",
+            self._url,
+            bytes_max=_DOCUMENT_BYTES_MAX,
+            within_s=self._timeout_s,
+            timeout=self._timeout_s,
+        )
+        if not reply.is_success:
+            raise ValueError(f"the key service answered {reply.status}")
+        if reply.body is None:
+            raise ValueError("the key set is too large")
+        return _parse(json_of(reply.body, _DOCUMENT))
 
 
 def _parse(document: object) -> Mapping[str, VerifyingKey]:
@@ -136,7 +152,7 @@ def _parse(document: object) -> Mapping[str, VerifyingKey]:
     listed = document.get("keys") if isinstance(document, dict) else None
     if not isinstance(listed, list):
         raise ValueError("not a JSON Web Key Set")  # noqa: TRY004 - what was received is wrong, not a call
-    keys = {jwk["kid"]: key for jwk in listed if (key := _usable(jwk))}
+    keys = {jwk["kid"]: key for jwk in listed[:_KEYS_MAX] if (key := _usable(jwk))}
     if not keys:
         raise ValueError("no usable key in the set")
     return keys
@@ -146,6 +162,8 @@ def _usable(jwk: object) -> VerifyingKey | None:
     """The key with the algorithms that its own type dictates, or None for keys that are not for us."""
     # A set that publishes a private key ("d") is a leak: that key verifies nothing.
     if not isinstance(jwk, dict) or not isinstance(jwk.get("kid"), str) or "d" in jwk:
+        return None
+    if len(jwk["kid"]) > _KID_CHARS_MAX or len(str(jwk.get("n"))) > _MODULUS_CHARS_MAX:
         return None
     kind: type[RSAKey | OKPKey]
     match jwk.get("kty"), jwk.get("crv"):

@@ -13,6 +13,7 @@ PROBLEMS: dict[Code, tuple[int, str]] = {
     Code.BODY_NOT_JSON: (400, "The body is not JSON"),
     Code.BODY_TOO_LARGE: (413, "The body is too large"),
     Code.BODY_INVALID: (422, "The body does not fit"),
+    Code.INPUT_UNSTORABLE: (422, "The request holds a value that cannot be kept"),
     Code.QUERY_INVALID: (422, "The query does not fit"),
     Code.EVENT_INVALID: (422, "Not an event this function takes"),
     Code.EVENT_UNPROVEN: (401, "The sender of the event is not proven"),
@@ -57,6 +58,7 @@ PROBLEMS: dict[Code, tuple[int, str]] = {
     Code.REFUND_NOT_AWAITING: (409, "The refund does not wait for an approval"),
     Code.REFUND_AMOUNT_FORBIDDEN: (403, "Only an operator may choose this"),
     Code.SIGNATURE_INVALID: (400, "The webhook is not authentic"),
+    Code.WEBHOOK_UNREADABLE: (422, "The webhook cannot be read"),
     Code.UNAVAILABLE: (503, "Try again in a moment"),
     Code.INTERNAL: (500, "Something went wrong on our side"),
 }

@@ -12,7 +12,7 @@ from starlette.requests import Request
 from shared_lib.aside import Round, reason_of
 from shared_lib.domain.errors import Code, Transient
 from shared_lib.domain.messages import SetAsideKind
-from shared_lib.http import Reply, body_of, endpoint, not_allowed, path_of, refuse
+from shared_lib.http import RefusedError, Reply, body_of, endpoint, not_allowed, path_of, refuse
 from shared_lib.log import note
 from shared_lib.phases.parking import park_webhooks
 from shared_lib.phases.undecided import SetAside
@@ -23,6 +23,7 @@ from shared_lib.providers.base import (
     ProviderEvent,
     RawWebhook,
     WebhookRejected,
+    WebhookUnreadable,
 )
 from shared_lib.refreshing import settle_event
 from shared_lib.runtime import Runtime, runtime
@@ -57,9 +58,18 @@ async def receive(request: Request, provider: PaymentProvider) -> Reply:
     except WebhookRejected as error:
         note(outcome=error.code)
         raise refuse(Code.SIGNATURE_INVALID, "The webhook is not authentic.") from None
+    except WebhookUnreadable as error:
+        raise unreadable(raw, error) from None
     results = [await settle(rt, provider, event) for event in events]
     note(outcome=",".join(results))
     return Reply(200)
+
+
+def unreadable(raw: RawWebhook, error: WebhookUnreadable) -> RefusedError:
+    """Signed, so it is no attack: the provider speaks otherwise than we expect, and a person has to look."""
+    id_ = raw.headers.get("webhook-id")
+    log.error("webhook_unreadable", provider=error.provider, webhook=id_, why=error.code)
+    return refuse(Code.WEBHOOK_UNREADABLE, "The webhook is signed, and cannot be read.")
 
 
 async def settle(rt: Runtime, provider: PaymentProvider, event: ProviderEvent) -> WebhookResult:

@@ -2,6 +2,7 @@
 
 Code                 every refusal a caller can meet, the same words in problem+json, logs and docs
 Refusal              one item's no, at its place among the answers of a phase
+Unstorable           never: the item holds a value that no column takes
 Transient            try again later: the database, a lock, a lease
 """
 
@@ -17,6 +18,7 @@ class Code(StrEnum):
     BODY_NOT_JSON = "body_not_json"
     BODY_TOO_LARGE = "body_too_large"
     BODY_INVALID = "body_invalid"
+    INPUT_UNSTORABLE = "input_unstorable"
     QUERY_INVALID = "query_invalid"
     EVENT_INVALID = "event_invalid"
     EVENT_UNPROVEN = "event_unproven"
@@ -67,6 +69,7 @@ class Code(StrEnum):
     REFUND_AMOUNT_FORBIDDEN = "refund_amount_forbidden"
     # webhooks
     SIGNATURE_INVALID = "signature_invalid"
+    WEBHOOK_UNREADABLE = "webhook_unreadable"
     # ours
     UNAVAILABLE = "unavailable"
     INTERNAL = "internal"
@@ -80,6 +83,10 @@ class Refusal:
     detail: str
     retry_after_s: int | None = None
     order_id: str | None = None
+
+
+class Unstorable(Exception):
+    """One item holds a value that the database can never take. The same item again is refused again."""
 
 
 class Transient(Exception):

@@ -29,7 +29,9 @@ from shared_lib.providers.errors import (
     RefundRejected,
     Unavailable,
     WebhookRejected,
+    WebhookUnreadable,
 )
+from shared_lib.providers.links import followable
 
 __all__ = [
     "AnswerMismatch", "BadCredentials", "Capabilities", "ChargeRequest", "CheckoutRequest",
@@ -37,7 +39,7 @@ __all__ = [
     "Money", "NotAllowed", "NotFound", "OutcomeUnknown", "PaymentProvider", "PaymentRef",
     "PaymentSnapshot", "PaymentState", "ProviderError", "ProviderEvent", "RateLimited",
     "RawWebhook", "RefundRejected", "RefundRequest", "RefundSnapshot", "RefundState",
-    "SavedMethodRef", "Trust", "Unavailable", "WebhookRejected",
+    "SavedMethodRef", "Trust", "Unavailable", "WebhookRejected", "WebhookUnreadable",
 ]  # fmt: skip
 
 
@@ -103,6 +105,11 @@ class PaymentSnapshot:
     livemode: bool = True
     others: tuple[PaymentSnapshot, ...] = ()  # further objects of the provider that a search by our id found
     raw: Mapping[str, object] = field(default_factory=dict, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Whichever adapter read it: a link that is not `followable` is none, and is neither shown nor mailed."""
+        if self.checkout_url is not None and not followable(self.checkout_url):
+            object.__setattr__(self, "checkout_url", None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -274,7 +281,7 @@ class PaymentProvider(Protocol):
         ...
 
     async def parse_webhook(self, raw: RawWebhook) -> Sequence[ProviderEvent]:
-        """Verify, then read. Raises WebhookRejected."""
+        """Verify, then read. Raises WebhookRejected, or WebhookUnreadable for what is signed and makes no sense."""
         ...
 
     async def forget_method(self, method: SavedMethodRef) -> None:

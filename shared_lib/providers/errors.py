@@ -10,6 +10,7 @@ ProviderError
   IdempotencyMismatch   one key, two bodies: page, our key derivation is wrong
   RefundRejected        business: show the reason, re-read the payment
   WebhookRejected       answer 400, do nothing
+  WebhookUnreadable     signed, and not what was promised: answer 422, page
   AnswerMismatch        the answer contradicts what we asked: page, settle nothing
   RateLimited           surely not executed: wait, same key
   Unavailable           surely not executed: wait, same key
@@ -86,6 +87,12 @@ class RefundRejected(ProviderError):
 
 class WebhookRejected(ProviderError):
     """Bad, missing or stale signature. Answer 400, count it, do nothing."""
+
+
+class WebhookUnreadable(ProviderError):
+    """Signed by the provider, and nothing we can read or keep: the same bytes never will be. Answer 422 and page."""
+
+    pages = True
 
 
 class AnswerMismatch(ProviderError):

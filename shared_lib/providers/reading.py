@@ -9,6 +9,13 @@ from enum import StrEnum
 from typing import Any, TypeVar
 
 from shared_lib.domain.money import Money
+from shared_lib.providers.links import followable
+from shared_lib.untrusted import storable
+
+TEXT_CHARS_MAX = 500
+LINK_CHARS_MAX = 4096
+MINOR_MAX = 10**14  # a sum of very many of them is a bigint still
+_YEARS = range(2000, 2200)
 
 S = TypeVar("S", bound=StrEnum)
 
@@ -24,21 +31,31 @@ def mapping(value: object) -> Mapping[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def text(body: Mapping[str, Any], name: str) -> str:
+def text(body: Mapping[str, Any], name: str, *, chars_max: int = TEXT_CHARS_MAX) -> str:
+    """Not empty, of a length that an index can take, and storable."""
     value = body.get(name)
-    if not isinstance(value, str) or not value:
+    if not isinstance(value, str) or not 0 < len(value) <= chars_max or not storable(value):
         raise Unreadable(name)
     return value
 
 
-def text_or_none(body: Mapping[str, Any], name: str) -> str | None:
-    return None if body.get(name) is None else text(body, name)
+def text_or_none(body: Mapping[str, Any], name: str, *, chars_max: int = TEXT_CHARS_MAX) -> str | None:
+    return None if body.get(name) is None else text(body, name, chars_max=chars_max)
+
+
+def checkout_link(body: Mapping[str, Any], name: str) -> str | None:
+    """Where the customer pays, or None: also for a link that nobody should follow (see `followable`)."""
+    value = text_or_none(body, name, chars_max=LINK_CHARS_MAX)
+    if value is None or followable(value):
+        return value
+    log.error("checkout_link_refused", extra={"field": name})
+    return None
 
 
 def money(body: Mapping[str, Any], name: str, currency: str) -> Money:
     """An integer of minor units. Never negative: neither amounts nor totals are."""
     value = body.get(name)
-    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= MINOR_MAX:
         raise Unreadable(name)
     try:
         return Money(value, currency)
@@ -54,7 +71,8 @@ def instant(body: Mapping[str, Any], name: str) -> datetime | None:
         moment = datetime.fromisoformat(value)
     except ValueError:
         raise Unreadable(name) from None
-    if moment.tzinfo is None:
+    # Near the ends of the calendar a zone or a margin leads over its edge.
+    if moment.tzinfo is None or moment.year not in _YEARS:
         raise Unreadable(name)
     return moment
 

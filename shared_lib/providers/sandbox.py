@@ -18,15 +18,18 @@ from shared_lib.providers.base import (
     PaymentRef,
     PaymentSnapshot,
     PaymentState,
+    ProviderError,
     ProviderEvent,
     RawWebhook,
     RefundRequest,
     RefundSnapshot,
     SavedMethodRef,
     Trust,
+    Unavailable,
     WebhookRejected,
+    WebhookUnreadable,
 )
-from shared_lib.providers.reading import Unreadable
+from shared_lib.providers.reading import Unreadable, text
 from shared_lib.providers.sandbox_answers import (
     NAME,
     error_of,
@@ -41,10 +44,12 @@ from shared_lib.providers.sandbox_answers import (
     same_ref,
     same_refund,
 )
-from shared_lib.providers.transport import TIMEOUT, Bearer, Transport
+from shared_lib.providers.transport import EXCHANGE_S, TIMEOUT, Bearer, Transport
 from shared_lib.standard_webhook import NotAuthentic, decoded_secret, verified_id
 
 _PAGE = 100
+_PAGES_MAX = 10_000
+_WEBHOOK_ID_CHARS_MAX = 255
 _CHECKOUT_MAX = timedelta(days=7)  # the page lives no longer, whatever is asked for
 _MINIMUM_MINOR = MappingProxyType(
     {
@@ -92,9 +97,10 @@ class SandboxProvider:
         webhook_secrets: Sequence[str],
         http: httpx.AsyncClient,
         timeout: httpx.Timeout = TIMEOUT,
+        exchange_s: float = EXCHANGE_S,
     ) -> None:
         self._http = http
-        self._wire = Transport(NAME, base_url, http, Bearer(api_key), timeout)
+        self._wire = Transport(NAME, base_url, http, Bearer(api_key), timeout, exchange_s=exchange_s)
         self._webhook_keys = tuple(decoded_secret(secret) for secret in webhook_secrets)
 
     def __repr__(self) -> str:
@@ -157,13 +163,16 @@ class SandboxProvider:
 
     async def list_payments(self, since: datetime, until: datetime) -> AsyncIterator[PaymentSnapshot]:
         params = {"created[gte]": since.isoformat(), "created[lt]": until.isoformat(), "limit": str(_PAGE)}
-        while True:
+        for _ in range(_PAGES_MAX):
             found, cursor = page_from(payment_of, await self._wire.read("/v1/payments", params))
             for payment in found:
                 yield payment
             if cursor is None:
                 return
+            if cursor == params.get("cursor"):
+                break
             params["cursor"] = cursor
+        raise Unavailable(NAME, "endless_list", "the pages of a list do not end")
 
     # ---- refunds and methods -------------------------------------------------------------------------------
 
@@ -210,10 +219,14 @@ class SandboxProvider:
     async def parse_webhook(self, raw: RawWebhook) -> Sequence[ProviderEvent]:
         try:
             id_ = verified_id(raw.headers, raw.body, self._webhook_keys, raw.received_at)
-            return [event_of(id_, raw.body)]
-        except (NotAuthentic, Unreadable) as finding:
-            reason = str(finding)
-        raise WebhookRejected(NAME, reason, "the webhook was not accepted")
+        except NotAuthentic as finding:
+            failure: ProviderError = WebhookRejected(NAME, str(finding), "the webhook was not accepted")
+        else:
+            try:
+                return [event_of(text({"id": id_}, "id", chars_max=_WEBHOOK_ID_CHARS_MAX), raw.body)]
+            except Unreadable as finding:
+                failure = WebhookUnreadable(NAME, str(finding), "the webhook is signed and cannot be read")
+        raise failure
 
 
 def _weight(found: PaymentSnapshot) -> int:

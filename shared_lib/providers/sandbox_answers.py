@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
@@ -35,8 +34,19 @@ from shared_lib.providers.base import (
     Trust,
     Unavailable,
 )
-from shared_lib.providers.reading import Unreadable, instant, mapping, member, money, text, text_or_none
+from shared_lib.providers.reading import (
+    TEXT_CHARS_MAX,
+    Unreadable,
+    checkout_link,
+    instant,
+    mapping,
+    member,
+    money,
+    text,
+    text_or_none,
+)
 from shared_lib.providers.transport import Exchange
+from shared_lib.untrusted import UntrustedError, json_of
 
 NAME = "sandbox"
 
@@ -50,6 +60,7 @@ DECLINES: Mapping[str, tuple[DeclineKind, str]] = {
     "authentication_required": (DeclineKind.ACTION_REQUIRED, "authentication_required"),
     "authentication_failed": (DeclineKind.ACTION_REQUIRED, "authentication_required"),
 }
+_PARAM_CHARS_MAX = 60
 _UNKNOWN_DECLINE = (DeclineKind.SOFT, "card_declined")  # retried with a cap, and logged verbatim
 _TOPICS = {"payment": EventKind.PAYMENT, "refund": EventKind.REFUND, "method": EventKind.METHOD}
 # Parameters that hold what the customer wrote, in the request or in the token.
@@ -79,7 +90,9 @@ def page_from(read: Callable[[object], T], exchange: Exchange) -> tuple[list[T],
     if not 200 <= exchange.status < 300:
         raise error_of(exchange, mutates=False)
     items, cursor = exchange.body.get("data"), exchange.body.get("next_cursor")
-    if not isinstance(items, list) or not isinstance(cursor, str | None):
+    if not isinstance(items, list) or not (
+        cursor is None or (isinstance(cursor, str) and len(cursor) <= TEXT_CHARS_MAX)
+    ):
         raise _no_news(exchange, "unreadable_answer", mutates=False)
     return [_readable(read, item, exchange, mutates=False) for item in items], cursor
 
@@ -91,9 +104,10 @@ def error_of(exchange: Exchange, *, mutates: bool) -> ProviderError:
     kind = _error_class(exchange.status, str(error.get("type")), code)
     if kind is None:
         return _no_news(exchange, code, mutates=mutates)
-    if kind is InvalidRequest and error.get("param") in _GIVEN:
+    param = str(error.get("param"))[:_PARAM_CHARS_MAX]
+    if kind is InvalidRequest and param in _GIVEN:
         kind = InputRejected
-    return kind(NAME, code, f"param {error.get('param')}", **_facts(exchange))
+    return kind(NAME, code, f"param {param}", **_facts(exchange))
 
 
 def _error_class(status: int, type_: str, code: str) -> type[ProviderError] | None:
@@ -155,7 +169,7 @@ def payment_of(body: object) -> PaymentSnapshot:
         refunded=money(it, "refunded_minor", currency),
         payment_id=text_or_none(metadata, "payment_id"),
         order_id=text_or_none(metadata, "order_id"),
-        checkout_url=text_or_none(it, "checkout_url"),
+        checkout_url=checkout_link(it, "checkout_url"),
         expires_at=instant(it, "expires_at"),
         saved_method=_method(mapping(it.get("method"))),
         decline=_decline(mapping(it.get("decline"))) if state is PaymentState.DECLINED else None,
@@ -185,9 +199,9 @@ def refund_of(body: object) -> RefundSnapshot:
 def event_of(id_: str, body: bytes) -> ProviderEvent:
     """A verified webhook. Raises Unreadable; a topic we do not know is IGNORED."""
     try:
-        it = mapping(json.loads(body))
-    except (ValueError, RecursionError):
-        raise Unreadable("no_json") from None
+        it = mapping(json_of(body))
+    except UntrustedError as error:
+        raise Unreadable(str(error)) from None
     data, topic = mapping(it.get("data")), text(it, "type").partition(".")[0]
     kind = _TOPICS.get(topic, EventKind.IGNORED)
     return ProviderEvent(
@@ -232,6 +246,8 @@ def same_payment(asked: CheckoutRequest | ChargeRequest, said: PaymentSnapshot) 
     same("order_id", asked.order_id, said.order_id)
     if said.captured.minor not in (0, asked.amount.minor):
         same("captured", asked.amount, said.captured)
+    if said.checkout_url is None and said.raw.get("checkout_url"):
+        raise AnswerMismatch(NAME, "checkout_link_refused", "the link is neither https nor on this machine")
     return said
 
 

@@ -1,13 +1,14 @@
 """One HTTP exchange with a provider, and what a failed one means. No retries: who retries knows the key.
 
 never left (no connection, no pool)          Unavailable
-left, and no answer that can be read         OutcomeUnknown
+left, and no answer that can be read         OutcomeUnknown (too large, too slow, nested too deeply, ...: see fetching.py)
 a read (GET) that brought nothing            Unavailable: nothing can have been executed
 """
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -15,7 +16,16 @@ from typing import Any
 
 import httpx
 
+from shared_lib.fetching import Fetched, fetch
 from shared_lib.providers.errors import OutcomeUnknown, ProviderError, Unavailable
+from shared_lib.untrusted import UntrustedError, json_of
+
+# A page of a hundred payments has less than a tenth of it.
+ANSWER_BYTES_MAX = 1 << 20
+# The whole exchange: httpx bounds each read, and an answer that drips has many. Shorter than anybody asks (asking.ASK_S).
+EXCHANGE_S = 30.0
+_REQUEST_ID_CHARS_MAX = 128
+_CODE = re.compile(r"[\w.:-]{1,100}")
 
 TIMEOUT = httpx.Timeout(connect=3.0, write=5.0, read=20.0, pool=5.0)
 
@@ -41,7 +51,7 @@ class Exchange:
     def error_code(self) -> str | None:
         error = self.body.get("error")
         code = error.get("code") if isinstance(error, dict) else None
-        return code if isinstance(code, str) else None
+        return code if isinstance(code, str) and _CODE.fullmatch(code) else None
 
 
 class Bearer(httpx.Auth):
@@ -62,10 +72,18 @@ class Transport:
     """Sends to one provider. The client is handed in: its owner decides about pools and proxies."""
 
     def __init__(
-        self, provider: str, base_url: str, http: httpx.AsyncClient, auth: httpx.Auth, timeout: httpx.Timeout
+        self,
+        provider: str,
+        base_url: str,
+        http: httpx.AsyncClient,
+        auth: httpx.Auth,
+        timeout: httpx.Timeout,
+        *,
+        exchange_s: float = EXCHANGE_S,
     ) -> None:
         self._provider, self._base_url = provider, base_url.rstrip("/")
         self._http, self._auth, self._timeout = http, auth, timeout
+        self._exchange_s = exchange_s
 
     def __repr__(self) -> str:
         return f"Transport({self._provider}, {self._base_url})"
@@ -87,19 +105,19 @@ class Transport:
             raise answer
         return _read(answer)
 
-    async def _send(
-        self, method: str, path: str, *, mutates: bool, **how: Any
-    ) -> httpx.Response | ProviderError:
+    async def _send(self, method: str, path: str, *, mutates: bool, **how: Any) -> Fetched | ProviderError:
         try:
-            return await self._http.request(
+            return await fetch(
+                self._http,
                 method,
                 self._base_url + path,
+                bytes_max=ANSWER_BYTES_MAX,
+                within_s=self._exchange_s,
                 auth=self._auth,
                 timeout=self._timeout,
-                follow_redirects=False,
                 **how,
             )
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
+        except Exception as error:  # noqa: BLE001  # whatever the client library makes of their bytes
             return self._failure(error, mutates=mutates)
 
     def _failure(self, error: Exception, *, mutates: bool) -> ProviderError:
@@ -111,15 +129,16 @@ class Transport:
         return OutcomeUnknown(self._provider, "no_answer", kind)
 
 
-def _read(answer: httpx.Response) -> Exchange:
+def _read(answer: Fetched) -> Exchange:
     try:
-        body = answer.json()
-    except ValueError:
+        body = None if answer.body is None else json_of(answer.body)
+    except UntrustedError:
         body = None
+    request_id = answer.headers.get("request-id")
     return Exchange(
-        status=answer.status_code,
+        status=answer.status,
         body=body if isinstance(body, dict) else {},
-        request_id=answer.headers.get("request-id"),
+        request_id=request_id and request_id[:_REQUEST_ID_CHARS_MAX],
         retry_after=_retry_after(answer.headers.get("retry-after")),
     )
 

@@ -21,7 +21,7 @@ import structlog
 from psycopg import errors
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
-from shared_lib.domain.errors import Transient
+from shared_lib.domain.errors import Transient, Unstorable
 from shared_lib.store.blocked import BLOCKED_FOR_LONG, Sorting, Waiting, refuse
 from shared_lib.store.bounds import ATTEMPT_S, bound, connection_options
 from shared_lib.store.transaction import Row, Transaction, snapshot, transaction
@@ -45,6 +45,8 @@ _LOST_RACES = (errors.SerializationFailure, errors.DeadlockDetected)
 # Somebody committed between our read and our write: read again and decide anew.
 _COLLISIONS = (errors.UniqueViolation, errors.ExclusionViolation)
 _DISCONNECTED = (errors.OperationalError, errors.InterfaceError, errors.IdleInTransactionSessionTimeout)
+# The value itself is refused: NUL, half a surrogate pair, a number or a key that no column or index takes.
+_UNSTORABLE = (errors.DataError, UnicodeEncodeError, errors.ProgramLimitExceeded)
 # The place of an item that needs a row which is locked for long.
 _BLOCKED: Final = object()
 
@@ -135,6 +137,8 @@ class Batcher:
                         return await query(tx, item)
         except errors.QueryCanceled as error:
             raise Transient("the database takes too long") from error
+        except _UNSTORABLE as error:
+            raise Unstorable(type(error).__name__) from error
         except _DISCONNECTED as error:
             raise Transient("the database is not reachable") from error
 
@@ -206,6 +210,8 @@ class Batcher:
                 delay_s = next(races, None)
                 if delay_s is None:
                     return await self._alone(phase, items, error, lock_wait_s)
+            except _UNSTORABLE as error:
+                return await self._alone(phase, items, error, lock_wait_s)
             except BLOCKED_FOR_LONG:
                 return [_BLOCKED] * len(items)
             except PoolTimeout:  # it has waited long enough already
@@ -225,6 +231,11 @@ class Batcher:
     ) -> Sequence[Any]:
         if len(items) > 1:
             return await self._halves(phase, items, lock_wait_s)
+        if isinstance(error, _UNSTORABLE):
+            log.warning("input_unstorable", phase=phase.__name__, error=type(error).__name__)
+            refusal = Unstorable(type(error).__name__)
+            refusal.__cause__ = error
+            return [Failed(refusal)]
         # The first line alone: PostgreSQL's DETAIL repeats the row, and with it what a customer wrote.
         first_line = next(iter(str(error).splitlines()), "")
         log.error("phase_failed", phase=phase.__name__, error=f"{type(error).__name__}: {first_line}")

@@ -35,6 +35,7 @@ from shared_lib.phases.outgoing import (
 from shared_lib.runtime import Runtime
 from shared_lib.settings import settings_of
 from shared_lib.store.outbox import SHARDS
+from shared_lib.visible import visible
 from shared_lib.workers.shards import carry
 from shared_lib.workers.signals import until_stopped
 from shared_lib.workers.sink import NeverError, NotNowError, Sink
@@ -51,6 +52,7 @@ BACKOFF_S: Final = 0.5
 BACKOFF_MAX_S: Final = 300.0
 NOBODY_THERE_S: Final = 1.0
 SETTLE_S: Final = 20.0
+REASON_CHARS_MAX: Final = 500
 
 log = structlog.get_logger("boxoffice")
 
@@ -112,6 +114,9 @@ class Relay:
             except Transient:
                 log.warning("delivery_not_noted", event_id=event.event_id)  # it will be delivered again
                 return
+            except Exception:  # this lane waits for the next round; others must not end with it
+                log.exception("delivery_crashed", event_id=event.event_id, type=event.type)
+                return
             if isinstance(outcome, PutOff):
                 return
 
@@ -120,17 +125,21 @@ class Relay:
             await self._sink.deliver(event)
         except NeverError as error:
             log.warning("dead_letter", event_id=event.event_id, type=event.type, reason=str(error))
-            return Dead(event=event, reason=str(error))
+            return Dead(event=event, reason=_kept(error))
         except NotNowError as error:
             if error.counts and event.attempts + 1 >= ATTEMPTS_MAX:
                 log.warning("dead_letter", event_id=event.event_id, type=event.type, reason=str(error))
-                return Dead(event=event, reason=f"after {ATTEMPTS_MAX} attempts: {error}")
+                return Dead(event=event, reason=f"after {ATTEMPTS_MAX} attempts: {_kept(error)}")
             return PutOff(event=event, wait=_wait(event.attempts, error), counts=error.counts)
         except Exception as crash:  # a bug of ours must not hold up the lane for ever
             log.exception("delivery_crashed", event_id=event.event_id, type=event.type)
-            reason = f"{type(crash).__name__}: {crash}"
-            return Dead(event=event, reason=reason)
+            return Dead(event=event, reason=f"{type(crash).__name__}: {_kept(crash)}")
         return Delivered(event=event)
+
+
+def _kept(error: Exception) -> str:
+    """What was answered, as a text that PostgreSQL can keep."""
+    return visible(str(error))[:REASON_CHARS_MAX]
 
 
 def _wait(attempts: int, error: NotNowError) -> timedelta:

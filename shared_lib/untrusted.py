@@ -1,0 +1,137 @@
+"""What others send us, before any of it is believed: JSON that can be read, text that can be stored.
+
+The one place that says so: bodies, events, webhooks, tokens, answers of providers and of the key service pass it. What it
+refuses can never be read or stored, so it is refused once and for good. Pure.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+# PostgreSQL's bigint. Money, versions and counters of ours are smaller by far.
+INTEGER_MAX: Final = 2**63 - 1
+_INTEGER_CHARS_MAX: Final = 20
+
+
+class UntrustedError(ValueError):
+    """Why, in a few words that may be logged and shown. Never a part of what was sent."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """How deep a JSON document is, and of how many values it is made."""
+
+    depth: int = 32
+    values: int = 20_000
+
+
+LIMITS: Final = Limits()
+
+
+def json_of(raw: bytes, limits: Limits = LIMITS) -> Any:
+    """The document. Raises UntrustedError. The caller has bounded the bytes; memory is a small multiple of those."""
+    # Each value but the first follows a comma or a bracket; those inside texts are counted too, which is on the safe side.
+    if sum(raw.count(mark) for mark in (b",", b"[", b"{")) > limits.values:
+        raise UntrustedError("too many values")
+    try:
+        document = json.loads(
+            raw.decode(),
+            object_pairs_hook=_object,
+            parse_int=_integer,
+            parse_float=_finite,
+            parse_constant=_no_constant,
+        )
+    except UntrustedError:
+        raise
+    except RecursionError:
+        raise UntrustedError("nested too deeply") from None
+    except ValueError:  # a UnicodeDecodeError is one
+        raise UntrustedError("no JSON in UTF-8") from None
+    check(document, limits)
+    return document
+
+
+def check(document: Any, limits: Limits = LIMITS) -> None:
+    """Raises UntrustedError for a document that somebody else's parser has read and that could not be kept."""
+    level, values, depth = [document], 0, 0
+    while level:
+        values += len(level)
+        if values > limits.values:
+            raise UntrustedError("too many values")
+        if depth == limits.depth and any(isinstance(value, Mapping | list | tuple) for value in level):
+            raise UntrustedError("nested too deeply")
+        level = [inner for value in level for inner in _inside(value)]
+        depth += 1
+
+
+def _inside(value: Any) -> Iterable[Any]:
+    match value:
+        case str():
+            check_text(value)
+        case bool() | None:
+            pass
+        case int():
+            if not -INTEGER_MAX <= value <= INTEGER_MAX:
+                raise UntrustedError("a number that is too large")
+        case float():
+            if not math.isfinite(value):
+                raise UntrustedError("a number that is none")
+        case Mapping():
+            for name in value:
+                check_text(str(name))
+            return value.values()
+        case list() | tuple():
+            return value
+        case _:
+            raise UntrustedError("a value that is no JSON")
+    return ()
+
+
+def check_text(text: str, *, chars_max: int | None = None) -> str:
+    """The text. Raises UntrustedError when PostgreSQL or a message could not carry it."""
+    if chars_max is not None and len(text) > chars_max:
+        raise UntrustedError("a text that is too long")
+    if not storable(text):
+        raise UntrustedError("a text with a character that cannot be stored")
+    return text
+
+
+def storable(text: str) -> bool:
+    """Neither NUL, which PostgreSQL has no place for, nor half a surrogate pair, which is no character."""
+    if "\0" in text:
+        return False
+    if text.isascii():
+        return True
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    read = dict(pairs)
+    if len(read) != len(pairs):  # two readers may take different ones
+        raise UntrustedError("a name that appears twice")
+    return read
+
+
+def _integer(digits: str) -> int:
+    if len(digits) > _INTEGER_CHARS_MAX:
+        raise UntrustedError("a number that is too large")
+    return int(digits)
+
+
+def _finite(digits: str) -> float:
+    value = float(digits)
+    if not math.isfinite(value):
+        raise UntrustedError("a number that is too large")
+    return value
+
+
+def _no_constant(_: str) -> float:
+    raise UntrustedError("a number that is none")

@@ -1,0 +1,121 @@
+"""What keeps foreign bytes within bounds, to be removed by `python -m tests.crash.mutations F`."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from tests.crash.protections import Edit, Mutation
+
+FETCHING: Final = "shared_lib/fetching.py"
+UNTRUSTED: Final = "shared_lib/untrusted.py"
+ANSWERS: Final = "tests/foreign/test_answers.py::test_"
+JSON: Final = "tests/foreign/test_untrusted.py::test_"
+EVENTS: Final = "tests/foreign/test_events.py::test_"
+UNREADABLE: Final = f"{ANSWERS}an_answer_that_cannot_be_read_is_a_provider_error"
+MEMORY: Final = f"{ANSWERS}an_answer_costs_little_memory"
+
+MUTATIONS: Final = (
+    Mutation(
+        "F",
+        "a packed answer is unpacked whole",
+        f"{MEMORY}[a bomb]",
+        (
+            Edit(
+                FETCHING,
+                "unpacker.decompress(chunk, bytes_max + 1 - len(body))",
+                "unpacker.decompress(chunk)",
+            ),
+        ),
+    ),
+    Mutation(
+        "F",
+        "an answer may be as long as it likes",
+        f"{MEMORY}[a body without end]",
+        (
+            Edit(
+                FETCHING,
+                "        if len(body) > bytes_max:\n            return None\n    return bytes(body)\n",
+                "    return bytes(body)\n",
+            ),
+        ),
+    ),
+    Mutation(
+        "F",
+        "only each read is bounded in time",
+        f"{UNREADABLE}[a body that drips]",
+        (Edit(FETCHING, "asyncio.timeout(within_s)", "asyncio.timeout(None)"),),
+    ),
+    Mutation(
+        "F",
+        "JSON may be nested as deeply as the parser bears",
+        f"{JSON}what_cannot_be_kept_is_refused_without_repeating_it",
+        (Edit(UNTRUSTED, "if depth == limits.depth and", "if depth > 10_000 and"),),
+    ),
+    Mutation(
+        "F",
+        "a crash of the parser is not caught",
+        f"{UNREADABLE}[brackets without end]",
+        (
+            Edit(
+                UNTRUSTED,
+                '    except RecursionError:\n        raise UntrustedError("nested too deeply") from None\n',
+                "",
+            ),
+            Edit(UNTRUSTED, "> limits.values:\n        raise", "> 10**9:\n        raise"),
+        ),
+    ),
+    Mutation(
+        "F",
+        "texts of a document are not looked at",
+        f"{EVENTS}data_that_cannot_be_kept_is_refused_for_good_by_every_door",
+        (
+            Edit(
+                UNTRUSTED,
+                "        case str():\n            check_text(value)\n",
+                "        case str():\n            pass\n",
+            ),
+        ),
+    ),
+    Mutation(
+        "F",
+        "attributes of an event are not looked at",
+        f"{EVENTS}an_attribute_that_cannot_be_kept_is_refused_for_good_by_every_door",
+        (
+            Edit(
+                UNTRUSTED,
+                "    if chars_max is not None and len(text) > chars_max:",
+                "    if chars_max is None:",
+            ),
+        ),
+    ),
+    Mutation(
+        "F",
+        "a value that no column takes is a passing trouble",
+        f"{EVENTS}of_a_batch_only_the_item_that_cannot_be_kept_is_refused_for_good",
+        (
+            Edit(
+                "shared_lib/store/batch.py",
+                "UnicodeEncodeError, errors.ProgramLimitExceeded)",
+                "UnicodeEncodeError)",
+            ),
+        ),
+    ),
+    Mutation(
+        "F",
+        "any link is shown",
+        f"{ANSWERS}a_link_that_no_customer_should_follow_is_refused",
+        (Edit("shared_lib/providers/links.py", 'return parts.scheme == "https" or', "return True or"),),
+    ),
+    Mutation(
+        "F",
+        "a link without https is shown",
+        f"{ANSWERS}a_link_that_no_customer_should_follow_is_refused",
+        (Edit("shared_lib/providers/links.py", "parts.hostname in _LOOPBACK", "parts.hostname"),),
+    ),
+    Mutation(
+        "F",
+        "what the key service answers reaches the caller",
+        f"{ANSWERS}whatever_the_key_service_answers_the_known_keys_serve",
+        (Edit("shared_lib/jwks.py", "except Exception as error:", "except ZeroDivisionError as error:"),),
+    ),
+)
