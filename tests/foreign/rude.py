@@ -16,7 +16,12 @@ BOMB_BYTES: Final = 300 << 20
 
 
 def head(status: str = "200 OK", **headers: str) -> bytes:
-    lines = [f"HTTP/1.1 {status}", *(f"{name.replace('_', '-')}: {value}" for name, value in headers.items())]
+    # Every connection ends with its answer, and says so: the client must not send another request into its end.
+    lines = [
+        f"HTTP/1.1 {status}",
+        "connection: close",
+        *(f"{name.replace('_', '-')}: {value}" for name, value in headers.items()),
+    ]
     return "\r\n".join(lines).encode() + _END
 
 
