@@ -5,7 +5,7 @@ python3 -m infra.compose down [-v]        stop; -v also forgets the data
 python3 -m infra.compose demo             play the whole story on it and count the money
 python3 -m infra.compose logs [SERVICE]   follow what it writes
 python3 -m infra.compose cli ...          the operator's command line: explain ord_..., lag, dead-letters
-python3 -m infra.compose db               psql
+python3 -m infra.compose db               psql, read-only; ROLE=owner: as that role
 python3 -m infra.compose token CUSTOMER   a token of the Auth stand-in
 python3 -m infra.compose secrets          make the env files, as `up` does
 python3 -m infra.compose kills [NAME...]  kill each container in turn under a load of orders, and count
@@ -23,11 +23,11 @@ from infra.compose.docker import DockerError, compose, containers
 
 # What is passed on to Compose as it stands.
 PASSED_ON: Final = {
-    "down": ["--profile", "demo", "--profile", "tunnel", "down", "--remove-orphans"],
+    "down": ["--profile", "demo", "--profile", "cli", "--profile", "tunnel", "down", "--remove-orphans"],
     "logs": ["logs", "--follow", "--tail=20"],
     "demo": ["run", "--rm", "demo"],
-    "cli": ["exec", "relay", "python", "-m", "shared_lib.cli.main"],
-    "db": ["exec", "postgres", "psql", "-U", "boxoffice"],
+    "cli": ["run", "--rm", "cli"],
+    "db": ["exec", "postgres", "psql", "-d", "boxoffice", "-U"],
 }
 
 
@@ -56,14 +56,18 @@ def _do(what: str, rest: list[str]) -> int:
     elif what == "token":
         print(up.token(rest[0] if rest else up.CUSTOMER, *(rest[1:] or ["billing:customer"])))
     elif what == "running":
-        return 0 if (env_files.FOLDER / "boxoffice.env").exists() and containers() else 1
+        return 0 if (env_files.FOLDER / env_files.KEPT).exists() and containers() else 1
     elif what == "kills":
         return kills.kills(rest)
     else:
         env_files.make()  # Compose reads them even to stop
         command, *arguments = PASSED_ON[what]
+        if what == "db":  # support looks at everything and changes nothing
+            rest = [f"boxoffice_{os.environ.get('ROLE') or 'support'}", *rest]
         # From a script or a pipe there is no terminal to hand on, and Compose would refuse to go without one.
-        mute = ["-T"] if command == "exec" and not (sys.stdin.isatty() and sys.stdout.isatty()) else []
+        mute = (
+            ["-T"] if command in ("exec", "run") and not (sys.stdin.isatty() and sys.stdout.isatty()) else []
+        )
         compose(command, *mute, *arguments, *rest)
     return 0
 

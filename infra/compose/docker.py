@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 from collections.abc import Sequence
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 ROOT: Final = Path(__file__).parents[2]
+IMAGES: Final = ROOT / "infra" / "docker" / "images.env"
 _INSTALL: Final = (
     "Docker is needed: https://docs.docker.com/get-started/get-docker/ (on Debian: apt-get install docker.io"
     " docker-compose).\nWithout it, `make up` and `make demo` start a whole Boxoffice on this machine as well."
@@ -41,11 +43,22 @@ def compose(*arguments: str, capture: bool = False) -> str:
     """Run `docker compose ...` on our file. Its output when captured. DockerError when it fails."""
     command = [*compose_command(), *arguments]
     run = subprocess.run(
-        command, cwd=ROOT, text=True, check=False, stdout=subprocess.PIPE if capture else None
+        command,
+        cwd=ROOT,
+        env=images() | os.environ,
+        text=True,
+        check=False,
+        stdout=subprocess.PIPE if capture else None,
     )
     if run.returncode:
         raise DockerError(f"{' '.join(command)} failed with {run.returncode}")
     return run.stdout or ""
+
+
+def images() -> dict[str, str]:
+    """The images of others, by tag or digest, as infra/docker/images.env names them. The environment wins over them."""
+    lines = [line.partition("=") for line in IMAGES.read_text().splitlines() if not line.startswith("#")]
+    return {name: image for name, _, image in lines if name}
 
 
 def docker(*arguments: str) -> str:

@@ -1,10 +1,12 @@
-"""The secrets of a stack in containers: made on the first run, kept in .local/compose, each part gets its own alone.
+"""The secrets of a stack in containers: made on the first run, kept in .local/compose, a file for each kind.
 
-Standard library only: whoever has Docker need not have our virtualenv.
+docker-compose.yml gives each container the files on its list in shared_lib/processes.py, and no other. Standard library only:
+Docker is enough, without our virtualenv.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import secrets
 from base64 import b64encode
@@ -12,39 +14,106 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-FOLDER: Final = Path(__file__).parents[2] / ".local" / "compose"
+from infra.redis_access import USER, rules
+from shared_lib.processes import DATABASE, VARIABLES, Role, Secret
 
-# Who hands events to the doors, and the doors that take them.
-EVENTS: Final = "events.env"
+FOLDER: Final = Path(__file__).parents[2] / ".local" / "compose"
+KEPT: Final = "secrets.json"
+REDIS_ACL: Final = "redis.acl"
+# What older versions kept, and where.
+_LEGACY: Final = {
+    "POSTGRES_PASSWORD": "postgres.env",
+    "SANDBOX_API_KEY": "sandbox.env",
+    "SANDBOX_WEBHOOK_SECRET": "sandbox.env",
+    "BOXOFFICE_EVENT_SECRETS": "events.env",
+}
+
+
+def env_file(kind: Secret | Role) -> str:
+    """The file of a kind of secret, or of a role's database url."""
+    return f"{kind.removeprefix('boxoffice_')}.env"
 
 
 def make(folder: Path = FOLDER) -> bool:
-    """Write the env files unless all are there. True when they are new: a database of older ones will not let us in."""
-    password, api_key = secrets.token_hex(24), "sk_sandbox_" + secrets.token_hex(16)
-    webhook_secret = "whsec_" + b64encode(secrets.token_bytes(32)).decode()
-    files: dict[str, dict[str, str]] = {
-        "postgres.env": {"POSTGRES_PASSWORD": password},
-        "sandbox.env": {"SANDBOX_API_KEY": api_key, "SANDBOX_WEBHOOK_SECRET": webhook_secret},
-        "boxoffice.env": {
-            "BOXOFFICE_DATABASE_URL": f"postgresql://boxoffice:{password}@postgres:5432/boxoffice",
-            "BOXOFFICE_SANDBOX_API_KEY": api_key,
-            "BOXOFFICE_SANDBOX_WEBHOOK_SECRETS": webhook_secret,
-        },
-    }
+    """Write the files, with new secrets where there are none yet. True when the database's are new: an older one would
+    not let us in.
+    """
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    if not (folder / EVENTS).exists():  # on its own: a folder of an older version lacks it
-        secret = "whsec_" + b64encode(secrets.token_bytes(32)).decode()
-        _write(folder / EVENTS, {"BOXOFFICE_EVENT_SECRETS": secret})
-    if all((folder / name).exists() for name in files):
-        return False
-    for name, values in files.items():
-        _write(folder / name, values)
-    return True
+    kept = _kept(folder)
+    held = _fresh() | kept
+    _write(folder / KEPT, json.dumps(held, indent=2) + "\n")
+    for name, values in _files(held).items():
+        _write(folder / name, "".join(f"{key}={value}\n" for key, value in values.items()))
+    # No secret: each password stands there as the SHA-256 of a random one, and Redis runs as a user of its own.
+    acl = "".join(f"user {' '.join(rule)}\n" for rule in rules(held["REDIS_PASSWORD"]))
+    _write(folder / REDIS_ACL, acl, mode=0o644)
+    return "POSTGRES_PASSWORD" not in kept
 
 
-def _write(path: Path, values: Mapping[str, str]) -> None:
+def _fresh() -> dict[str, str]:
+    return {
+        "POSTGRES_PASSWORD": secrets.token_hex(24),
+        "SANDBOX_API_KEY": "sk_sandbox_" + secrets.token_hex(16),
+        "SANDBOX_WEBHOOK_SECRET": _signing_secret(),
+        "REDIS_PASSWORD": secrets.token_hex(24),
+        "REPLY_SECRET": secrets.token_hex(32),
+        "BOXOFFICE_EVENT_SECRETS": _signing_secret(),
+        **{_password(role): secrets.token_hex(24) for role in Role},
+    }
+
+
+def _files(held: Mapping[str, str]) -> dict[str, dict[str, str]]:
+    def database(user: str, password: str) -> str:
+        return f"postgresql://{user}:{password}@postgres:5432/boxoffice"
+
+    variables = {
+        "BOXOFFICE_SANDBOX_API_KEY": held["SANDBOX_API_KEY"],
+        "BOXOFFICE_SANDBOX_WEBHOOK_SECRETS": held["SANDBOX_WEBHOOK_SECRET"],
+        "BOXOFFICE_REDIS_URL": f"redis://{USER}:{held['REDIS_PASSWORD']}@redis:6379/0",
+        "BOXOFFICE_REPLY_SECRETS": held["REPLY_SECRET"],
+        "BOXOFFICE_EVENT_SECRETS": held["BOXOFFICE_EVENT_SECRETS"],
+        "AWS_ACCESS_KEY_ID": "any-id-for-moto",
+        "AWS_SECRET_ACCESS_KEY": "any-key-for-moto",
+    }
+    return {
+        "postgres.env": {"POSTGRES_PASSWORD": held["POSTGRES_PASSWORD"]},
+        "sandbox.env": {name: held[name] for name in ("SANDBOX_API_KEY", "SANDBOX_WEBHOOK_SECRET")},
+        "admin.env": {
+            "BOXOFFICE_ADMIN_DATABASE_URL": database("boxoffice", held["POSTGRES_PASSWORD"]),
+            **{_password(role): held[_password(role)] for role in Role},
+        },
+        **{env_file(role): {DATABASE: database(role, held[_password(role)])} for role in Role},
+        **{env_file(secret): {name: variables[name] for name in VARIABLES[secret]} for secret in Secret},
+    }
+
+
+def _password(role: Role) -> str:
+    """As `python -m shared_lib.store.access` reads it."""
+    return f"BOXOFFICE_{role.name}_PASSWORD"
+
+
+def _signing_secret() -> str:
+    return "whsec_" + b64encode(secrets.token_bytes(32)).decode()
+
+
+def _kept(folder: Path) -> dict[str, str]:
+    if (folder / KEPT).exists():
+        found: dict[str, str] = json.loads((folder / KEPT).read_text())
+        return found
+    lines = [
+        line.partition("=")
+        for name in set(_LEGACY.values())
+        if (folder / name).exists()
+        for line in (folder / name).read_text().splitlines()
+    ]
+    (folder / "boxoffice.env").unlink(missing_ok=True)  # everything for everyone
+    return {key: value for key, _, value in lines if key in _LEGACY}
+
+
+def _write(path: Path, text: str, mode: int = 0o600) -> None:
     """Whole or not at all, readable by its owner alone."""
     draft = path.with_suffix(f".{os.getpid()}.draft")
-    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-        file.writelines(f"{name}={value}\n" for name, value in values.items())
+    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode), "w") as file:
+        file.write(text)
+    draft.chmod(mode)
     draft.replace(path)

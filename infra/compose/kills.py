@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 import time
@@ -18,7 +19,15 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Final
 
-from infra.compose.docker import ROOT, DockerError, compose, compose_command, containers, docker
+from infra.compose.docker import (
+    ROOT,
+    DockerError,
+    compose,
+    compose_command,
+    containers,
+    docker,
+    images,
+)
 from infra.compose.up import wait
 
 # Where it hurts most comes first. mail is left out: what may have left is not sent again (decision 0010).
@@ -75,7 +84,9 @@ class Customers:
 def load(rate: float) -> Iterator[Customers]:
     command = [*compose_command(), "run", "--rm", "-T", "demo"]
     command += ["python", "-m", "infra.compose.load", "--rate", str(rate)]
-    process = subprocess.Popen(command, cwd=ROOT, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    process = subprocess.Popen(
+        command, cwd=ROOT, env=images() | os.environ, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
     try:
         yield Customers(process)
     finally:
