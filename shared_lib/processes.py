@@ -27,7 +27,6 @@ class Secret(StrEnum):
 
     PROVIDER_KEY = "provider"
     WEBHOOK_SECRETS = "webhook"
-    EVENT_SECRETS = "events"  # prove who hands events to a door
     REDIS = "redis"
     REPLY_SECRETS = "replies"  # what Redis repeats is sealed with them
     MAIL = "mail"
@@ -39,7 +38,6 @@ VARIABLES: Final[Mapping[Secret, tuple[str, ...]]] = MappingProxyType(
     {
         Secret.PROVIDER_KEY: ("BOXOFFICE_SANDBOX_API_KEY",),
         Secret.WEBHOOK_SECRETS: ("BOXOFFICE_SANDBOX_WEBHOOK_SECRETS",),
-        Secret.EVENT_SECRETS: ("BOXOFFICE_EVENT_SECRETS",),
         Secret.REDIS: ("BOXOFFICE_REDIS_URL",),
         Secret.REPLY_SECRETS: ("BOXOFFICE_REPLY_SECRETS",),
         Secret.EVENT_SECRETS: ("BOXOFFICE_EVENT_SECRETS",),
@@ -65,26 +63,26 @@ def _needs(role: Role | None, *secrets: Secret) -> Needs:
 PROCESSES: Final[Mapping[str, Needs]] = MappingProxyType(
     {
         "create_order": _needs(
-            Role.DOOR, Secret.PROVIDER_KEY, Secret.EVENT_SECRETS, Secret.REDIS, Secret.REPLY_SECRETS
+            Role.DOOR, Secret.PROVIDER_KEY, Secret.REDIS, Secret.REPLY_SECRETS, Secret.EVENT_SECRETS
         ),
         # A hint or a contradiction is asked about at the provider.
         "webhook": _needs(Role.DOOR, Secret.PROVIDER_KEY, Secret.WEBHOOK_SECRETS),
         "renew": _needs(Role.DOOR, Secret.PROVIDER_KEY, Secret.EVENT_SECRETS),
         "refund": _needs(
-            Role.DOOR, Secret.PROVIDER_KEY, Secret.EVENT_SECRETS, Secret.REDIS, Secret.REPLY_SECRETS
+            Role.DOOR, Secret.PROVIDER_KEY, Secret.REDIS, Secret.REPLY_SECRETS, Secret.EVENT_SECRETS
         ),
-        "notify": _needs(Role.DOOR, Secret.EVENT_SECRETS, Secret.MAIL),
+        "notify": _needs(Role.DOOR, Secret.MAIL, Secret.EVENT_SECRETS),
         "subscription": _needs(Role.DOOR),
         "account": _needs(Role.DOOR, Secret.PROVIDER_KEY),  # to detach a forgotten payment method
         "reconcile": _needs(Role.DOOR, Secret.PROVIDER_KEY, Secret.EVENT_SECRETS),
         "playback": _needs(Role.DOOR, Secret.EVENT_SECRETS),
-        "relay": _needs(Role.RELAY, Secret.EVENT_SECRETS),  # which one that writes to Kafka does without
+        "relay": _needs(Role.RELAY, Secret.EVENT_SECRETS),  # unless it writes to Kafka
         "clock": _needs(None, Secret.EVENT_SECRETS),
         "trigger": _needs(None, Secret.EVENT_SECRETS),
         "topics": _needs(None),
         "migrate": _needs(Role.OWNER),
-        # `doctor` asks the provider and Redis whether they answer, `tick` signs as the clock does.
-        "cli": _needs(Role.OPERATOR, Secret.PROVIDER_KEY, Secret.EVENT_SECRETS, Secret.REDIS),
+        # `doctor` asks the provider and Redis whether they answer; `tick` sends an event.
+        "cli": _needs(Role.OPERATOR, Secret.PROVIDER_KEY, Secret.REDIS, Secret.EVENT_SECRETS),
     }
 )
 
