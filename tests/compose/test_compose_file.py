@@ -109,7 +109,7 @@ def test_events_go_where_the_local_stack_sends_them() -> None:
 
 def held(service: str, folder: Path) -> dict[str, str]:
     """The environment of a container: what the file says, and its env_files."""
-    one, found = SERVICES[service], {}
+    one, found = SERVICES[service], dict[str, str]()
     for file in one.get("env_file", []):
         assert file.startswith(".local/compose/")
         found |= dict(line.split("=", 1) for line in (folder / Path(file).name).read_text().splitlines())
