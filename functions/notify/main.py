@@ -1,26 +1,33 @@
 """CloudEvents billing.*: tell the customer what happened, once.
 
-A mail that surely did not leave is sent again; one that may have left never is, by itself.
+CloudEvent billing.job.send_notification: a mail that surely did not leave is sent again, for days. One that may have left
+never is.
 """
 
 from __future__ import annotations
 
-from typing import Final
+from dataclasses import replace
+from typing import Any, Final
 
 import functions_framework.aio
 import structlog
+from pydantic import BaseModel
 
 from shared_lib.channels.base import Channel, ChannelError, Message
+from shared_lib.channels.breaker import StoppableChannel
 from shared_lib.channels.email_ses import SesEmail, ses_client
 from shared_lib.domain.errors import Refusal, Transient
 from shared_lib.domain.messages import NotificationStatus
 from shared_lib.domain.written import mailable
-from shared_lib.events import Incoming, InvalidEventError, consumer
+from shared_lib.events import Incoming, InvalidEventError, consumer, data_of
+from shared_lib.log import note
 from shared_lib.mail import Rendered, UnrenderableError, render, template_of
 from shared_lib.phases.notifications import (
+    SEND_AGAIN,
     ClaimedNotification,
     ClaimNotification,
     MarkSent,
+    SendAgain,
     claim_notifications,
     mark_sent,
 )
@@ -31,9 +38,19 @@ DETAIL_CHARS_MAX: Final = 200
 log = structlog.get_logger("boxoffice")
 
 
+class SendNotification(BaseModel):
+    """Data of the job."""
+
+    event_id: str
+    event_type: str
+    data: dict[str, Any]
+
+
 @functions_framework.aio.cloud_event
 @consumer
 async def notify(event: Incoming) -> None:
+    if event.type == SEND_AGAIN:
+        event = first_told_by(event)
     if not deserves_mail(event):
         return
     rt, customer_id = runtime(), str(event.data.get("customer_id", ""))
@@ -44,9 +61,14 @@ async def notify(event: Incoming) -> None:
     if claimed is None:
         return  # told already
     mark = await tell(rt, event, claimed)
+    note(notification=mark.id, mail=mark.status, why=mark.detail)
     await rt.run(mark_sent, mark)
-    if mark.status is NotificationStatus.FAILED:
-        raise Transient(f"the mail did not leave: {mark.detail}")
+
+
+def first_told_by(job: Incoming) -> Incoming:
+    """The event that the notification is about, as it came the first time."""
+    again = data_of(job, SendNotification)
+    return replace(job, id=again.event_id, type=again.event_type, data=again.data)
 
 
 def deserves_mail(event: Incoming) -> bool:
@@ -64,7 +86,19 @@ async def tell(rt: Runtime, event: Incoming, claimed: ClaimedNotification) -> Ma
     try:
         await channel(rt).send(message(rendered(event, claimed.locale), claimed, address))
     except ChannelError as error:
-        return MarkSent(id=claimed.id, status=status_after(error), detail=str(error)[:DETAIL_CHARS_MAX])
+        again = SendAgain(
+            claimed=claimed,
+            event_id=event.id,
+            event_type=event.type,
+            data=event.data,
+            trace=event.traceparent,
+        )
+        return MarkSent(
+            id=claimed.id,
+            status=status_after(error),
+            detail=str(error)[:DETAIL_CHARS_MAX],
+            again=again if error.may_be_sent_again else None,
+        )
     except UnrenderableError as error:
         log.exception("unrenderable", event_id=event.id, type=event.type)
         return MarkSent(
@@ -100,9 +134,11 @@ def channel(rt: Runtime) -> Channel:
     settings = rt.settings
     return rt.keep(
         "email",
-        lambda: SesEmail(
-            lambda: ses_client(settings.ses_region, endpoint_url=settings.ses_endpoint_url),
-            mail_from=settings.mail_from,
-            now=rt.now,
+        lambda: StoppableChannel(
+            SesEmail(
+                lambda: ses_client(settings.ses_region, endpoint_url=settings.ses_endpoint_url),
+                mail_from=settings.mail_from,
+                now=rt.now,
+            )
         ),
     )

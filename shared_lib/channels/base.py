@@ -3,9 +3,9 @@
 
 ChannelError
   SendLater        surely not sent: the same message may be sent again
-  SendRefused      surely not sent, and never will be: this message is at fault
+  SendRefused      surely not sent, and never will be: its address is at fault
   SendUnknown      MAY have been sent: never again by itself, a person decides
-  ChannelStopped   surely not sent: nothing goes out until an operator acts; keep the queue, page
+  ChannelStopped   surely not sent, because of us: nothing goes out until that is mended; keep the queue, page
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class SendLater(ChannelError):
 
 
 class SendRefused(ChannelError):
-    """The channel will never take this message: a bad address, a rejected content."""
+    """The channel will never take this message, whatever we mend: a bad address."""
 
 
 class SendUnknown(ChannelError):
@@ -72,6 +72,6 @@ class SendUnknown(ChannelError):
 
 
 class ChannelStopped(ChannelError):
-    """The account is suspended or its credentials are refused: no message goes out."""
+    """Our sender, account, quota or credentials are refused: no message goes out."""
 
     may_be_sent_again = True

@@ -7,6 +7,7 @@ client. SES replaces Message-ID and Date by its own; X-Notification-Id and the t
 from __future__ import annotations
 
 import asyncio
+import re
 import threading
 from collections.abc import Callable
 from datetime import datetime
@@ -41,9 +42,18 @@ _LATER = frozenset(
         "ServiceUnavailable",
     }
 )
+# A no about us, by its code.
 _STOPPED = frozenset(
     {
+        "AccountSendingPausedException",
         "AccountSuspendedException",
+        "ConfigurationSetDoesNotExist",
+        "ConfigurationSetDoesNotExistException",
+        "ConfigurationSetSendingPausedException",
+        "MailFromDomainNotVerified",
+        "MailFromDomainNotVerifiedException",
+        "NotFoundException",  # our configuration set or identity
+        "OptInRequired",
         "SendingPausedException",
         # Our credentials, not this message: every other one would fail in the same way.
         "AccessDeniedException",
@@ -57,6 +67,15 @@ _STOPPED = frozenset(
         "SignatureDoesNotMatch",
         "UnrecognizedClientException",
     }
+)
+# The rest says it in words. "Email address is not verified. The following identities failed the check ..." names our
+# sender, or, while the account is in the sandbox, a customer: both times it is the account that has to be mended.
+_ABOUT_US: Final = re.compile(
+    r"not verified|authority to send|sandbox|configuration set|sending (?:is |has been )?(?:paused|disabled)|daily (?:message|sending) quota",
+    re.IGNORECASE,
+)
+_ABOUT_THE_ADDRESS: Final = re.compile(
+    r"address|recipient|@domain|local part|domain (?:contains|starts|ends)", re.IGNORECASE
 )
 
 
@@ -179,7 +198,7 @@ def _classified(error: Exception) -> ChannelError:
         case aws.NoCredentialsError() | aws.PartialCredentialsError():
             return ChannelStopped("credentials_missing")
         case aws.ParamValidationError():
-            return SendRefused("parameters_invalid")
+            return SendLater("parameters_invalid")  # a setting of ours
         case _:
             return SendUnknown("no_answer", type(error).__name__)
 
@@ -187,9 +206,12 @@ def _classified(error: Exception) -> ChannelError:
 def _refused_by_ses(error: Any) -> ChannelError:
     code = str(error.response.get("Error", {}).get("Code", "unknown"))
     status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
-    if code in _STOPPED:
+    said = str(error.response.get("Error", {}).get("Message", ""))  # may hold an address: never carried on
+    if code in _STOPPED or (400 <= status < 500 and _ABOUT_US.search(said)):
         return ChannelStopped(code)
     if code in _LATER or status in (429, 503):
         return SendLater(code)
-    # Any other no of a 4xx is about this message: MessageRejected, MailFromDomainNotVerified, NotFound, BadRequest.
-    return SendRefused(code) if 400 <= status < 500 else SendUnknown(code)
+    if not 400 <= status < 500:
+        return SendUnknown(code)
+    # A no that is neither about us nor about the address (a virus, a limit we do not know) may be mended too.
+    return SendRefused(code) if _ABOUT_THE_ADDRESS.search(said) else SendLater(code)

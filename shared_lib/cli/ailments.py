@@ -48,6 +48,12 @@ WAITING: Final = (
         "runbook: titles paid twice",
     ),
     (
+        "mails that wait",
+        "SELECT count(*) FROM notifications WHERE status = 'failed' AND created_at < boxoffice_now() - interval '1 hour'",
+        "mails have not left for more than an hour",
+        "runbook: mail_channel_stopped",
+    ),
+    (
         "mails",
         """SELECT count(*) FROM notifications WHERE status IN ('unknown', 'refused')
            AND created_at > boxoffice_now() - interval '1 day'""",

@@ -87,6 +87,7 @@ JOBS: Final = (
     ("billing.job.charge_renewals", "`payment_ids`", "renew", "charge one chunk of claimed renewals"),
     ("billing.job.start_refund", "`refund_id`", "refund", "ask a provider about one refund"),
     ("billing.job.find_refunds", "`payment_id`", "refund", "a provider gave back more than is known: adopt its refunds"),
+    ("billing.job.send_notification", "`event_id`, `event_type`, `data`", "notify", "send a mail that did not leave another time"),
     ("billing.tick.renewal", "none", "renew", "claim every subscription that is due"),
     ("billing.tick.reconcile", "none", "reconcile", "finish what somebody began and could not end"),
     ("cinema.playback.started", "`customer_id`, `product_id`, `started_at`", "playback", "of the cinema: the first play starts a rental's 48 hours; `started_at` is moved into [access start, now]"),

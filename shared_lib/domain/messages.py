@@ -14,8 +14,8 @@ class InboxStatus(StrEnum):
 class NotificationStatus(StrEnum):
     SENDING = "sending"
     SENT = "sent"
-    FAILED = "failed"  # surely not sent; sent again
-    REFUSED = "refused"  # will never be accepted
+    FAILED = "failed"  # surely not sent; a job sends it again
+    REFUSED = "refused"  # its address will never be accepted, or it was given up after days
     UNKNOWN = "unknown"  # may have been sent; never sent again by itself
     SKIPPED = "skipped"  # no address
 

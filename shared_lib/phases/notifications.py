@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import timedelta
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any, Final
 
 from shared_lib.domain.errors import Code, Refusal
 from shared_lib.domain.messages import NotificationStatus
 from shared_lib.ids import new_id
+from shared_lib.store import outbox
+from shared_lib.store.outbox import JOBS, Event
 from shared_lib.store.transaction import Transaction
 
 LEASE = timedelta(seconds=30)
+
+SEND_AGAIN: Final = "billing.job.send_notification"
+# The pause after so many attempts. The last one is repeated.
+SEND_AGAIN_AFTER: Final = tuple(timedelta(seconds=s) for s in (2, 10, 30, 120, 300, 900))
+# A mail about something that is so long ago is told by nothing any more; doctor shows it.
+GIVEN_UP_AFTER: Final = timedelta(days=3)
 
 _BUSY = Refusal(Code.UNAVAILABLE, "Somebody else is sending this notification.", retry_after_s=5)
 
@@ -33,6 +42,19 @@ class ClaimedNotification:
     customer_id: str
     email: str | None
     locale: str
+    attempts: int
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SendAgain:
+    """What the job needs to send a notification another time: the event it is about."""
+
+    claimed: ClaimedNotification
+    event_id: str
+    event_type: str
+    data: Mapping[str, Any]
+    trace: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +64,7 @@ class MarkSent:
     id: str
     status: NotificationStatus
     detail: str | None = None
+    again: SendAgain | None = None  # when it surely did not leave
 
 
 async def claim_notifications(
@@ -65,7 +88,7 @@ async def claim_notifications(
             attempts = notifications.attempts + 1, locked_until = EXCLUDED.locked_until
         WHERE notifications.status = 'failed'
            OR (notifications.status = 'sending' AND notifications.locked_until <= %s)
-        RETURNING event_id, customer_id, id, status
+        RETURNING event_id, customer_id, id, status, attempts, created_at
         """,
         [
             await tx.clock() + LEASE,
@@ -77,7 +100,7 @@ async def claim_notifications(
             tx.now,
         ],
     )
-    claimed = {(row[0], row[1]): row[2] for row in rows if row[3] == "sending"}
+    claimed = {(row[0], row[1]): row for row in rows if row[3] == "sending"}
     lost = {(row[0], row[1]) for row in rows if row[3] == "unknown"}
     busy = await _busy(tx, [w for w in ordered if (w.event_id, w.customer_id) not in claimed.keys() | lost])
     customers = await _addresses(tx, [customer_id for _, customer_id in claimed])
@@ -88,7 +111,14 @@ async def claim_notifications(
             email, locale = customers.get(want.customer_id, (None, "en"))
             found = claimed.pop(address)  # the same event twice in one batch is claimed once
             answers.append(
-                ClaimedNotification(id=found, customer_id=want.customer_id, email=email, locale=locale)
+                ClaimedNotification(
+                    id=found[2],
+                    customer_id=want.customer_id,
+                    email=email,
+                    locale=locale,
+                    attempts=found[4],
+                    created_at=found[5],
+                )
             )
         else:
             answers.append(_BUSY if address in busy else None)
@@ -114,7 +144,10 @@ async def _addresses(tx: Transaction, customer_ids: Sequence[str]) -> dict[str, 
 
 
 async def mark_sent(tx: Transaction, marks: Sequence[MarkSent]) -> list[None]:
-    """Note what became of claimed notifications."""
+    """Note what became of claimed notifications. One that did not leave gets a job, until it is days old."""
+    await tx.clock()
+    marks = [_given_up(tx, mark) for mark in marks]
+    outbox.publish(tx, [_job(tx, mark.again) for mark in marks if mark.again])
     tx.later(
         """
         UPDATE notifications n SET status = new.status, detail = new.detail,
@@ -122,10 +155,30 @@ async def mark_sent(tx: Transaction, marks: Sequence[MarkSent]) -> list[None]:
         FROM unnest(%b::text[], %b::text[], %b::text[]) AS new (id, status, detail) WHERE n.id = new.id
         """,
         [
-            await tx.clock(),
+            tx.now,
             [mark.id for mark in marks],
             [mark.status for mark in marks],
             [mark.detail for mark in marks],
         ],
     )
     return [None] * len(marks)
+
+
+def _given_up(tx: Transaction, mark: MarkSent) -> MarkSent:
+    if mark.again is None or tx.now < mark.again.claimed.created_at + GIVEN_UP_AFTER:
+        return mark
+    return replace(mark, status=NotificationStatus.REFUSED, detail=f"given up: {mark.detail}", again=None)
+
+
+def _job(tx: Transaction, again: SendAgain) -> Event:
+    """In the outbox, where it waits for its time: neither the relay's patience nor a trigger's is used up."""
+    wait = SEND_AGAIN_AFTER[min(again.claimed.attempts, len(SEND_AGAIN_AFTER)) - 1]
+    return Event(
+        topic=JOBS,
+        type=SEND_AGAIN,
+        subject=again.claimed.id,
+        partition_key=again.claimed.customer_id,
+        data={"event_id": again.event_id, "event_type": again.event_type, "data": again.data},
+        available_at=tx.now + wait,
+        traceparent=again.trace,
+    )

@@ -11,6 +11,8 @@ CHOICE: Final = "tests/domain/test_playing.py::test_"
 RULES: Final = "shared_lib/domain/playing.py"
 PLAYS: Final = "shared_lib/phases/playback.py"
 PROOF, TOKENS = "tests/events/test_proof.py::test_", "tests/events/test_sender_tokens.py::test_"
+MAILS: Final = "tests/flows/test_mails.py::test_"
+SES: Final = "shared_lib/channels/email_ses.py"
 GATE, GUARD = "shared_lib/event_gate.py", "shared_lib/event_proof.py"
 FORGED: Final = f"{PROOF}a_forged_event_is_refused_by_every_door"
 
@@ -114,5 +116,32 @@ MUTATIONS: Final = (
         "a door that does not believe the relay makes dead letters",
         "tests/workers/test_http_sink_and_clock.py::test_a_door_that_does_not_believe_us_is_asked_until_it_does",
         (Edit("shared_lib/workers/http_sink.py", "if answer.status_code == UNPROVEN:", "if False:"),),
+    ),
+    Mutation(
+        "E",
+        "a no about our sender is a no for good",
+        f"{MAILS}a_mail_service_that_lost_our_sender_delays_mails_and_loses_none",
+        (
+            Edit(SES, " or (400 <= status < 500 and _ABOUT_US.search(said))", ""),
+            Edit(SES, "if _ABOUT_THE_ADDRESS.search(said) else SendLater(code)", ""),
+        ),
+    ),
+    Mutation(
+        "E",
+        "a mail that did not leave is not sent again",
+        f"{MAILS}a_mail_service_that_lost_our_sender_delays_mails_and_loses_none",
+        (
+            Edit(
+                "shared_lib/phases/notifications.py",
+                "for mark in marks if mark.again]",
+                "for mark in marks if False]",
+            ),
+        ),
+    ),
+    Mutation(
+        "E",
+        "a stopped channel is asked by every mail",
+        "tests/mail/test_email_ses.py::test_a_stopped_channel_is_asked_by_one_message_after_each_pause",
+        (Edit("shared_lib/channels/breaker.py", "if self._clock() < self._until:", "if False:"),),
     ),
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import uuid
 from collections.abc import Iterator
 from datetime import timedelta
@@ -26,6 +27,7 @@ from tests.flows.steps import (
     to,
     utc,
 )
+from tests.patience import PATIENCE_S
 
 pytestmark = pytest.mark.usefixtures("moto_up")
 
@@ -137,6 +139,81 @@ async def test_while_ses_is_down_mails_wait_and_other_customers_too_get_theirs_l
     await cinema.tick()
     assert sorted(mail.recipients for mail in moto.sent()) == [("ann@example.com",), ("bob@example.com",)]
     assert cinema.rows("SELECT DISTINCT status FROM notifications") == [("sent",)]
+
+
+async def test_a_mail_service_that_lost_our_sender_delays_mails_and_loses_none(
+    cinema: Cinema, moto: EmbeddedMoto
+) -> None:
+    customers = [f"ann{n}" for n in range(6)]
+    moto.kill()
+    moto.start()  # what it had verified is gone
+    for customer in customers:
+        await cinema.bought(FILM, customer=customer)
+    for _ in range(3):  # longer than the patience of relay and triggers
+        await cinema.tick()
+        await cinema.advance(timedelta(minutes=30))
+    assert cinema.rows("SELECT DISTINCT status FROM notifications") == [("failed",)]
+    assert cinema.value("SELECT count(*) FROM dead_letters") == 0
+    assert (
+        cinema.value(
+            "SELECT count(*) FROM notifications WHERE created_at < boxoffice_now() - interval '1 hour'"
+        )
+        == 6
+    )
+    moto.verify_domain("cinema.example")
+
+    async with asyncio.timeout(PATIENCE_S):
+        while cinema.rows("SELECT DISTINCT status FROM notifications") != [("sent",)]:
+            await cinema.advance(timedelta(minutes=16))
+            await cinema.tick()
+            await asyncio.sleep(0.1)  # the channel's own pause is real time
+    assert sorted(mail.recipients for mail in moto.sent()) == [
+        (f"{customer}@example.com",) for customer in customers
+    ]
+    assert cinema.value("SELECT count(*) FROM outbox") == 0
+
+
+async def test_a_no_about_an_address_is_final_and_stops_nobody_else(
+    cinema: Cinema, moto: EmbeddedMoto
+) -> None:
+    await cinema.bought(FILM)
+    await cinema.bought(FILM, customer="bob")
+    with cinema.db() as db:
+        db.execute("UPDATE customers SET email = 'bob@example..com' WHERE id = 'bob'")
+    await cinema.drain()
+    assert sorted(row[0] for row in cinema.rows("SELECT status FROM notifications")) == ["sent", "skipped"]
+    assert [mail.recipients for mail in moto.sent()] == [("ann@example.com",)]
+
+
+async def test_a_mail_that_cannot_leave_for_days_is_given_up_and_shown(
+    cinema: Cinema, moto: EmbeddedMoto
+) -> None:
+    await cinema.bought(FILM)
+    moto.kill()
+    await cinema.drain()
+    await cinema.advance(timedelta(days=3, minutes=1))
+    await cinema.tick()
+    ((status, detail),) = cinema.rows("SELECT status, detail FROM notifications")
+    assert status == "refused"
+    assert detail.startswith("given up: ")
+    assert cinema.value("SELECT count(*) FROM outbox") == 0
+
+
+async def test_an_event_that_comes_again_while_its_mail_waits_is_one_mail(
+    cinema: Cinema, moto: EmbeddedMoto
+) -> None:
+    data = await _receipt(cinema)
+    moto.kill()
+    assert (await cinema.event("billing.order.paid", data, event_id="evt_again")).status_code == 200
+    assert cinema.rows("SELECT status FROM notifications") == [("failed",)]
+    moto.start()
+    moto.verify_domain("cinema.example")
+    # A dead letter that was replayed, or a second delivery, before the job's time has come; then the job.
+    assert (await cinema.event("billing.order.paid", data, event_id="evt_again")).status_code == 200
+    await cinema.advance(timedelta(hours=1))
+    await cinema.tick()
+    assert cinema.rows("SELECT status FROM notifications WHERE event_id = 'evt_again'") == [("sent",)]
+    assert len(moto.sent()) == 1
 
 
 async def test_a_mail_that_may_have_left_is_not_sent_again(cinema: Cinema, moto: EmbeddedMoto) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from functools import partial
@@ -71,8 +72,8 @@ class Stranger:
             await writer.drain()
         writer.close()
 
-    def refuse(self, status: int, code: str) -> None:
-        body = b'{"message": "no"}'
+    def refuse(self, status: int, code: str, why: str = "no") -> None:
+        body = json.dumps({"message": why}).encode()
         head = f"HTTP/1.1 {status} No\r\nx-amzn-ErrorType: {code}\r\nContent-Length: {len(body)}\r\n\r\n"
         self.answer = head.encode() + body
 

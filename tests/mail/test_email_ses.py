@@ -24,6 +24,7 @@ from shared_lib.channels.base import (
     SendRefused,
     SendUnknown,
 )
+from shared_lib.channels.breaker import StoppableChannel
 from shared_lib.channels.email_ses import SesEmail, mailbox, ses_client
 from tests.mail.conftest import Stranger, ses_at
 
@@ -59,8 +60,8 @@ async def test_many_mails_at_once_share_one_client(ses: EmbeddedMoto, message: M
     assert all(mail.recipients == ("anna@example.com",) for mail in ses.sent())
 
 
-async def test_an_unverified_sender_is_refused_for_good(ses: EmbeddedMoto, message: Message) -> None:
-    with pytest.raises(SendRefused) as refused:
+async def test_an_unverified_sender_stops_the_channel(ses: EmbeddedMoto, message: Message) -> None:
+    with pytest.raises(ChannelStopped) as refused:
         await ses_at(ses.url, mail_from="billing@elsewhere.example").send(message)
     assert refused.value.code == "MessageRejected"
 
@@ -98,10 +99,10 @@ async def test_a_hang_up_after_the_mail_has_left_is_unknown_and_asked_once(
         (400, "LimitExceededException", SendLater),
         (400, "ThrottlingException", SendLater),
         (503, "ServiceUnavailable", SendLater),
-        (400, "MessageRejected", SendRefused),
-        (400, "MailFromDomainNotVerifiedException", SendRefused),
-        (404, "NotFoundException", SendRefused),
-        (400, "BadRequestException", SendRefused),
+        (400, "MessageRejected", SendLater),
+        (400, "MailFromDomainNotVerifiedException", ChannelStopped),
+        (404, "NotFoundException", ChannelStopped),
+        (400, "BadRequestException", SendLater),
         (400, "AccountSuspendedException", ChannelStopped),
         (400, "SendingPausedException", ChannelStopped),
         (403, "UnrecognizedClientException", ChannelStopped),
@@ -120,6 +121,82 @@ async def test_each_refusal_of_ses_has_one_meaning(
     assert refused.value.code == code
     assert stranger.requests == 1
     assert message.to not in str(refused.value)
+
+
+NOT_VERIFIED = (
+    "Email address is not verified. The following identities failed the check in region EU-CENTRAL-1: "
+)
+
+
+@pytest.mark.parametrize(
+    ("code", "why", "meaning"),
+    [
+        ("MessageRejected", NOT_VERIFIED + "Cinema <billing@cinema.example>", ChannelStopped),
+        (
+            "MessageRejected",
+            NOT_VERIFIED + "anna@example.com",
+            ChannelStopped,
+        ),  # the account is in the sandbox
+        ("BadRequestException", "Configuration set <main> does not exist.", ChannelStopped),
+        ("BadRequestException", "Sending is paused for this account.", ChannelStopped),
+        ("MessageRejected", "Sending has been disabled for this account", ChannelStopped),
+        ("ThrottlingException", "Daily message quota exceeded.", ChannelStopped),
+        ("ThrottlingException", "Maximum sending rate exceeded.", SendLater),
+        ("BadRequestException", "Missing final '@domain'", SendRefused),
+        ("BadRequestException", "Domain contains dot-dot", SendRefused),
+        ("BadRequestException", "Invalid email address anna@example.com", SendRefused),
+        ("BadRequestException", "Local address contains control or whitespace", SendRefused),
+        ("MessageRejected", "Address is blacklisted.", SendRefused),
+        ("MessageRejected", "Message contains a virus", SendLater),
+    ],
+)
+async def test_only_a_no_about_the_address_is_final(
+    stranger: Stranger, message: Message, code: str, why: str, meaning: type[ChannelError]
+) -> None:
+    stranger.refuse(400, code, why)
+    with pytest.raises(ChannelError) as refused:
+        await ses_at(stranger.url).send(message)
+    assert type(refused.value) is meaning
+    assert "@" not in str(refused.value)
+
+
+async def test_a_stopped_channel_is_asked_by_one_message_after_each_pause(
+    stranger: Stranger, message: Message
+) -> None:
+    now = 0.0
+    stranger.refuse(400, "AccountSuspendedException")
+    channel = StoppableChannel(ses_at(stranger.url), clock=lambda: now)
+
+    async def sent() -> int:
+        before = stranger.requests
+        for _ in range(5):
+            with pytest.raises(ChannelStopped):
+                await channel.send(message)
+        return stranger.requests - before
+
+    assert await sent() == 1
+    for pause_s in (1, 2, 4, 8, 16, 32, 60, 60):
+        now += pause_s - 0.01
+        assert await sent() == 0
+        now += 0.02
+        assert await sent() == 1
+
+
+async def test_a_stopped_channel_goes_on_as_soon_as_one_message_is_taken(
+    ses: EmbeddedMoto, message: Message
+) -> None:
+    now = 0.0
+    await asyncio.to_thread(ses.reset)
+    channel = StoppableChannel(ses_at(ses.url), clock=lambda: now)
+    with pytest.raises(ChannelStopped):
+        await channel.send(message)
+    ses.verify_domain("cinema.example")
+    with pytest.raises(ChannelStopped):
+        await channel.send(message)
+    now += 1.1
+    for _ in range(3):
+        await channel.send(message)
+    assert len(ses.sent()) == 3
 
 
 async def test_missing_credentials_stop_the_channel(
