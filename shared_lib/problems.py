@@ -42,6 +42,7 @@ PROBLEMS: dict[Code, tuple[int, str]] = {
     Code.ALREADY_SUBSCRIBED: (409, "Subscribed already"),
     Code.ORDER_OPEN: (409, "Another order for this is open"),
     Code.TOO_MANY_OPEN_ORDERS: (409, "Too many orders are open"),
+    Code.TRIAL_USED: (409, "The trial of this plan has been used"),
     Code.PROMOTION_UNKNOWN: (422, "Unknown promotion code"),
     Code.ORDER_NOT_CANCELABLE: (409, "The order cannot be canceled any more"),
     Code.PAYMENT_DECLINED: (402, "The payment was declined"),

@@ -36,7 +36,8 @@ class Secret(StrEnum):
 # The environment variables that carry each. A provider adds its own here.
 VARIABLES: Final[Mapping[Secret, tuple[str, ...]]] = MappingProxyType(
     {
-        Secret.PROVIDER_KEY: ("BOXOFFICE_SANDBOX_API_KEY",),
+        # What a provider answers names cards; what hears it hashes them.
+        Secret.PROVIDER_KEY: ("BOXOFFICE_SANDBOX_API_KEY", "BOXOFFICE_CARD_PEPPER"),
         Secret.WEBHOOK_SECRETS: ("BOXOFFICE_SANDBOX_WEBHOOK_SECRETS",),
         Secret.REDIS: ("BOXOFFICE_REDIS_URL",),
         Secret.REPLY_SECRETS: ("BOXOFFICE_REPLY_SECRETS",),

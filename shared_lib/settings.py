@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from shared_lib.processes import lacking
+from shared_lib.processes import PROCESSES, Secret, lacking
 
 
 class Environment(StrEnum):
@@ -89,6 +89,9 @@ class Settings(BaseSettings):
     sandbox_url: WebAddress = ""
     sandbox_api_key: SecretStr = SecretStr("")
     sandbox_webhook_secrets: Secrets = ()
+
+    # Fingerprints of cards are kept as HMAC-SHA256 under this secret. Another one forgets which cards had a trial.
+    card_pepper: SecretStr = SecretStr("")
 
     public_url: WebAddress = "http://127.0.0.1:8100"
     return_url_origins: Words = ()
@@ -195,4 +198,7 @@ def settings_of(process: str) -> Settings:
     own = settings()
     if missing := lacking(process, os.environ, own.providers):
         raise MissingSecretError(f"{process} needs {', '.join(missing)}: see docs/roles.md")
+    hears_of_cards = process in PROCESSES and Secret.PROVIDER_KEY in PROCESSES[process].secrets
+    if own.livemode and hears_of_cards and not own.card_pepper.get_secret_value():
+        raise MissingSecretError(f"in production {process} needs BOXOFFICE_CARD_PEPPER, a secret of your own")
     return own

@@ -10,7 +10,7 @@ from shared_lib.domain.catalog import Price, PriceKind
 from shared_lib.domain.entitlement import Entitlement
 from shared_lib.domain.errors import Code, Refusal
 from shared_lib.domain.money import Money
-from shared_lib.domain.order import BillingReason, Order, OrderStatus
+from shared_lib.domain.order import BillingReason, CancelReason, Order, OrderStatus
 from shared_lib.domain.payment import Payment, PaymentFlow, PaymentStatus
 from shared_lib.domain.refund import Refund, RefundAccess, RefundStatus
 from shared_lib.domain.subscription import Subscription, SubscriptionStatus
@@ -67,6 +67,7 @@ class OrderView(View):
     created_at: Instant
     expires_at: Instant
     paid_at: Instant | None
+    cancel_reason: CancelReason | None = None
 
 
 class SubscriptionView(View):
@@ -178,6 +179,7 @@ def order_view(order: Order, payment: Payment | None) -> OrderView:
         created_at=order.created_at,
         expires_at=order.expires_at,
         paid_at=order.paid_at,
+        cancel_reason=order.cancel_reason,
     )
 
 
@@ -192,6 +194,11 @@ def order_reply(order: Order, payment: Payment) -> SavedReply:
     of the customer was refused, then 422.
     """
     location = f"/v1/orders/{order.id}"
+    if order.cancel_reason is CancelReason.TRIAL_USED:
+        refusal = Refusal(
+            Code.TRIAL_USED, "Nothing was charged. Order again: this plan is then at its regular price."
+        )
+        return SavedReply(409, problem_body(refusal, order_id=order.id), location)
     if payment.status is PaymentStatus.CANCELED and payment.decline_reason == Silence.INPUT_REFUSED:
         refusal = Refusal(Code.INPUT_REFUSED, "Nothing was charged; the order is canceled.")
         return SavedReply(422, problem_body(refusal, order_id=order.id), location)

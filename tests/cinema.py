@@ -31,6 +31,7 @@ from shared_lib.event_proof import EventSigner
 from shared_lib.events import binary
 from shared_lib.http import verifier
 from shared_lib.processes import Role
+from shared_lib.providers.cards import HashedCards
 from shared_lib.providers.sandbox import SandboxProvider
 from shared_lib.providers.transport import TIMEOUT
 from shared_lib.runtime import Runtime, install
@@ -245,7 +246,7 @@ class _Gateway:
 def patient(rt: Runtime) -> Runtime:
     """Waits for a connection as long as the test does: a busy machine is no outage of PostgreSQL or the provider."""
     rt._pool.timeout = PATIENCE_S
-    sandbox = cast("SandboxProvider", rt.providers["sandbox"])
+    sandbox = cast("SandboxProvider", cast("HashedCards", rt.providers["sandbox"]).real)
     sandbox._wire._timeout = httpx.Timeout(PATIENCE_S, read=TIMEOUT.read)
     return rt
 

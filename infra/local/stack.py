@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from hashlib import sha256
 from pathlib import Path
 from typing import Final
 
@@ -178,6 +179,7 @@ class Stack:
             "BOXOFFICE_EVENT_SECRETS": self._secrets.event_secret,
             "BOXOFFICE_REPLY_SECRETS": self._secrets.reply_secret,
             "BOXOFFICE_SANDBOX_API_KEY": self._secrets.sandbox_api_key,
+            "BOXOFFICE_CARD_PEPPER": sha256(f"cards {self._secrets.reply_secret}".encode()).hexdigest(),
             "BOXOFFICE_SANDBOX_WEBHOOK_SECRETS": self._secrets.sandbox_webhook_secret,
             "AWS_ACCESS_KEY_ID": "any-id-for-moto",
             "AWS_SECRET_ACCESS_KEY": "any-key-for-moto",

@@ -64,6 +64,7 @@ def method_view(method: Row) -> dict[str, Any]:
         "brand": card.brand,
         "last4": card.last4,
         "expires": method["expires"],
+        "fingerprint": card.fingerprint,
         "deleted": method["deleted_at"] is not None,
     }
 

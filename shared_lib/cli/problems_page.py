@@ -53,6 +53,7 @@ NEXT: Final = {
     Code.ALREADY_SUBSCRIBED: "show the subscription",
     Code.ORDER_OPEN: "continue or cancel the order that `order_id` names; with `Retry-After`, repeat then",
     Code.TOO_MANY_OPEN_ORDERS: "let the customer pay for one of their open orders, or cancel it",
+    Code.TRIAL_USED: "say so, and offer the plan at its regular price: the next order has it",
     Code.PROMOTION_UNKNOWN: "leave it out",
     Code.ORDER_NOT_CANCELABLE: "ask for a refund, or opt out of renewals",
     Code.PAYMENT_DECLINED: "let the customer choose another method: a new order, a new key",

@@ -111,6 +111,7 @@ ROUTES: Final = (
             Code.ALREADY_SUBSCRIBED,
             Code.ORDER_OPEN,
             Code.TOO_MANY_OPEN_ORDERS,
+            Code.TRIAL_USED,
             Code.PROMOTION_UNKNOWN,
             Code.PAYMENT_DECLINED,
             Code.INPUT_REFUSED,

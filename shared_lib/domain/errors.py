@@ -50,6 +50,7 @@ class Code(StrEnum):
     ALREADY_SUBSCRIBED = "already_subscribed"
     ORDER_OPEN = "order_open"
     TOO_MANY_OPEN_ORDERS = "too_many_open_orders"
+    TRIAL_USED = "trial_used"
     PROMOTION_UNKNOWN = "promotion_unknown"
     ORDER_NOT_CANCELABLE = "order_not_cancelable"
     PAYMENT_DECLINED = "payment_declined"

@@ -41,6 +41,12 @@ PLACED = frozenset({BillingReason.PURCHASE, BillingReason.RENTAL, BillingReason.
 """What a customer can have once at a time. The other reasons collect for a subscription that has its place already."""
 
 
+class CancelReason(StrEnum):
+    """Why an order was canceled, where its customer could not know."""
+
+    TRIAL_USED = "trial_used"  # this customer or this card has had the trial of this plan
+
+
 @dataclass(frozen=True, kw_only=True)
 class Order:
     """`amount` is the catalog's price when the order was made; a trial costs nothing. Periods only for subscriptions.
@@ -70,6 +76,7 @@ class Order:
     paid_at: datetime | None = None
     holds: bool = False
     version: int = 0
+    cancel_reason: CancelReason | None = None
 
 
 Place = tuple[str, str, PriceKind]

@@ -189,9 +189,12 @@ class Collecting:
         )
         wanted = as_asked and not payment.surplus and self._deliverable(order, payment)
         desk.enter(ledger.captured(payment.id, order.id, payment.provider, captured, surplus=not wanted))
-        if wanted:
+        if wanted and not self.known.trials.may_begin(order):
+            self.known.trials.refuse(order, payment)
+        elif wanted:
             self._deliver(order, payment, method_id or payment.payment_method_id, observed.trace)
         else:
+            self.known.trials.give_up(order)
             returned = said.refunded.minor if isinstance(said, PaymentSnapshot) else 0
             send_back(desk, payment, observed.trace, as_asked=as_asked, returned_minor=returned)
 

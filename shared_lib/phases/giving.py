@@ -9,6 +9,7 @@ from shared_lib.phases.desk import Desk
 from shared_lib.phases.known import Known
 from shared_lib.phases.methods import Methods
 from shared_lib.phases.observations import Observed, Silence
+from shared_lib.phases.trials import Trials
 
 
 def give(desk: Desk, payment: Payment, owned: set[Place], trace: str | None) -> None:
@@ -16,5 +17,7 @@ def give(desk: Desk, payment: Payment, owned: set[Place], trace: str | None) -> 
 
     `owned` grows by what is given, so a batch gives the same title once.
     """
-    known = Known(methods=Methods(desk, {}), owned=owned, holders={}, recent_charges={})
+    known = Known(
+        methods=Methods(desk, {}), owned=owned, holders={}, recent_charges={}, trials=Trials(desk, {}, {})
+    )
     Collecting(desk, known).apply(Observed(payment_id=payment.id, said=Silence.NOTHING_DUE, trace=trace))

@@ -14,6 +14,7 @@ from shared_lib.domain.values import replace
 from shared_lib.phases.desk import Desk
 from shared_lib.phases.methods import Methods
 from shared_lib.phases.observations import Observed, payment_event
+from shared_lib.phases.trials import Trials
 
 
 @dataclass(slots=True)
@@ -27,11 +28,13 @@ class Known:
     owned: set[Place]  # what customers have now: bought for good, rented and not over, subscribed to
     holders: dict[Place, tuple[str, bool]]  # the order that has the place, and whether it waits for its money
     recent_charges: dict[str, int]  # of the last 30 days, by payment method
+    trials: Trials
 
     @classmethod
     async def read(cls, desk: Desk, observed: Sequence[Observed]) -> Known:
         methods, recent_charges = await Methods.read(desk, observed), await _recent_charges(desk, observed)
-        known = cls(methods=methods, owned=set(), holders={}, recent_charges=recent_charges)
+        trials = await Trials.read(desk, observed)
+        known = cls(methods=methods, owned=set(), holders={}, recent_charges=recent_charges, trials=trials)
         await known._read_places(desk, observed)
         return known
 

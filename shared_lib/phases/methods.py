@@ -53,14 +53,15 @@ class Methods:
             method.brand,
             method.last4,
             method.expires,
+            method.fingerprint,
             self._desk.now,
         )
 
 
 _INSERT = """
     INSERT INTO payment_methods
-        (id, customer_id, provider, provider_ref, provider_customer_ref, brand, last4, expires, created_at)
-    VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s)
+        (id, customer_id, provider, provider_ref, provider_customer_ref, brand, last4, expires, card_key, created_at)
+    VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
 """
 
 

@@ -111,10 +111,12 @@ _TURNS = """
 
 _OFFERS = f"""
     SELECT want.customer_id, {PRICE}, had.bought, had.rented,
-        CASE WHEN prices.interval_unit IS NOT NULL THEN (
+        CASE WHEN prices.interval_unit IS NOT NULL THEN coalesce((
             SELECT bool_or(s.status IN ('trialing', 'active', 'past_due', 'suspended', 'paused')) FROM subscriptions s
             WHERE s.customer_id = want.customer_id AND s.product_id = prices.product_id
-              AND s.status NOT IN ('incomplete', 'incomplete_expired')) END,
+              AND s.status NOT IN ('incomplete', 'incomplete_expired')),
+            (SELECT false FROM trials t
+             WHERE t.product_id = prices.product_id AND t.identity = 'customer:' || want.customer_id)) END,
         h.id, h.status = 'pending',
         (SELECT count(*) FROM orders o
          WHERE o.customer_id = want.customer_id AND o.id > %s AND o.status = 'pending' AND o.holds),

@@ -66,6 +66,9 @@ class SavedMethodRef:
     last4: str | None = None
     title: str | None = None  # "Visa •4242", for mails
     expires: str | None = None  # "YYYY-MM"
+    fingerprint: str | None = field(
+        default=None, repr=False
+    )  # the same card, the same one; hashed behind HashedCards
 
 
 class PaymentState(StrEnum):

@@ -10,6 +10,7 @@ import pkgutil
 import httpx
 
 from shared_lib.providers.base import PaymentProvider
+from shared_lib.providers.cards import DEFAULT_PEPPER, HashedCards
 from shared_lib.providers.sandbox import SandboxProvider
 from shared_lib.providers.transport import TIMEOUT
 from shared_lib.settings import Settings
@@ -17,7 +18,8 @@ from shared_lib.settings import Settings
 
 def make_providers(settings: Settings) -> dict[str, PaymentProvider]:
     """The clients by name, in the order of the settings. Nothing is connected yet."""
-    return {name: _make(name, settings) for name in settings.providers}
+    pepper = settings.card_pepper.get_secret_value().encode() or DEFAULT_PEPPER
+    return {name: HashedCards(_make(name, settings), pepper) for name in settings.providers}
 
 
 def _make(name: str, settings: Settings) -> PaymentProvider:

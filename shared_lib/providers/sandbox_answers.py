@@ -227,6 +227,7 @@ def _method(it: Mapping[str, Any]) -> SavedMethodRef | None:
         last4=last4,
         title=f"{brand.title()} •{last4}",
         expires=text_or_none(it, "expires"),
+        fingerprint=text_or_none(it, "fingerprint"),
     )
 
 

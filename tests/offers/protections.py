@@ -7,6 +7,7 @@ from typing import Final
 from tests.crash.protections import Edit, Mutation
 
 FREE: Final = "tests/offers/test_free_titles.py::test_"
+CARDS: Final = "tests/offers/test_one_trial_per_card.py::test_"
 TWO: Final = "tests/offers/test_second_person.py::test_"
 TEXTS: Final = "tests/offers/test_given_texts.py::test_"
 
@@ -128,5 +129,41 @@ MUTATIONS: Final = (
                 "if refund.decided_by == want.operator_id:",
             ),
         ),
+    ),
+    Mutation(
+        "O",
+        "a card has as many trials as it has accounts",
+        f"{CARDS}fifty_accounts_at_once_with_one_card_get_one_trial",
+        (Edit("shared_lib/phases/trials.py", "        if card:\n", "        if False:\n"),),
+    ),
+    Mutation(
+        "O",
+        "a refused trial is offered again",
+        f"{CARDS}the_same_card_on_a_second_account_gets_no_trial_and_says_why",
+        (
+            Edit(
+                "shared_lib/phases/shelf.py",
+                "t.identity = 'customer:' || want.customer_id",
+                "t.identity = want.customer_id",
+            ),
+        ),
+    ),
+    Mutation(
+        "O",
+        "a fingerprint is kept as the provider tells it",
+        f"{CARDS}of_a_card_a_keyed_hash_is_kept_and_nothing_else",
+        (
+            Edit(
+                "shared_lib/providers/cards.py",
+                "method = replace(method, fingerprint=key)",
+                "method = replace(method, fingerprint=method.fingerprint + key[:0])",
+            ),
+        ),
+    ),
+    Mutation(
+        "O",
+        "a trial that did not begin is used up",
+        f"{CARDS}money_that_does_not_start_the_trial_does_not_use_it_up",
+        (Edit("shared_lib/phases/collecting.py", "self.known.trials.give_up(order)", "pass"),),
     ),
 )

@@ -17,7 +17,7 @@ from shared_lib.domain.catalog import PriceKind
 from shared_lib.domain.entitlement import EntitlementStatus
 from shared_lib.domain.ledger import EntrySource
 from shared_lib.domain.messages import InboxStatus, NotificationStatus, SetAsideKind
-from shared_lib.domain.order import BillingReason, OrderStatus
+from shared_lib.domain.order import BillingReason, CancelReason, OrderStatus
 from shared_lib.domain.payment import LIVE as LIVE_PAYMENTS
 from shared_lib.domain.payment import DeclineKind, PaymentFlow, PaymentStatus
 from shared_lib.domain.period import Unit
@@ -38,6 +38,7 @@ COLUMNS: list[tuple[str, str, type[StrEnum]]] = [
     ("ledger_entries", "source_kind", EntrySource),
     ("notifications", "status", NotificationStatus),
     ("orders", "billing_reason", BillingReason),
+    ("orders", "cancel_reason", CancelReason),
     ("orders", "kind", PriceKind),
     ("orders", "status", OrderStatus),
     ("payments", "decline_kind", DeclineKind),

@@ -29,6 +29,7 @@ GRANT SELECT, INSERT ON outbox TO boxoffice_door;
 GRANT SELECT, INSERT, UPDATE
     ON customers, entitlements, notifications, orders, payment_methods, payments, refunds, subscriptions
     TO boxoffice_door;
+GRANT SELECT, INSERT, DELETE ON trials TO boxoffice_door; -- deleted when a trial does not begin after all
 GRANT SELECT, INSERT, UPDATE, DELETE ON idempotency_keys, inbox, set_aside TO boxoffice_door; -- kept for hours and days only
 
 -- ---- relay: the outbox and its dead letters ----------------------------------------------------------------------------
@@ -39,7 +40,7 @@ GRANT INSERT ON dead_letters TO boxoffice_relay;
 -- ---- support: looks, and changes nothing. Answers that are kept for a key are nobody's to read -----------------------------
 GRANT SELECT
     ON customers, dead_letters, entitlements, inbox, ledger_entries, notifications, orders, outbox, payment_methods,
-       payments, prices, products, refunds, set_aside, subscriptions
+       payments, prices, products, refunds, set_aside, subscriptions, trials
     TO boxoffice_support, boxoffice_operator;
 
 -- ---- operator: support, and what `boxoffice catalog` and `boxoffice dead-letters replay` write ------------------------------

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from shared_lib.domain.catalog import PriceKind
 from shared_lib.domain.money import Money
-from shared_lib.domain.order import BillingReason, Order, OrderStatus
+from shared_lib.domain.order import BillingReason, CancelReason, Order, OrderStatus
 from shared_lib.domain.values import restored
 from shared_lib.store.bulk import Table, array_literal
 from shared_lib.store.rows.locking import Locking
@@ -37,6 +37,7 @@ ORDERS = Table(
         "paid_at": "timestamptz",
         "holds": "boolean",
         "version": "integer",
+        "cancel_reason": "text",
     },
 )
 
@@ -66,6 +67,7 @@ def order_of(row: Row) -> Order:
             "paid_at": row[19],
             "holds": row[20],
             "version": row[21],
+            "cancel_reason": CancelReason(row[22]) if row[22] else None,
         },
     )
 
@@ -94,6 +96,7 @@ def order_row(order: Order) -> Row:
         order.paid_at,
         order.holds,
         order.version,
+        order.cancel_reason,
     )
 
 

@@ -13,7 +13,7 @@ from shared_lib.store.tables.messages import (
     TestClockRow,
 )
 from shared_lib.store.tables.money import LedgerEntryRow, OrderRow, PaymentRow, RefundRow
-from shared_lib.store.tables.subscriptions import EntitlementRow, SubscriptionRow
+from shared_lib.store.tables.subscriptions import EntitlementRow, SubscriptionRow, TrialRow
 
 metadata = SQLModel.metadata
 
@@ -35,5 +35,6 @@ __all__ = [
     "SetAsideRow",
     "SubscriptionRow",
     "TestClockRow",
+    "TrialRow",
     "metadata",
 ]

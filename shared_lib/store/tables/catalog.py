@@ -75,6 +75,9 @@ class PaymentMethodRow(SQLModel, table=True):
     brand: str | None = text(null=True)
     last4: str | None = text(null=True)
     expires: str | None = text(null=True)
+    card_key: str | None = text(
+        null=True
+    )  # keyed hash of the provider's fingerprint: the same card, the same key
     usable: bool = flag(default="true")
     created_at: datetime = instant()
     deleted_at: datetime | None = instant(null=True)

@@ -10,7 +10,7 @@ from sqlmodel import SQLModel
 
 from shared_lib.domain.catalog import PriceKind
 from shared_lib.domain.ledger import EntrySource
-from shared_lib.domain.order import BillingReason, OrderStatus
+from shared_lib.domain.order import BillingReason, CancelReason, OrderStatus
 from shared_lib.domain.payment import LIVE, DeclineKind, PaymentFlow, PaymentStatus
 from shared_lib.domain.refund import RefundAccess, RefundStatus
 from shared_lib.store.tables.columns import among, flag, instant, minor, number, one_of, text
@@ -33,6 +33,7 @@ class OrderRow(SQLModel, table=True):
         one_of("orders", "status", OrderStatus),
         one_of("orders", "billing_reason", BillingReason),
         one_of("orders", "kind", PriceKind),
+        one_of("orders", "cancel_reason", CancelReason),
         CheckConstraint("amount_minor >= 0", name="orders_amount_not_negative"),
         CheckConstraint(
             "(period_n IS NULL) = (period_start IS NULL) AND (period_n IS NULL) = (period_end IS NULL)",
@@ -68,6 +69,7 @@ class OrderRow(SQLModel, table=True):
     created_at: datetime = instant()
     expires_at: datetime = instant()
     version: int = number(default="0")
+    cancel_reason: str | None = text(null=True)
 
 
 class PaymentRow(SQLModel, table=True):

@@ -57,6 +57,18 @@ class SubscriptionRow(SQLModel, table=True):
     created_at: datetime = instant()
 
 
+class TrialRow(SQLModel, table=True):
+    """One trial of a plan per identity: `customer:` and the id, or `card:` and its key. The first order to write it has it."""
+
+    __tablename__ = "trials"
+    __table_args__ = (Index("trials_by_order", "order_id"),)
+    product_id: str = text(key=True)
+    identity: str = text(key=True)
+    customer_id: str = text()
+    order_id: str = text()
+    used_at: datetime = instant()
+
+
 class EntitlementRow(SQLModel, table=True):
     """Access to a product for a window, with the order that paid for it: exactly one per order."""
 
