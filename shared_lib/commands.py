@@ -34,9 +34,13 @@ Reason = Annotated[str, Field(min_length=1, max_length=500, pattern=_STORABLE)]
 
 
 class CreateRefund(Command):
-    """Give money back. Amount and access may be chosen by operators alone."""
+    """Give money back. Amount, access and payment may be chosen by operators alone.
+
+    `payment_id` names a payment that holds more than its order asked for; without it, what paid for the order goes back.
+    """
 
     order_id: Identifier
+    payment_id: Identifier | None = None
     reason: Reason
     amount_minor: Annotated[int, Field(gt=0, le=10**12)] | None = None
     access: Annotated[RefundAccess, Field(strict=False)] | None = None

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from shared_lib.cli.ailments import HELD_SURPLUS
 from tests.cinema import Cinema
 
 _LIVE: Final = "('created', 'sending', 'pending', 'action_required', 'unknown')"
@@ -15,6 +16,10 @@ _OWED: Final = "('requested', 'sending', 'pending', 'unknown')"
 # What a payment took beyond what its order asked for.
 _SURPLUS: Final = """(CASE WHEN p.surplus THEN p.captured_minor
     WHEN p.status = 'succeeded' THEN greatest(0, p.captured_minor - p.amount_minor) ELSE 0 END)"""
+
+# What of it went back, or is on its way.
+_COVERED: Final = "coalesce(sum(r.amount_minor) FILTER (WHERE r.status NOT IN ('failed', 'rejected')), 0)"
+_TRIES: Final = 6
 
 # Each query finds what must not be.
 WRONG: Final = {
@@ -68,6 +73,12 @@ WRONG: Final = {
         SELECT r.id FROM refunds r LEFT JOIN ledger_entries l ON l.source_id = r.id AND l.source_kind = 'refund'
         GROUP BY r.id HAVING coalesce(sum(CASE l.leg WHEN 'refunded' THEN l.amount_minor ELSE -l.amount_minor END), 0)
             <> CASE WHEN r.status = 'succeeded' THEN r.amount_minor ELSE 0 END
+    """,
+    "surplus is neither returned, nor on its way back, nor given up and shown by doctor": f"""
+        SELECT p.id FROM payments p LEFT JOIN refunds r ON r.payment_id = p.id AND r.surplus
+        GROUP BY p.id HAVING {_COVERED} > {_SURPLUS} OR ({_COVERED} < {_SURPLUS} AND (
+            count(*) FILTER (WHERE r.status = 'failed' AND r.failure_reason <> 'superseded') < {_TRIES}
+            OR p.id NOT IN ({HELD_SURPLUS})))
     """,
     "I8 a customer is told twice": """
         SELECT event_id FROM notifications GROUP BY event_id, customer_id HAVING count(*) > 1

@@ -94,6 +94,7 @@ async def give_back(request: Request) -> Reply:
             reason=command.reason,
             amount_minor=command.amount_minor,
             access=command.access,
+            payment_id=command.payment_id,
             render=refund_reply,
             providers=rt.providers.keys(),
         )

@@ -28,6 +28,7 @@ class StateBody(_Body):
     captured_minor: Annotated[int, Field(ge=0)] | None = None
     amount_minor: Annotated[int, Field(ge=0)] | None = None
     currency: CurrencyCode | None = None
+    card: str | None = None  # the slug of a test card: what its refunds will do
     told: bool = True  # False: no webhook about it
 
 
@@ -49,12 +50,13 @@ def restate(at: Moment, id_: str, body: StateBody) -> Row:
         raise Refused(400, "captured_only_grows", "Captured money is given back by a refund.")
     at.tx.execute(
         "UPDATE payments SET status = ?, captured_minor = ?, amount_minor = ?, currency = ?,"
-        " card = coalesce(card, 'success'), processing_until = NULL WHERE id = ?",
+        " card = coalesce(?, card, 'success'), processing_until = NULL WHERE id = ?",
         (
             body.status or before["status"],
             captured,
             before["amount_minor"] if body.amount_minor is None else body.amount_minor,
             body.currency or before["currency"],
+            body.card,
             id_,
         ),
     )

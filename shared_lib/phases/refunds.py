@@ -9,7 +9,7 @@ from shared_lib.domain.catalog import PriceKind
 from shared_lib.domain.errors import Code, Refusal
 from shared_lib.domain.money import Money
 from shared_lib.domain.order import Order
-from shared_lib.domain.payment import Payment, PaymentStatus
+from shared_lib.domain.payment import Payment
 from shared_lib.domain.refund import Refund, RefundAccess, RefundStatus, customer_refund
 from shared_lib.domain.schedule import LEASE
 from shared_lib.domain.values import replace
@@ -28,7 +28,9 @@ from shared_lib.phases.keys import (
     save_replies,
 )
 from shared_lib.phases.observations import ObservedRefund, RenderRefund
+from shared_lib.phases.refundable import refundable
 from shared_lib.phases.returning import SettledRefund, apply_refund
+from shared_lib.phases.surplus import keep_returning, withdraw_waiting
 from shared_lib.providers.base import PaymentRef
 from shared_lib.store.transaction import Transaction
 
@@ -48,6 +50,7 @@ class OpenRefund:
     amount_minor: int | None
     access: RefundAccess | None
     render: RenderRefund
+    payment_id: str | None = None  # whose money; None: what paid for the order
     providers: Collection[str] | None = None  # those that can be asked; None: any
     as_customer: bool = False
     alone_max_minor: Mapping[str, int] = field(default_factory=dict)
@@ -144,12 +147,13 @@ def _open(desk: Desk, want: OpenRefund, refund_id: str) -> OpenedRefund | Refusa
         if not want.as_customer:
             return Refusal(Code.REFUND_OWN_ORDER, "This order is your own: ask as its customer.")
         want = replace(want, by_operator=False)  # the rules of customers hold for what one bought
-    payment = desk.payments.get(order.paid_payment_id or "")
-    if payment is None:
-        return _not_paid(desk, order)
-    amount = _amount(desk, want, order, payment)
+    found = refundable(desk, order, want.payment_id, by_operator=want.by_operator)
+    if isinstance(found, Refusal):
+        return found
+    amount = _amount(desk, want, order, found.left)
     if isinstance(amount, Refusal):
         return amount
+    payment = found.payment
     if want.providers is not None and payment.provider not in want.providers:
         return Refusal(
             Code.PROVIDER_CLOSED, f"{payment.provider}, which took the money, cannot be asked now."
@@ -162,10 +166,8 @@ def _open(desk: Desk, want: OpenRefund, refund_id: str) -> OpenedRefund | Refusa
         status=RefundStatus.SENDING,
         amount=amount,
         reason=want.reason,
-        access=want.access
-        if want.by_operator and want.access
-        else _default_access(want, order, payment, amount),
-        surplus=False,
+        access=RefundAccess.KEEP if found.surplus else _access(want, order, payment, amount),
+        surplus=found.surplus,
         requested_by=want.requested_by,
         created_at=desk.now,
         fence=1,
@@ -173,11 +175,17 @@ def _open(desk: Desk, want: OpenRefund, refund_id: str) -> OpenedRefund | Refusa
         first_sent_at=desk.now,
         next_check_at=desk.now + LEASE,
     )
-    held = _needs_second_person(want, payment, amount)
+    # What was never ours goes back without a second person, and is reserved as long as it is held.
+    held = not found.surplus and _needs_second_person(want, payment, amount)
     if held:
         refund = approvals.hold(refund)
+    if found.surplus:
+        withdraw_waiting(desk, payment)
+    else:
+        desk.put(replace(payment, refund_reserved_minor=payment.refund_reserved_minor + amount.minor))
     desk.put(refund)
-    desk.put(replace(payment, refund_reserved_minor=payment.refund_reserved_minor + amount.minor))
+    if found.surplus:
+        keep_returning(desk, payment)  # what this one leaves
     desk.tell_of_order("billing.refund.requested", order.id, facts.of_refund(refund, order))
     if held:
         return OpenedRefund(refund=refund, reply=want.render(refund))
@@ -196,20 +204,7 @@ def _open(desk: Desk, want: OpenRefund, refund_id: str) -> OpenedRefund | Refusa
     return OpenedRefund(refund=refund, to_ask=claimed)
 
 
-def _not_paid(desk: Desk, order: Order) -> Refusal:
-    # Whoever was sending it may have died after the provider took the money.
-    undecided = (PaymentStatus.SENDING, PaymentStatus.UNKNOWN)
-    if any(payment.status in undecided for payment in desk.payments_of(order.id)):
-        return Refusal(
-            Code.PAYMENT_UNRESOLVED,
-            "The payment provider has not told yet whether it was paid.",
-            retry_after_s=60,
-        )
-    return Refusal(Code.ORDER_NOT_PAID, "This order has not been paid.")
-
-
-def _amount(desk: Desk, want: OpenRefund, order: Order, payment: Payment) -> Money | Refusal:
-    left = payment.refundable
+def _amount(desk: Desk, want: OpenRefund, order: Order, left: Money) -> Money | Refusal:
     if not left:
         return Refusal(Code.REFUND_TOO_MUCH, "Nothing is left to refund.")
     if want.by_operator:
@@ -217,9 +212,10 @@ def _amount(desk: Desk, want: OpenRefund, order: Order, payment: Payment) -> Mon
         if asked.minor <= 0:
             return Refusal(Code.BODY_INVALID, "A refund gives something back.")
         return asked if asked <= left else Refusal(Code.REFUND_TOO_MUCH, f"Only {left} is left to refund.")
-    if want.amount_minor is not None or want.access is not None:
+    if (want.amount_minor, want.access, want.payment_id) != (None, None, None):
         return Refusal(
-            Code.REFUND_AMOUNT_FORBIDDEN, "Only an operator may choose the amount or what happens to access."
+            Code.REFUND_AMOUNT_FORBIDDEN,
+            "Only an operator may choose the amount, the payment or what happens to access.",
         )
     entitlements = [found for found in (desk.entitlements.get(order.id),) if found]
     return customer_refund(order, entitlements, left, desk.now)
@@ -231,8 +227,10 @@ def _needs_second_person(want: OpenRefund, payment: Payment, amount: Money) -> b
     return want.by_operator and alone is not None and payment.refund_reserved_minor + amount.minor > alone
 
 
-def _default_access(want: OpenRefund, order: Order, payment: Payment, amount: Money) -> RefundAccess:
-    """All of it goes back, or the rest of a period does at its customer's wish: access ends. Else it stays."""
+def _access(want: OpenRefund, order: Order, payment: Payment, amount: Money) -> RefundAccess:
+    """As an operator says; else, when all of it goes back, or a customer gives up the rest of a period, access ends."""
+    if want.by_operator and want.access:
+        return want.access
     full = amount.minor + payment.refund_reserved_minor >= payment.captured_minor
     gives_up_period = not want.by_operator and order.kind is PriceKind.SUBSCRIPTION
     return RefundAccess.END_NOW if full or gives_up_period else RefundAccess.KEEP
