@@ -8,6 +8,7 @@ from enum import StrEnum
 
 from shared_lib.domain.catalog import PriceKind
 from shared_lib.domain.money import Money
+from shared_lib.domain.period import Period
 from shared_lib.domain.state_machine import StateMachine
 
 
@@ -77,6 +78,14 @@ class Order:
     holds: bool = False
     version: int = 0
     cancel_reason: CancelReason | None = None
+    full_period_end: datetime | None = None  # where the period ended before refunds shortened it
+
+    @property
+    def full_period(self) -> Period | None:
+        """The period that was sold, however much of it was given back."""
+        if self.period_start is None or self.period_end is None:
+            return None
+        return Period(self.period_start, self.full_period_end or self.period_end)
 
 
 Place = tuple[str, str, PriceKind]

@@ -12,6 +12,9 @@ from enum import StrEnum
 from typing import assert_never
 from zoneinfo import ZoneInfo
 
+# A country's clock rules may move a boundary by this much after it was stored; a period is shortened by more, or not at all.
+SHORTEST = timedelta(hours=3)
+
 
 class Unit(StrEnum):
     DAY = "day"

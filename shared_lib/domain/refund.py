@@ -11,7 +11,7 @@ from shared_lib.domain.entitlement import Entitlement
 from shared_lib.domain.errors import Code, Refusal
 from shared_lib.domain.money import Money
 from shared_lib.domain.order import Order
-from shared_lib.domain.period import Period
+from shared_lib.domain.period import SHORTEST, Period
 from shared_lib.domain.state_machine import StateMachine
 
 CUSTOMER_WINDOW_DAYS = 14
@@ -123,9 +123,9 @@ def customer_refund(
         if any(entitlement.first_played_at for entitlement in entitlements):
             return Refusal(Code.REFUND_STARTED, "This title has been started, so it cannot be returned.")
         return refundable
-    if order.period_start is None or order.period_end is None:
+    period = order.full_period
+    if period is None:
         return refundable
-    period = Period(order.period_start, order.period_end)
     if now not in period:
         return Refusal(Code.REFUND_WINDOW_OVER, "Only the current period can be refunded.")
     # The used share stays paid whatever went back before: asking twice returns no day that was used.
@@ -144,10 +144,14 @@ def unused_share(amount: Money, period: Period, now: datetime) -> Money:
     return amount.share(left, whole)
 
 
-def shortened_end(order_amount: Money, refunded_minor: int, window: Period) -> datetime:
-    """Where access ends when `refunded_minor` of the amount went back: the share still paid for, from the start."""
+def shortened_end(order_amount: Money, refunded_minor: int, sold: Period) -> datetime:
+    """Where access ends when `refunded_minor` of the price went back to shorten it: the share still paid for.
+
+    Counted from the whole period that was sold, so that two refunds shorten by their sum. Less than SHORTEST is not cut off.
+    """
     if order_amount.minor <= 0:
-        return window.start
+        return sold.start
     kept = max(0, order_amount.minor - refunded_minor)
-    seconds = int((window.end - window.start).total_seconds()) * kept // order_amount.minor
-    return window.start + timedelta(seconds=seconds)
+    seconds = int((sold.end - sold.start).total_seconds()) * kept // order_amount.minor
+    end = sold.start + timedelta(seconds=seconds)
+    return end if sold.end - end > SHORTEST else sold.end

@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import assert_never
 
 from shared_lib.domain.money import Money
-from shared_lib.domain.period import Cadence, Interval, Period
+from shared_lib.domain.period import SHORTEST, Cadence, Interval, Period
 from shared_lib.domain.state_machine import StateMachine
 from shared_lib.domain.values import replace
 
@@ -182,10 +182,17 @@ def next_billing(subscription: Subscription, now: datetime, on_missed: OnMissed)
     """Which period a due subscription is billed for. Always after the last billed one, never the same twice.
 
     Our outage is not the customer's debt: by default only the latest missed period is billed and nothing shifts.
+    After a refund that shortened the paid period the next one follows on it, and the anchor moves there.
     `skip_and_extend` gives the missed time away: the next period starts now and the anchor moves there.
     """
-    n, anchored = subscription.period_n + 1, subscription
-    missed = now >= subscription.period(n).end
+    n, upcoming = subscription.period_n + 1, subscription.period(subscription.period_n + 1)
+    if subscription.period_end is not None and upcoming.start - subscription.period_end > SHORTEST:
+        # A refund shortened the paid period: the next one begins where access ends, and is counted from there.
+        subscription = replace(
+            subscription, anchor_at=subscription.period_end, anchor_n=subscription.period_n
+        )
+        upcoming = subscription.period(n)
+    anchored, missed = subscription, now >= upcoming.end
     match on_missed:
         case OnMissed.BILL_EACH:
             pass

@@ -119,7 +119,10 @@ async def refunds(tx: Transaction, ask: Ask) -> list[Refund]:
 
 
 async def entitlements(tx: Transaction, ask: Ask) -> list[Entitlement]:
-    """What may be watched now. A subscription that is being renewed, or in its grace, is still watched."""
+    """What may be watched now. A subscription that is being renewed, or in its grace, is still watched.
+
+    What a refund is about to end is not: access rests from the request on, and is back should the refund fail.
+    """
     now = await tx.clock()
     rows = await tx.fetch(
         f"""
@@ -128,6 +131,9 @@ async def entitlements(tx: Transaction, ask: Ask) -> list[Entitlement]:
         LEFT JOIN subscriptions s ON s.id = entitlements.subscription_id
         WHERE entitlements.customer_id = %s AND entitlements.status = 'active' AND entitlements.starts_at <= %s
           AND (entitlements.ends_at IS NULL OR entitlements.ends_at > %s OR s.past_due_at > %s)
+          AND NOT EXISTS (SELECT FROM refunds r WHERE r.order_id = entitlements.order_id
+                          AND r.access = 'end_now' AND NOT r.surplus
+                          AND r.status IN ('requested', 'sending', 'pending', 'unknown'))
         ORDER BY entitlements.id DESC
         """,
         [ask.customer_id, now, now - RENEWAL_SLACK, now - timedelta(days=cycles.POLICY.grace_days)],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from shared_lib.domain.catalog import PriceKind
 from shared_lib.domain.errors import Code, Refusal
@@ -154,6 +155,8 @@ def _open(desk: Desk, want: OpenRefund, refund_id: str) -> OpenedRefund | Refusa
     if isinstance(amount, Refusal):
         return amount
     payment = found.payment
+    if want.access is RefundAccess.SHORTEN and not _can_be_shortened(order, desk.now):
+        return Refusal(Code.BODY_INVALID, "Only a subscription's period that is not over can be shortened.")
     if want.providers is not None and payment.provider not in want.providers:
         return Refusal(
             Code.PROVIDER_CLOSED, f"{payment.provider}, which took the money, cannot be asked now."
@@ -219,6 +222,10 @@ def _amount(desk: Desk, want: OpenRefund, order: Order, left: Money) -> Money | 
         )
     entitlements = [found for found in (desk.entitlements.get(order.id),) if found]
     return customer_refund(order, entitlements, left, desk.now)
+
+
+def _can_be_shortened(order: Order, now: datetime) -> bool:
+    return order.kind is PriceKind.SUBSCRIPTION and order.period_end is not None and order.period_end > now
 
 
 def _needs_second_person(want: OpenRefund, payment: Payment, amount: Money) -> bool:

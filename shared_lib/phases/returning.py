@@ -8,16 +8,12 @@ from datetime import datetime
 import structlog
 
 from shared_lib.domain import ledger
-from shared_lib.domain.catalog import PriceKind
-from shared_lib.domain.entitlement import EntitlementStatus, access_end, end_after_first_play
 from shared_lib.domain.order import ORDER, refund_event
-from shared_lib.domain.period import Period
-from shared_lib.domain.refund import REFUND, Refund, RefundAccess, RefundStatus, shortened_end
+from shared_lib.domain.refund import REFUND, Refund, RefundStatus
 from shared_lib.domain.schedule import ask_unknown_at, look_at_pending_at, send_again_at
 from shared_lib.domain.state_machine import NoSuchEdge
-from shared_lib.domain.subscription import LIVE, SubscriptionEvent
 from shared_lib.domain.values import replace
-from shared_lib.phases import cycles, facts
+from shared_lib.phases import access, facts
 from shared_lib.phases.desk import Desk
 from shared_lib.phases.observations import ObservedRefund, Silence, refund_event_of
 from shared_lib.phases.surplus import keep_returning
@@ -96,7 +92,7 @@ def _returned(desk: Desk, refund_id: str) -> None:
     if refund.surplus:
         return
     _restate_order(desk, refund)
-    _end_access(desk, refund)
+    access.end(desk, refund)
 
 
 def _failed(desk: Desk, refund_id: str, *, was_succeeded: bool) -> None:
@@ -120,63 +116,22 @@ def _failed(desk: Desk, refund_id: str, *, was_succeeded: bool) -> None:
         keep_returning(desk, freed)
     if was_succeeded and not refund.surplus:
         _restate_order(desk, refund)
-        _give_access_back(desk, refund)
+        access.give_back(desk, refund)
 
 
 def _restate_order(desk: Desk, refund: Refund) -> None:
     order, payment = desk.orders[refund.order_id], desk.payments[refund.payment_id]
     if payment.id != order.paid_payment_id:
         return
-    status = ORDER.after(order.status, refund_event(payment.captured_minor, payment.refunded_minor))
+    # Without what was captured beyond the price, and what of that went back.
+    returned = sum(
+        it.amount.minor
+        for it in desk.refunds.values()
+        if it.payment_id == payment.id and it.status is RefundStatus.SUCCEEDED and not it.surplus
+    )
+    status = ORDER.after(order.status, refund_event(payment.captured_minor - payment.surplus_minor, returned))
     restated = replace(order, status=status)
     desk.put(restated)
-    refunded = replace(refund.amount, minor=payment.refunded_minor)
+    refunded = replace(refund.amount, minor=returned)
     data = facts.of_order(restated, refunded=facts.money(refunded))
     desk.tell_of_order("billing.order.refunded", order.id, data)
-
-
-def _give_access_back(desk: Desk, refund: Refund) -> None:
-    """We hold the whole price again, so its customer has what it paid for. A subscription that ended stays ended."""
-    entitlement, order = desk.entitlements.get(refund.order_id), desk.orders[refund.order_id]
-    if entitlement is None or refund.access is RefundAccess.KEEP or order.paid_at is None:
-        return
-    if desk.payments[refund.payment_id].refunded_minor:
-        return
-    end = access_end(entitlement.kind, order.paid_at, order.period_end)
-    if entitlement.kind is PriceKind.RENTAL and entitlement.first_played_at:
-        end = end_after_first_play(end, entitlement.first_played_at)
-    restored = replace(entitlement, status=EntitlementStatus.ACTIVE, ends_at=end)
-    desk.put(restored)
-    desk.tell_of_order("billing.entitlement.changed", order.id, facts.of_entitlement(restored))
-
-
-def _end_access(desk: Desk, refund: Refund) -> None:
-    entitlement = desk.entitlements.get(refund.order_id)
-    if entitlement is None or refund.access is RefundAccess.KEEP:
-        return
-    order = desk.orders[refund.order_id]
-    if refund.access is RefundAccess.SHORTEN and entitlement.ends_at:
-        window = Period(entitlement.starts_at, entitlement.ends_at)
-        end = shortened_end(order.amount, desk.payments[refund.payment_id].refunded_minor, window)
-    else:
-        end = desk.now
-    if end <= desk.now:
-        entitlement = replace(entitlement, status=EntitlementStatus.REVOKED, ends_at=desk.now)
-    else:
-        entitlement = replace(entitlement, ends_at=end)
-    desk.put(entitlement)
-    kind = "revoked" if entitlement.status is EntitlementStatus.REVOKED else "changed"
-    desk.tell_of_order(f"billing.entitlement.{kind}", order.id, facts.of_entitlement(entitlement))
-    _end_subscription(desk, refund, end)
-
-
-def _end_subscription(desk: Desk, refund: Refund, end: datetime) -> None:
-    """Whoever takes the money of the current period back does not want the next one."""
-    order = desk.orders[refund.order_id]
-    subscription = desk.subscriptions.get(order.subscription_id or "")
-    if subscription is None or subscription.status not in LIVE or order.period_n != subscription.period_n:
-        return
-    if end <= desk.now:
-        cycles.end(desk, subscription.id, "refunded", SubscriptionEvent.CANCELED_NOW)
-    else:
-        desk.put(replace(subscription, auto_renew=False, period_end=end, next_action_at=end))

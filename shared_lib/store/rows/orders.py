@@ -38,6 +38,7 @@ ORDERS = Table(
         "holds": "boolean",
         "version": "integer",
         "cancel_reason": "text",
+        "full_period_end": "timestamptz",
     },
 )
 
@@ -68,6 +69,7 @@ def order_of(row: Row) -> Order:
             "holds": row[20],
             "version": row[21],
             "cancel_reason": CancelReason(row[22]) if row[22] else None,
+            "full_period_end": row[23],
         },
     )
 
@@ -97,6 +99,7 @@ def order_row(order: Order) -> Row:
         order.holds,
         order.version,
         order.cancel_reason,
+        order.full_period_end,
     )
 
 

@@ -63,6 +63,7 @@ class OrderRow(SQLModel, table=True):
     period_n: int | None = number(null=True)
     period_start: datetime | None = instant(null=True)
     period_end: datetime | None = instant(null=True)
+    full_period_end: datetime | None = instant(null=True)
     paid_payment_id: str | None = text(null=True)
     paid_at: datetime | None = instant(null=True)
     holds: bool = flag(default="false")
@@ -135,8 +136,11 @@ class RefundRow(SQLModel, table=True):
         ),
         Index("refunds_by_order", "order_id"),
         Index("refunds_by_payment", "payment_id"),
+        # What the provider lists is adopted once.
+        Index("refunds_one_per_provider_ref", "payment_id", "provider_ref", unique=True,
+              postgresql_where=sql("provider_ref IS NOT NULL")),
         Index("refunds_to_check", "next_check_at", postgresql_where=sql(among(_WATCHED_REFUNDS))),
-    )
+    )  # fmt: skip
     id: str = text(key=True)
     order_id: str = text(to="orders.id")
     payment_id: str = text(to="payments.id")
