@@ -8,7 +8,7 @@ from shared_lib.ids import new_id
 from shared_lib.phases.desk import Desk
 from shared_lib.phases.observations import Observed
 from shared_lib.providers.base import PaymentSnapshot, SavedMethodRef
-from shared_lib.store.transaction import Row
+from shared_lib.store.transaction import Row, Transaction
 
 
 class Methods:
@@ -68,6 +68,24 @@ _INSERT = """
 def never_again(desk: Desk, method_id: str) -> None:
     """Its bank will not have it charged any more. Its owner may still see it, and take it away."""
     desk.tx.later("UPDATE payment_methods SET usable = false WHERE id = %s", [method_id])
+
+
+def removed(tx: Transaction, provider: str, ref: str) -> None:
+    """The provider has deleted the token: it can never be charged again."""
+    tx.later(
+        "UPDATE payment_methods SET usable = false, deleted_at = coalesce(deleted_at, %s)"
+        " WHERE provider = %s AND provider_ref = %s",
+        [tx.now, provider, ref],
+    )
+
+
+def changed(tx: Transaction, provider: str, method: SavedMethodRef) -> None:
+    """The bank renewed the card: what is shown of it changes, and nothing else. What is deleted stays deleted."""
+    tx.later(
+        "UPDATE payment_methods SET brand = coalesce(%s, brand), last4 = coalesce(%s, last4),"
+        " expires = coalesce(%s, expires) WHERE provider = %s AND provider_ref = %s AND deleted_at IS NULL",
+        [method.brand, method.last4, method.expires, provider, method.method_id],
+    )
 
 
 def _method(news: Observed) -> SavedMethodRef | None:

@@ -11,6 +11,7 @@ from enum import StrEnum
 from pydantic import TypeAdapter, ValidationError
 
 from shared_lib.domain.messages import SetAsideKind
+from shared_lib.phases import methods
 from shared_lib.phases.adopting import observe
 from shared_lib.phases.collecting import Collecting
 from shared_lib.phases.desk import Desk
@@ -214,11 +215,10 @@ def _apply(
         agrees = observe(desk, desk.payments[refunded[0]], event.refund, asked=item.asked)
         return _result(agrees=agrees)
     if event.kind is EventKind.METHOD:
-        tx.later(
-            "UPDATE payment_methods SET usable = false, deleted_at = coalesce(deleted_at, %s)"
-            " WHERE provider = %s AND provider_ref = %s",
-            [tx.now, item.provider, event.object_id],
-        )
+        if event.method_gone:
+            methods.removed(tx, item.provider, event.object_id)
+        elif event.method:
+            methods.changed(tx, item.provider, event.method)
         return WebhookResult.SETTLED
     return WebhookResult.IGNORED
 

@@ -210,6 +210,8 @@ class ProviderEvent:
     occurred_at: datetime | None
     payment: PaymentSnapshot | None = None  # SIGNED and kind PAYMENT
     refund: RefundSnapshot | None = None  # SIGNED and kind REFUND
+    method: SavedMethodRef | None = None  # SIGNED and kind METHOD: as it is now, where the webhook says so
+    method_gone: bool = False  # SIGNED and kind METHOD: it cannot be charged any more
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -202,7 +202,7 @@ def event_of(id_: str, body: bytes) -> ProviderEvent:
         it = mapping(json_of(body))
     except UntrustedError as error:
         raise Unreadable(str(error)) from None
-    data, topic = mapping(it.get("data")), text(it, "type").partition(".")[0]
+    data, (topic, _, what) = mapping(it.get("data")), text(it, "type").partition(".")
     kind = _TOPICS.get(topic, EventKind.IGNORED)
     return ProviderEvent(
         dedup_id=id_,
@@ -212,6 +212,8 @@ def event_of(id_: str, body: bytes) -> ProviderEvent:
         occurred_at=instant(it, "timestamp"),
         payment=payment_of(data) if kind is EventKind.PAYMENT else None,
         refund=refund_of(data) if kind is EventKind.REFUND else None,
+        method=_method(data) if kind is EventKind.METHOD and "last4" in data else None,
+        method_gone=kind is EventKind.METHOD and (what == "deleted" or data.get("deleted") is True),
     )
 
 

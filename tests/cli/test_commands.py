@@ -117,6 +117,7 @@ async def test_doctor_names_what_is_wrong_and_what_to_do(
     bad = {line.split(":")[0].removeprefix("BAD  ") for line in report.splitlines() if line.startswith("BAD")}
     assert bad == {
         "ledger EUR", "outbox", "orphaned webhooks", "redis", "provider sandbox", "money not as asked",
+        "surplus still held",
     }  # fmt: skip
     assert report.count("     -> ") == len(bad)
     assert "sk_wrong" not in report

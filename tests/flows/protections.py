@@ -8,7 +8,93 @@ OTHER = "tests/flows/test_other_money.py::test_"
 COLLECTING, EVIDENCE = "shared_lib/phases/collecting.py", "shared_lib/phases/evidence.py"
 SURPLUS, HOOKS = "shared_lib/phases/surplus.py", "shared_lib/phases/webhooks.py"
 
+BY_HAND = "tests/flows/test_dashboard_refunds.py::test_"
+HELD = "tests/flows/test_held_surplus.py::test_"
+SHORT = "tests/flows/test_shortening.py::test_"
+ADOPTING, RETURNS, ACCESS = (f"shared_lib/phases/{name}.py" for name in ("adopting", "returning", "access"))
+
 MUTATIONS = (
+    Mutation(
+        "M",
+        "a refund that we did not make is not adopted",
+        f"{BY_HAND}a_full_one_ends_access_and_the_customer_hears_of_it",
+        (Edit(ADOPTING, "known = _adopt(desk, payment, said) if asked else None", "known = None"),),
+    ),
+    Mutation(
+        "M",
+        "a complete refund by hand keeps access",
+        f"{BY_HAND}parts_keep_access_until_they_add_up_to_the_whole",
+        (Edit(ADOPTING, "RefundAccess.END_NOW if full", "RefundAccess.END_NOW if False"),),
+    ),
+    Mutation(
+        "M",
+        "a refund is adopted before its payment was looked at",
+        f"{BY_HAND}a_capture_that_grew_unheard_and_went_back_by_hand_costs_no_access",
+        (Edit(ADOPTING, "_adopt(desk, payment, said) if asked else None", "_adopt(desk, payment, said)"),),
+    ),
+    Mutation(
+        "M",
+        "money that the provider gave back is not looked for",
+        f"{BY_HAND}a_lost_webhook_is_made_up_for_by_the_next_look_at_the_payment",
+        (Edit(SURPLUS, "if said.refunded.minor > payment.refunded_minor:", "if False:"),),
+    ),
+    Mutation(
+        "M",
+        "a rejected refund is not looked for at the provider",
+        f"{BY_HAND}a_surplus_returned_by_hand_is_returned_once",
+        (
+            Edit(RETURNS, "if observed.said is Silence.REFUSED:", "if False:"),
+            Edit(HOOKS, "if event.refund:", "if False:"),
+        ),
+    ),
+    Mutation(
+        "M",
+        "a surplus that bounced is not returned again",
+        f"{HELD}a_return_that_bounces_is_sent_again_later_each_time_and_then_given_up_and_shown",
+        (Edit(RETURNS, "        keep_returning(desk, freed)", "        pass"),),
+    ),
+    Mutation(
+        "M",
+        "a surplus that is still on its way may be returned twice",
+        f"{HELD}an_operator_need_not_wait_for_the_next_try",
+        (Edit("shared_lib/phases/refunds.py", "        withdraw_waiting(desk, payment)", "        pass"),),
+    ),
+    Mutation(
+        "M",
+        "the period after a shortened one keeps the old rhythm",
+        f"{SHORT}the_period_after_a_shortened_one_begins_where_access_ends",
+        (Edit("shared_lib/domain/subscription.py", "> SHORTEST:", "> SHORTEST * 1000:"),),
+    ),
+    Mutation(
+        "M",
+        "shortening counts from what an earlier one left",
+        f"{SHORT}shortening_twice_shortens_by_the_sum",
+        (Edit("shared_lib/domain/order.py", "self.full_period_end or self.period_end", "self.period_end"),),
+    ),
+    Mutation(
+        "M",
+        "a title is shortened",
+        f"{SHORT}a_title_cannot_be_shortened[prc_metropolis_rent]",
+        (
+            Edit(
+                "shared_lib/phases/refunds.py",
+                "return order.kind is PriceKind.SUBSCRIPTION and",
+                "return True or",
+            ),
+        ),
+    ),
+    Mutation(
+        "M",
+        "an update removes a card",
+        "tests/flows/test_method_news.py::test_a_card_that_its_bank_renewed_is_charged_on",
+        (Edit(HOOKS, "if event.method_gone:", "if True:"),),
+    ),
+    Mutation(
+        "M",
+        "what is being paid back is watched until it is paid",
+        "tests/flows/test_giving_back.py::test_a_refund_that_takes_its_time_is_reserved_at_once_and_done_later",
+        (Edit("shared_lib/phases/reading.py", "AND r.access = 'end_now' AND NOT r.surplus", "AND false"),),
+    ),
     Mutation(
         "M",
         "other money than was asked for is delivered for",

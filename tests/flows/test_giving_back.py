@@ -189,7 +189,7 @@ async def test_a_refund_that_takes_its_time_is_reserved_at_once_and_done_later(c
     answer = await give_back(cinema, order)
     assert (answer.status_code, answer.json()["status"]) == (201, "pending")
     assert (await give_back(cinema, order)).json()["code"] == "refund_too_much"
-    assert await watchable(cinema) == []  # nobody watches for days what is being paid back
+    assert await watchable(cinema) == []  # what is being paid back is not watched meanwhile
     await cinema.advance(timedelta(days=1))
     await cinema.control("/control/clock", {"advance_s": 0})
     await eventually(lambda: order_status(cinema, order["id"]) == "refunded")
