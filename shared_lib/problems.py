@@ -54,6 +54,8 @@ PROBLEMS: dict[Code, tuple[int, str]] = {
     Code.REFUND_TOO_MUCH: (409, "More than is left to refund"),
     Code.REFUND_WINDOW_OVER: (409, "The time to refund is over"),
     Code.REFUND_STARTED: (409, "The title has been started"),
+    Code.REFUND_LIMIT: (409, "Too many titles were returned"),
+    Code.REFUND_REPEATED: (409, "This title was returned before"),
     Code.REFUND_OWN_ORDER: (403, "An operator decides nothing about their own order"),
     Code.REFUND_SAME_PERSON: (403, "A second operator must approve"),
     Code.REFUND_NOT_AWAITING: (409, "The refund does not wait for an approval"),

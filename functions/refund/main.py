@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from datetime import timedelta
 from typing import Final
 
 import functions_framework.aio
@@ -43,6 +44,7 @@ from shared_lib.phases.approvals import DecideRefund, decide_refunds
 from shared_lib.phases.claims import Claim, claim_refunds
 from shared_lib.phases.keys import SavedReply
 from shared_lib.phases.reading import Ask, refunds
+from shared_lib.phases.refund_memory import ReturnLimit
 from shared_lib.phases.refunds import OpenRefund, open_refunds, settle_refunds
 from shared_lib.providers.base import ProviderError
 from shared_lib.runtime import runtime
@@ -90,6 +92,10 @@ async def give_back(request: Request) -> Reply:
             requested_by=principal.customer_id,
             by_operator=principal.is_operator,
             as_customer=CUSTOMER in principal.scopes,
+            limit=ReturnLimit(
+                titles_max=rt.settings.self_refund_titles_max,
+                window=timedelta(days=rt.settings.self_refund_window_days),
+            ),
             alone_max_minor=rt.settings.operator_refund_max_minor,
             reason=command.reason,
             amount_minor=command.amount_minor,

@@ -65,6 +65,8 @@ NEXT: Final = {
     Code.REFUND_TOO_MUCH: "look at `refunded` of the order",
     Code.REFUND_WINDOW_OVER: "an operator may still give it back",
     Code.REFUND_STARTED: "an operator may still give it back",
+    Code.REFUND_LIMIT: "send the customer to support: an operator may still give it back",
+    Code.REFUND_REPEATED: "send the customer to support: an operator may still give it back",
     Code.REFUND_OWN_ORDER: "ask with a customer's token, or let another operator decide",
     Code.REFUND_SAME_PERSON: "let another operator approve; the first one may reject",
     Code.REFUND_NOT_AWAITING: "read the refund: it was sent, or somebody has decided",

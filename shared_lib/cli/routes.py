@@ -198,6 +198,8 @@ ROUTES: Final = (
             Code.REFUND_WINDOW_OVER,
             Code.REFUND_STARTED,
             Code.REFUND_AMOUNT_FORBIDDEN,
+            Code.REFUND_LIMIT,
+            Code.REFUND_REPEATED,
             Code.REFUND_OWN_ORDER,
         ),
     ),

@@ -64,6 +64,8 @@ class Code(StrEnum):
     REFUND_TOO_MUCH = "refund_too_much"
     REFUND_WINDOW_OVER = "refund_window_over"
     REFUND_STARTED = "refund_started"
+    REFUND_LIMIT = "refund_limit_reached"
+    REFUND_REPEATED = "refund_repeated"
     REFUND_OWN_ORDER = "refund_own_order"
     REFUND_SAME_PERSON = "refund_same_person"
     REFUND_NOT_AWAITING = "refund_not_awaiting"

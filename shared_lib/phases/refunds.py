@@ -29,6 +29,7 @@ from shared_lib.phases.keys import (
     save_replies,
 )
 from shared_lib.phases.observations import ObservedRefund, RenderRefund
+from shared_lib.phases.refund_memory import AskedMemory, RefundMemory, ReturnLimit
 from shared_lib.phases.refundable import refundable
 from shared_lib.phases.returning import SettledRefund, apply_refund
 from shared_lib.phases.surplus import keep_returning, withdraw_waiting
@@ -54,6 +55,7 @@ class OpenRefund:
     payment_id: str | None = None  # whose money; None: what paid for the order
     providers: Collection[str] | None = None  # those that can be asked; None: any
     as_customer: bool = False
+    limit: ReturnLimit | None = None  # what a customer may return by themselves; None: any number
     alone_max_minor: Mapping[str, int] = field(default_factory=dict)
 
 
@@ -77,7 +79,11 @@ async def open_refunds(
 ) -> list[OpenedRefund | SavedReply | Refusal]:
     """Reserve what is to go back, so that two refunds can never exceed what was taken."""
     ids = [new_id("ref") for _ in wanted]
+    returning = [want for want in wanted if want.as_customer or not want.by_operator]
+    limit = next((want.limit for want in returning), None)
+    asked = await AskedMemory.of(tx, [want.requested_by for want in returning], limit)
     states = await claim_keys(tx, [(want.key, id_) for want, id_ in zip(wanted, ids, strict=True)])
+    memory = await asked.memory()
     desk = Desk(tx)
     order_ids = [
         want.order_id for want, state in zip(wanted, states, strict=True) if isinstance(state, Fresh | Resume)
@@ -85,7 +91,7 @@ async def open_refunds(
     await desk.lock(order_ids, refunds=True)
     await desk.read_entitlements()
     answers = [
-        _answer(desk, want, refund_id, state)
+        _answer(desk, memory, want, refund_id, state)
         for want, refund_id, state in zip(wanted, ids, states, strict=True)
     ]
     desk.write()
@@ -126,7 +132,7 @@ async def _desk_of(tx: Transaction, refund_ids: Sequence[str]) -> Desk:
 
 
 def _answer(
-    desk: Desk, want: OpenRefund, refund_id: str, state: KeyState
+    desk: Desk, memory: RefundMemory, want: OpenRefund, refund_id: str, state: KeyState
 ) -> OpenedRefund | SavedReply | Refusal:
     match state:
         case SavedReply() | Refusal():
@@ -137,10 +143,10 @@ def _answer(
             refund = desk.refunds[resource_id]
             return OpenedRefund(refund=refund, reply=want.render(refund))
         case Fresh():
-            return _open(desk, want, refund_id)
+            return _open(desk, memory, want, refund_id)
 
 
-def _open(desk: Desk, want: OpenRefund, refund_id: str) -> OpenedRefund | Refusal:
+def _open(desk: Desk, memory: RefundMemory, want: OpenRefund, refund_id: str) -> OpenedRefund | Refusal:
     order = desk.orders.get(want.order_id)
     if order is None or not (want.by_operator or order.customer_id == want.requested_by):
         return Refusal(Code.NOT_FOUND, "There is no such order.")
@@ -161,6 +167,10 @@ def _open(desk: Desk, want: OpenRefund, refund_id: str) -> OpenedRefund | Refusa
         return Refusal(
             Code.PROVIDER_CLOSED, f"{payment.provider}, which took the money, cannot be asked now."
         )
+    if not want.by_operator:
+        if refusal := memory.refusal(order, want.limit):
+            return refusal
+        memory.note(order)
     assert payment.provider_ref is not None  # only what its provider never saw has none, and captured nothing
     refund = Refund(
         id=refund_id,

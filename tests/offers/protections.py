@@ -7,6 +7,7 @@ from typing import Final
 from tests.crash.protections import Edit, Mutation
 
 FREE: Final = "tests/offers/test_free_titles.py::test_"
+MEMORY: Final = "tests/offers/test_refund_memory.py::test_"
 CARDS: Final = "tests/offers/test_one_trial_per_card.py::test_"
 TWO: Final = "tests/offers/test_second_person.py::test_"
 TEXTS: Final = "tests/offers/test_given_texts.py::test_"
@@ -165,5 +166,23 @@ MUTATIONS: Final = (
         "a trial that did not begin is used up",
         f"{CARDS}money_that_does_not_start_the_trial_does_not_use_it_up",
         (Edit("shared_lib/phases/collecting.py", "self.known.trials.give_up(order)", "pass"),),
+    ),
+    Mutation(
+        "O",
+        "returns of one customer do not take turns",
+        f"{MEMORY}with_one_left_two_returns_at_once_in_two_processes_are_one",
+        (Edit("shared_lib/phases/refund_memory.py", "        await tx.ask(_TURNS, [ids])\n", ""),),
+    ),
+    Mutation(
+        "O",
+        "a title is returned again and again",
+        f"{MEMORY}a_title_is_returned_once_whether_rented_or_bought",
+        (
+            Edit(
+                "shared_lib/phases/refund_memory.py",
+                "if (order.customer_id, order.product_id) in self._returned:",
+                "if False:",
+            ),
+        ),
     ),
 )
