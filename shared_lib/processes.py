@@ -30,6 +30,7 @@ class Secret(StrEnum):
     REDIS = "redis"
     REPLY_SECRETS = "replies"  # what Redis repeats is sealed with them
     MAIL = "mail"
+    KAFKA = "kafka"
     EVENT_SECRETS = "events"  # who hands events to the doors proves itself with them
 
 
@@ -42,6 +43,7 @@ VARIABLES: Final[Mapping[Secret, tuple[str, ...]]] = MappingProxyType(
         Secret.REDIS: ("BOXOFFICE_REDIS_URL",),
         Secret.REPLY_SECRETS: ("BOXOFFICE_REPLY_SECRETS",),
         Secret.EVENT_SECRETS: ("BOXOFFICE_EVENT_SECRETS",),
+        Secret.KAFKA: ("BOXOFFICE_KAFKA_PASSWORD",),
         Secret.MAIL: ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"),
     }
 )
@@ -77,13 +79,13 @@ PROCESSES: Final[Mapping[str, Needs]] = MappingProxyType(
         "account": _needs(Role.DOOR, Secret.PROVIDER_KEY),  # to detach a forgotten payment method
         "reconcile": _needs(Role.DOOR, Secret.PROVIDER_KEY, Secret.EVENT_SECRETS),
         "playback": _needs(Role.DOOR, Secret.EVENT_SECRETS),
-        "relay": _needs(Role.RELAY, Secret.EVENT_SECRETS),  # unless it writes to Kafka
+        "relay": _needs(Role.RELAY, Secret.EVENT_SECRETS, Secret.KAFKA),  # unless it writes to Kafka
         "clock": _needs(None, Secret.EVENT_SECRETS),
-        "trigger": _needs(None, Secret.EVENT_SECRETS),
-        "topics": _needs(None),
+        "trigger": _needs(None, Secret.EVENT_SECRETS, Secret.KAFKA),
+        "topics": _needs(None, Secret.KAFKA),
         "migrate": _needs(Role.OWNER),
         # `doctor` asks the provider and Redis whether they answer; `tick` sends an event.
-        "cli": _needs(Role.OPERATOR, Secret.PROVIDER_KEY, Secret.REDIS, Secret.EVENT_SECRETS),
+        "cli": _needs(Role.OPERATOR, Secret.PROVIDER_KEY, Secret.REDIS, Secret.EVENT_SECRETS, Secret.KAFKA),
     }
 )
 

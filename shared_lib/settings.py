@@ -6,7 +6,7 @@ import os
 import re
 from enum import StrEnum
 from functools import lru_cache
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
@@ -59,14 +59,34 @@ Secrets = Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(_words)]
 WebAddress = Annotated[str, AfterValidator(_web_address)]
 
 
-class Settings(BaseSettings):
-    """Wrong or missing settings stop a process at its start, never at a customer's request."""
+class KafkaAccess(BaseSettings):
+    """How Kafka is spoken to. The broker's addresses are beside it, in `kafka_bootstrap`."""
 
     # An empty variable is one that is not set: compose files and secret stores write it that way. A wrong value may be
     # a secret, so no error repeats it.
     model_config = SettingsConfigDict(
         env_prefix="BOXOFFICE_", extra="ignore", frozen=True, env_ignore_empty=True, hide_input_in_errors=True
     )
+
+    kafka_security: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
+    kafka_ca_file: str | None = (
+        None  # of the authority that signed the brokers' certificates; None: the system's
+    )
+    kafka_sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "SCRAM-SHA-512"
+    kafka_username: str = ""
+    kafka_password: SecretStr = SecretStr("")
+
+    @model_validator(mode="after")
+    def _says_who_we_are(self) -> Self:
+        if self.kafka_security.startswith("SASL") and not (
+            self.kafka_username and self.kafka_password.get_secret_value()
+        ):
+            raise ValueError(f"kafka_security {self.kafka_security} needs kafka_username and kafka_password")
+        return self
+
+
+class Settings(KafkaAccess):
+    """Wrong or missing settings stop a process at its start, never at a customer's request."""
 
     environment: Environment = Environment.LOCAL
     database_url: str = ""  # under the role of this process (processes.py); empty: it needs no database

@@ -83,7 +83,11 @@ def _files(held: Mapping[str, str]) -> dict[str, dict[str, str]]:
             **{_password(role): held[_password(role)] for role in Role},
         },
         **{env_file(role): {DATABASE: database(role, held[_password(role)])} for role in Role},
-        **{env_file(secret): {name: variables[name] for name in VARIABLES[secret]} for secret in Secret},
+        **{
+            env_file(secret): {name: variables[name] for name in VARIABLES[secret]}
+            for secret in Secret
+            if variables.keys() >= set(VARIABLES[secret])  # Kafka asks for no password here
+        },
     }
 
 

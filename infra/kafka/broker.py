@@ -7,6 +7,7 @@ import signal
 import subprocess
 import tempfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -29,13 +30,18 @@ class EmbeddedKafka:
     """Its port and its data stay the same over stop(), kill() and start(); `close()` removes the data.
 
     Ends with us: the kernel sends it SIGKILL when the process that started it dies. `warm` lets Java compile
-    everything, for benchmarks: it starts slower and ends up faster.
+    everything, for benchmarks: it starts slower and ends up faster. `guarded` are properties of a second listener,
+    SASL_SSL at `guarded_bootstrap`.
     """
 
-    def __init__(self, *, port: int | None = None, warm: bool = False) -> None:
+    def __init__(
+        self, *, port: int | None = None, warm: bool = False, guarded: Mapping[str, str] | None = None
+    ) -> None:
         self.port = port or free_port()
         self._controller_port = free_port()
         self._fixed_port = port
+        self._guarded = guarded
+        self._guarded_port = free_port()
         self._flags = ("-XX:+UseSerialGC",) if warm else QUICK
         self._home = Path(tempfile.mkdtemp(prefix="boxoffice-kafka-"))
         self._process: subprocess.Popen[bytes] | None = None
@@ -43,6 +49,10 @@ class EmbeddedKafka:
     @property
     def bootstrap(self) -> str:
         return f"{LOOPBACK}:{self.port}"
+
+    @property
+    def guarded_bootstrap(self) -> str:
+        return f"{LOOPBACK}:{self._guarded_port}"
 
     @property
     def running(self) -> bool:
@@ -110,6 +120,14 @@ class EmbeddedKafka:
             "advertised.listeners": f"PLAINTEXT://{self.bootstrap}",
             "log.dirs": str(self._home / "data"),
         }
+        if self._guarded is not None:
+            second = f",SASL_SSL://{self.guarded_bootstrap}"
+            own["listeners"] += second
+            own["advertised.listeners"] += second
+            own["listener.security.protocol.map"] = (
+                COMMON["listener.security.protocol.map"] + ",SASL_SSL:SASL_SSL"
+            )
+            own |= self._guarded
         text = "".join(f"{key}={value}\n" for key, value in {**COMMON, **own}.items())
         (self._home / "server.properties").write_text(text)
         shutil.rmtree(self._home / "data", ignore_errors=True)

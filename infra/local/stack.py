@@ -170,7 +170,9 @@ class Stack:
         needs = PROCESSES[process]
         database = {DATABASE: role_url(self._admin_url, needs.role)} if needs.role else {}
         secrets = self._secret_variables()
-        held = {name: secrets[name] for secret in needs.secrets for name in VARIABLES[secret]}
+        held = {
+            name: secrets[name] for secret in needs.secrets for name in VARIABLES[secret] if name in secrets
+        }
         return self._settings() | database | held
 
     def _secret_variables(self) -> dict[str, str]:

@@ -14,6 +14,7 @@ from kafka.errors import KafkaError
 
 from shared_lib.cli.terminal import CannotError, kafka_bootstrap, printed
 from shared_lib.settings import Settings
+from shared_lib.workers.kafka_client import servers
 
 ANSWER_S: Final = 10.0
 # A trigger is patient with one event for 240 s (trigger/delivery.py): what waits longer is stuck.
@@ -90,7 +91,7 @@ def _verdict(group: str, rows: Sequence[Row], oldest_max_s: int) -> tuple[bool, 
 
 def _rows(bootstrap: Sequence[str], group: str, topics: Sequence[str]) -> list[Row]:
     own: dict[str, Any] = {
-        "bootstrap_servers": list(bootstrap),
+        **servers(bootstrap),
         "client_id": "boxoffice-cli",
         "bootstrap_timeout_ms": int(ANSWER_S * 1000),
     }

@@ -30,7 +30,7 @@ from shared_lib.domain.errors import Transient
 from shared_lib.events import kafka_record
 from shared_lib.phases.facts import instant
 from shared_lib.phases.records import Unsent
-from shared_lib.workers.kafka_client import opened
+from shared_lib.workers.kafka_client import opened, servers
 
 BOOTSTRAP_TIMEOUT_MS: Final = 5_000
 METADATA_TIMEOUT_MS: Final = 3_000
@@ -82,7 +82,7 @@ class Stream:
         try:
             self._producer = opened(
                 KafkaProducer,
-                bootstrap_servers=list(bootstrap),
+                **servers(bootstrap),
                 client_id="boxoffice-relay",
                 acks="all",
                 enable_idempotence=True,

@@ -21,7 +21,7 @@ from kafka.errors import KafkaError, TopicAlreadyExistsError
 from shared_lib import log as logs
 from shared_lib.settings import settings
 from shared_lib.store.outbox import FACTS, JOBS
-from shared_lib.workers.kafka_client import opened
+from shared_lib.workers.kafka_client import opened, servers
 
 PLAYBACK: Final = "cinema.playback"
 DEAD_LETTERS: Final = "billing.dead-letters"
@@ -83,7 +83,7 @@ def _create_once(
 ) -> list[str]:
     admin = opened(
         KafkaAdminClient,
-        bootstrap_servers=list(bootstrap),
+        **servers(bootstrap),
         client_id="boxoffice-topics",
         bootstrap_timeout_ms=round(1000 * max(0.1, min(left_s, ATTEMPT_TIMEOUT_S))),
         request_timeout_ms=round(1000 * ATTEMPT_TIMEOUT_S),

@@ -72,4 +72,56 @@ MUTATIONS: Final = (
         f"{ROLES}production_grants_nobody_the_test_clock",
         (Edit(f"{ACCESS}grants.py", "if test_clock else []", "if True else []"),),
     ),
+    Mutation(
+        "P",
+        "a process starts without a secret it needs",
+        "tests/local/test_secrets.py::test_a_process_without_a_secret_it_needs_ends_at_its_start_and_says_which",
+        (
+            Edit(
+                "shared_lib/settings.py",
+                "if missing := lacking(process, os.environ, own.providers):",
+                "if missing := lacking('', os.environ, own.providers):",
+            ),
+        ),
+    ),
+    Mutation(
+        "P",
+        "a process of the local stack is given every secret",
+        "tests/local/test_secrets.py::test_each_process_of_the_local_stack_holds_exactly_the_secrets_on_its_list",
+        (
+            Edit(
+                "infra/local/stack.py",
+                "return self._settings() | database | held",
+                "return self._settings() | database | held | secrets",
+            ),
+        ),
+    ),
+    Mutation(
+        "P",
+        "Redis allows everything to whoever knows the password",
+        "tests/local/test_secrets.py::test_what_boxoffice_asks_of_redis_is_all_it_may_do_there",
+        (Edit("infra/redis_access.py", 'digest, KEYS, "-@all"', 'digest, "~*", "+@all"'),),
+    ),
+    Mutation(
+        "P",
+        "a function starts as a superuser in production",
+        "tests/edge/test_production.py::test_a_door_does_not_start_as_a_role_that_may_change_the_ledger",
+        (
+            Edit(
+                "shared_lib/phases/probing.py",
+                "'ledger_entries', 'UPDATE'",
+                "'ledger_entries', 'UPDATE') AND (false",
+            ),
+        ),
+    ),
+    Mutation(
+        "P",
+        "Kafka is spoken to without proving who we are",
+        "tests/kafka/test_guarded.py::test_topics_producers_and_consumers_prove_themselves",
+        (
+            Edit(
+                "shared_lib/workers/kafka_client.py", 'if own.kafka_security.startswith("SASL"):', "if False:"
+            ),
+        ),
+    ),
 )

@@ -323,3 +323,14 @@ def test_passwords_of_roles_tell_nothing_of_each_other() -> None:
     assert role_url(url, Role.DOOR).startswith(
         f"postgresql://boxoffice_door:{role_password(url, Role.DOOR)}@"
     )
+
+
+def test_security_says_of_every_table_what_it_keeps_of_a_person_and_how_long(database_url: str) -> None:
+    text = (PAGE.parents[1] / "SECURITY.md").read_text()
+    rows = re.findall(r"^\| ([^|]+) \| [^|]+ \| [^|]+ \|$", text, re.MULTILINE)
+    named = {name for cell in rows for name in re.findall(r"`(\w+)`", cell)}
+    with psycopg.connect(database_url) as db:
+        tables = {
+            name for (name,) in db.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")
+        }
+    assert tables <= named

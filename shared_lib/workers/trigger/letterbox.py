@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 
+from shared_lib.workers.kafka_client import servers
 from shared_lib.workers.topics import DEAD_LETTERS
 from shared_lib.workers.trigger.envelope import Record
 from shared_lib.workers.trigger.letters import REPLAYED, Letter, content, original_headers, read_letter
@@ -36,7 +37,7 @@ def replay(bootstrap: Sequence[str], letters: Sequence[Letter], topic: str = DEA
     A crash in between sends a letter twice; its event's id is the same, and whoever took it drops it.
     """
     producer = KafkaProducer(
-        bootstrap_servers=list(bootstrap),
+        **servers(bootstrap),
         client_id="boxoffice-cli",
         bootstrap_timeout_ms=int(ANSWER_S * 1000),
     )
@@ -54,7 +55,7 @@ def replay(bootstrap: Sequence[str], letters: Sequence[Letter], topic: str = DEA
 @contextmanager
 def _reading(bootstrap: Sequence[str]) -> Iterator[KafkaConsumer]:
     consumer = KafkaConsumer(
-        bootstrap_servers=list(bootstrap),
+        **servers(bootstrap),
         client_id="boxoffice-cli",
         enable_auto_commit=False,
         auto_offset_reset="earliest",

@@ -16,6 +16,7 @@ from typing import Final
 
 from kafka import KafkaProducer
 
+from shared_lib.workers.kafka_client import servers
 from shared_lib.workers.trigger.delivery import KEPT_OF_ANSWER, Failure
 from shared_lib.workers.trigger.envelope import Headers, Record
 
@@ -130,7 +131,7 @@ class DeadLetters:
     def _write(self, record: Record, headers: list[tuple[str, bytes]]) -> None:
         if self._producer is None:
             self._producer = KafkaProducer(
-                bootstrap_servers=self._bootstrap,
+                **servers(self._bootstrap),
                 client_id="boxoffice-trigger",
                 acks="all",
                 # A letter that comes twice does no harm, and without it nothing has to be repaired after an outage.

@@ -21,6 +21,7 @@ from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssi
 from kafka.errors import KafkaError
 from kafka.structs import MemberState
 
+from shared_lib.workers.kafka_client import servers
 from shared_lib.workers.trigger.envelope import Record
 
 MAX_POLL_INTERVAL_S: Final = 300.0
@@ -107,7 +108,7 @@ class Member:
 
     def _join(self, owner: Owner, loop: asyncio.AbstractEventLoop) -> None:
         self._consumer = KafkaConsumer(
-            bootstrap_servers=list(self._group.bootstrap),
+            **servers(self._group.bootstrap),
             client_id=f"boxoffice-trigger-{self._group.instance}".rstrip("-"),
             group_id=self._group.name,
             group_instance_id=self._group.instance or None,
