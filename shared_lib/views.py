@@ -154,7 +154,11 @@ def money_view(amount: Money) -> MoneyView:
 
 
 def order_view(order: Order, payment: Payment | None) -> OrderView:
-    payable = payment and payment.flow is PaymentFlow.CHECKOUT and order.status is OrderStatus.PENDING
+    # A page, or a charge that its customer confirms on one.
+    has_page = payment and (
+        payment.flow is PaymentFlow.CHECKOUT or payment.status is PaymentStatus.ACTION_REQUIRED
+    )
+    payable = has_page and order.status is OrderStatus.PENDING
     refunded = payment.refunded_minor if payment and payment.id == order.paid_payment_id else 0
     return OrderView(
         id=order.id,

@@ -37,10 +37,10 @@ from shared_lib.http import (
 from shared_lib.idempotency import Slot, once
 from shared_lib.log import note
 from shared_lib.phases.cancellations import CancelOrder, open_cancellations
-from shared_lib.phases.claims import Claim, claim_payments
+from shared_lib.phases.claims import Claim, Claimed, claim_payments
 from shared_lib.phases.keys import SavedReply
 from shared_lib.phases.orders import Buyer, OpenOrder, open_orders
-from shared_lib.phases.payments import settle_payments
+from shared_lib.phases.payments import Answered, settle_payments
 from shared_lib.runtime import Runtime, runtime
 from shared_lib.views import order_reply, order_view
 
@@ -89,14 +89,20 @@ async def order(request: Request) -> Reply:
             return slot.answer(opened.reply)
 
         assert opened.to_ask is not None  # neither answered nor ours to ask would be a bug of open_orders
-        # then ask for money outside any transaction,
-        said = await ask_payment(rt, opened.to_ask, timeout_s=rt.settings.provider_answer_s)
-        # then commit what the provider said.
-        settled = await rt.run(settle_payments, replace(said, answer=(slot.key, order_reply)))
-        assert settled is not None
+        settled = await collect(rt, opened.to_ask, slot)
+        if settled.to_ask:  # the bank wants to see the customer: a page for the same order
+            settled = await collect(rt, replace(settled.to_ask, email=wanted.buyer.email), slot)
         assert settled.reply is not None
         note(outcome=settled.settled.payment.status)
         return slot.answer(settled.reply)
+
+
+async def collect(rt: Runtime, to_ask: Claimed, slot: Slot) -> Answered:
+    """Ask for money outside any transaction, then commit what the provider said."""
+    said = await ask_payment(rt, to_ask, timeout_s=rt.settings.provider_answer_s)
+    settled = await rt.run(settle_payments, replace(said, answer=(slot.key, order_reply)))
+    assert settled is not None  # the payment was committed before it was asked about
+    return settled
 
 
 def check(rt: Runtime, command: CreateOrder) -> str:

@@ -100,6 +100,11 @@ def _lease(desk: Desk, collecting: Collecting, claim: Claim) -> Leased | Undecid
         return None
     if missing := claim.missing(payment.provider):
         return missing
+    return Leased(take_lease(desk, payment), before=payment.status)
+
+
+def take_lease(desk: Desk, payment: Payment) -> Payment:
+    """The payment under a lease of the caller's, who asks its provider next."""
     before, claimed = payment.status, PaymentEvent.CLAIMED
     leased = replace(
         payment,
@@ -110,7 +115,7 @@ def _lease(desk: Desk, collecting: Collecting, claim: Claim) -> Leased | Undecid
         first_sent_at=payment.first_sent_at or desk.now,
     )
     desk.put(leased)
-    return Leased(leased, before)
+    return leased
 
 
 def _wanted(desk: Desk, payment: Payment) -> bool:

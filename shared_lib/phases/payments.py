@@ -5,8 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from shared_lib.domain.order import Order
+from shared_lib.domain.payment import Payment, PaymentStatus
 from shared_lib.domain.values import replace
+from shared_lib.phases.claims import Claimed, take_lease
 from shared_lib.phases.collecting import Collecting, Settled
+from shared_lib.phases.confirming import payment_that_matters
 from shared_lib.phases.desk import Desk
 from shared_lib.phases.keys import Key, SavedReply, save_replies
 from shared_lib.phases.known import Known
@@ -16,10 +20,14 @@ from shared_lib.store.transaction import Transaction
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answered:
-    """A settled payment, with the bytes that answer the request that waited for it."""
+    """A settled payment, with the bytes that answer the request that waited for it.
+
+    `to_ask`: a page for the same order, which the request that waits is to ask for before it is answered.
+    """
 
     settled: Settled
     reply: SavedReply | None = None
+    to_ask: Claimed | None = None
 
 
 async def settle_payments(tx: Transaction, observed: Sequence[Observed]) -> list[Answered | None]:
@@ -50,5 +58,22 @@ def _answered(collecting: Collecting, news: Observed, settled: Settled) -> Answe
     # Another item of the batch may have moved the same order on: the reply tells the last of it.
     order = collecting.desk.orders[settled.order.id]
     payment = collecting.desk.payments[settled.payment.id]
-    reply = news.answer[1](order, payment) if news.answer else None
-    return Answered(settled=replace(settled, order=order, payment=payment), reply=reply)
+    if news.answer is None:
+        return Answered(settled=replace(settled, order=order, payment=payment))
+    payment = payment_that_matters(collecting.desk, payment)
+    if payment.status is PaymentStatus.CREATED and payment.id != settled.payment.id:
+        return Answered(settled=settled, to_ask=_page_to_ask_for(collecting.desk, order, payment))
+    settled = replace(settled, order=order, payment=payment)
+    return Answered(settled=settled, reply=news.answer[1](order, payment))
+
+
+def _page_to_ask_for(desk: Desk, order: Order, payment: Payment) -> Claimed:
+    return Claimed(
+        payment=take_lease(desk, payment),
+        status_before=payment.status,
+        order=order,
+        method=None,
+        email=None,  # the caller knows it
+        wanted=True,
+        now=desk.now,
+    )

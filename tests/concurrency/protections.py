@@ -58,4 +58,18 @@ MUTATIONS: Final = (
         f"{PLACES}open_orders_of_one_customer_are_bounded_in_a_batch_and_across",
         (Edit("shared_lib/phases/orders.py", ">= want.open_max and", "> 10**6 and"),),
     ),
+    Mutation(
+        "O",
+        "a card that must be confirmed cancels the order",
+        "tests/flows/test_charging_on_session.py::"
+        "test_a_card_that_must_be_confirmed_answers_with_a_page_for_the_same_order",
+        (Edit("shared_lib/phases/confirming.py", "return waits and confirmable and", "return False and"),),
+    ),
+    Mutation(
+        "O",
+        "the page of a confirmation is not leased to the caller who asks for it",
+        "tests/phases/test_confirming.py::"
+        "test_the_caller_whose_card_must_be_confirmed_asks_for_a_page_under_a_lease_of_its_own",
+        (Edit("shared_lib/phases/payments.py", "payment=take_lease(desk, payment),", "payment=payment,"),),
+    ),
 )

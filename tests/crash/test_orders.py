@@ -62,6 +62,38 @@ async def test_w3_w4_killed_around_the_provider_call_the_order_is_taken_over_und
     await assert_charged_once(cinema, order_id)
 
 
+@pytest.mark.parametrize(
+    ("window", "asked_before"),
+    [
+        ("charge:after", 0),
+        ("settle_payments:before_commit", 0),
+        ("settle_payments:after_commit", 0),
+        ("create_checkout:before", 0),
+        ("create_checkout:after", 1),
+    ],
+)
+async def test_w3_w4_killed_between_a_charge_that_must_be_confirmed_and_its_page_the_page_comes_all_the_same(
+    cinema: Cinema, window: str, asked_before: int
+) -> None:
+    plan = await cinema.bought("prc_basic_month", number="4000002500003155")
+    await come_to_rest(cinema)
+    (method,) = (await cinema.get("/v1/payment-methods"))["items"]
+    body = FILM | {"payment_method_id": method["id"]}
+    async with mortal(cinema, window) as doomed:
+        await doomed.dies_during(doomed.cinema.call("POST", "/v1/orders", body, key=KEY))
+    order_id = single(cinema, "SELECT id FROM orders WHERE id <> %s", plan["id"])
+    theirs = await provider_payments(cinema, order_id)
+    assert len([one for one in theirs if one["status"] == "pending"]) == asked_before, theirs
+    await leases_end(cinema)
+    answer = await cinema.call("POST", "/v1/orders", body, key=KEY)
+    assert (answer.status_code, answer.json()["id"]) == (202, order_id), answer.text
+    await come_to_rest(cinema)
+    await pay_and_rest(cinema, order_id)
+    taken = [one for one in await provider_payments(cinema, order_id) if one["captured_minor"]]
+    assert len(taken) == 1
+    await cinema.assert_balanced()
+
+
 async def test_w4_the_answer_of_an_executed_call_is_lost_and_found_again(cinema: Cinema) -> None:
     await cinema.control("/control/faults", {"kind": "drop_after", "operation": "checkout.create"})
     answer = await cinema.call("POST", "/v1/orders", FILM, key=KEY)

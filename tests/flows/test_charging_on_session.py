@@ -3,12 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import timedelta
 from typing import Any
 
 import httpx
+import pytest
 
 from tests.cinema import RETURN_URL, Cinema
-from tests.flows.steps import BASIC, FILM, PLUS, bank_says, payments, provider_down, watchable
+from tests.flows.steps import (
+    BASIC,
+    FILM,
+    LATER_CHALLENGE,
+    PLUS,
+    PLUS_YEAR,
+    RENTAL,
+    bank_says,
+    payments,
+    provider_down,
+    watchable,
+)
 from tests.patience import PATIENCE_S
 
 
@@ -63,13 +76,69 @@ async def _forget_what_redis_knows(cinema: Cinema) -> None:
         await redis.flushdb()
 
 
-async def test_a_card_that_must_be_confirmed_is_402_and_no_money_is_taken(cinema: Cinema) -> None:
-    await cinema.bought(BASIC)
-    await bank_says(cinema, "authentication_required")
-    answer = await with_saved_card(cinema)
-    assert (answer.status_code, answer.json()["decline_reason"]) == (402, "authentication_required")
+@pytest.mark.parametrize("price_id", [FILM, RENTAL, PLUS_YEAR])
+async def test_a_card_that_must_be_confirmed_answers_with_a_page_for_the_same_order(
+    cinema: Cinema, price_id: str
+) -> None:
+    await cinema.bought(BASIC, number=LATER_CHALLENGE)
+    answer = await with_saved_card(cinema, price_id, key="once")
+    order = answer.json()
+    assert (answer.status_code, order["status"], order["payment"]["status"]) == (201, "pending", "pending")
     await cinema.tick()
-    assert payments(cinema) == ["succeeded", "declined"]
+    assert payments(cinema) == ["succeeded", "declined", "pending"]  # and no money is taken
+    assert payments(cinema, "captured_minor")[1:] == [0, 0]
+    again, other = (
+        await with_saved_card(cinema, price_id, key="once"),
+        await with_saved_card(cinema, price_id),
+    )
+    assert (again.content, again.headers["idempotent-replayed"]) == (answer.content, "true")
+    assert other.json() == order
+    assert (await cinema.pay(order["checkout_url"])).status_code == 303
+    await cinema.until(answer.headers["location"], status="paid")
+    await cinema.tick()
+    assert payments(cinema) == ["succeeded", "declined", "succeeded"]
+
+
+async def test_a_page_for_a_confirmation_that_the_customer_leaves_expires_and_the_title_is_free_again(
+    cinema: Cinema,
+) -> None:
+    await cinema.bought(BASIC, number=LATER_CHALLENGE)
+    order = (await with_saved_card(cinema)).json()
+    await cinema.advance(timedelta(hours=24, minutes=1))
+    await cinema.tick()
+    await cinema.until(f"/v1/orders/{order['id']}", status="expired")
+    await cinema.bought(FILM)
+    assert payments(cinema) == ["succeeded", "declined", "expired", "succeeded"]
+
+
+async def test_a_confirmation_that_is_asked_for_later_gives_the_waiting_order_its_page(
+    cinema: Cinema,
+) -> None:
+    """The answer of the charge is lost; the job hears that the bank wants to see the customer."""
+    await cinema.bought(BASIC, number=LATER_CHALLENGE)
+    await cinema.control("/control/webhooks", {"mode": "drop", "times": None})
+    await cinema.control("/control/faults", {"kind": "drop_after", "operation": "charge.create"})
+    answer = await with_saved_card(cinema)
+    assert answer.status_code == 202
+    for _ in range(3):
+        await _seconds(cinema, 5)
+    order = await cinema.get(answer.headers["location"])
+    assert order["status"] == "pending"
+    await cinema.control("/control/webhooks", {"mode": None})
+    assert (await cinema.pay(order["checkout_url"])).status_code == 303
+    await cinema.until(answer.headers["location"], status="paid")
+
+
+async def test_a_page_that_the_provider_does_not_answer_for_is_202_and_comes_later(cinema: Cinema) -> None:
+    await cinema.bought(BASIC, number=LATER_CHALLENGE)
+    await cinema.control("/control/faults", {"kind": "drop_after", "operation": "checkout.create"})
+    answer = await with_saved_card(cinema)
+    assert (answer.status_code, answer.json()["payment"]["status"]) == (202, "unknown")
+    await _seconds(cinema, 5)
+    order = await cinema.get(answer.headers["location"])
+    assert (await cinema.pay(order["checkout_url"])).status_code == 303
+    await cinema.until(answer.headers["location"], status="paid")
+    assert len([one for one in payments(cinema) if one == "succeeded"]) == 2
 
 
 async def test_a_trial_with_a_saved_card_begins_without_a_page(cinema: Cinema) -> None:
@@ -104,8 +173,6 @@ async def test_a_charge_that_could_not_be_sent_is_202_and_sent_later(cinema: Cin
 
 
 async def _seconds(cinema: Cinema, count: int) -> None:
-    from datetime import timedelta  # noqa: PLC0415
-
     await cinema.advance(timedelta(seconds=count))
     await cinema.tick()
 
