@@ -96,8 +96,8 @@ ROUTES: Final = (
         answers={
             201: (
                 OrderView,
-                "The customer pays at `checkout_url`, or confirms a saved method there; what is free is paid already. "
-                "While an order for this price is open, that order is the answer",
+                "The customer pays at `checkout_url`; what is free is paid already. "
+                + "While an order for this price is open, that order is the answer",
             ),
             202: (OrderView, "The provider has not answered yet; ask `Location` with `?wait=25`"),
         },

@@ -102,10 +102,13 @@ OWNED = {
     PriceKind.SUBSCRIPTION: Refusal(Code.ALREADY_SUBSCRIBED, "You are subscribed to this plan already."),
 }
 
+# First half of the advisory locks' names, beside those of workers/shards.py; the second is of a customer.
+TURN_CLASS = 7_263_004
+
 # One customer's requests take turns, whichever process they reach: each is decided knowing what the ones before it opened.
-_TURNS = """
-    SELECT pg_advisory_xact_lock(turn) FROM (
-        SELECT DISTINCT hashtextextended(customer_id, 0) AS turn FROM unnest(%s::text[]) AS want (customer_id) ORDER BY 1
+_TURNS = f"""
+    SELECT pg_advisory_xact_lock({TURN_CLASS}, turn) FROM (
+        SELECT DISTINCT hashtext(customer_id) AS turn FROM unnest(%s::text[]) AS want (customer_id) ORDER BY 1
     ) AS turns
 """
 

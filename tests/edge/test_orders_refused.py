@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from tests.cinema import Cinema
 from tests.edge.answers import assert_problem, nothing_changes, order_body
 
@@ -58,6 +60,44 @@ async def test_what_is_owned_is_not_sold_twice(cinema: Cinema) -> None:
         assert_problem(await cinema.call("POST", "/v1/orders", order_body()), "already_owned")
         again = await cinema.call("POST", "/v1/orders", order_body("prc_basic_month"))
         assert_problem(again, "already_subscribed")
+
+
+async def test_a_customer_has_ten_open_orders_however_many_come_at_once(cinema: Cinema) -> None:
+    with cinema.db() as db:
+        db.execute(
+            "INSERT INTO products SELECT 'prd_' || n, 'Film ' || n, now() FROM generate_series(1, 60) AS n"
+        )
+        db.execute(
+            "INSERT INTO prices (id, product_id, kind, amount_minor, currency, sellable_from)"
+            " SELECT 'prc_' || n, 'prd_' || n, 'purchase', 999, 'EUR', '2020-01-01' FROM generate_series(1, 60) AS n"
+        )
+    bodies = [order_body(f"prc_{n}") for n in range(1, 61)]
+    answers = await asyncio.gather(*(cinema.call("POST", "/v1/orders", body) for body in bodies))
+    opened = [answer.json() for answer in answers if answer.is_success]
+    assert len(opened) == 10
+    for answer in answers:
+        if not answer.is_success:
+            assert_problem(answer, "too_many_open_orders")
+    again = await cinema.call("POST", "/v1/orders", order_body(opened[0]["price_id"]))
+    assert again.json()["id"] == opened[0]["id"]  # what is open already is no new one
+    canceled = await cinema.call("POST", f"/v1/orders/{opened[0]['id']}/cancel")
+    assert canceled.json()["status"] == "canceled"
+    (body, *_) = [body for body, answer in zip(bodies, answers, strict=True) if not answer.is_success]
+    assert (await cinema.call("POST", "/v1/orders", body)).status_code in (201, 202)
+    assert (await cinema.call("POST", "/v1/orders", body, customer="bob")).status_code in (201, 202)
+
+
+async def test_another_price_of_what_is_being_ordered_names_the_open_order(cinema: Cinema) -> None:
+    order = await cinema.order("prc_plus_month")
+    problem = assert_problem(
+        await cinema.call("POST", "/v1/orders", order_body("prc_plus_year")), "order_open"
+    )
+    assert problem["order_id"] == order["id"]
+    with cinema.db() as db:
+        db.execute("UPDATE orders SET expires_at = boxoffice_now()")
+    closing = await cinema.call("POST", "/v1/orders", order_body("prc_plus_month"))
+    assert assert_problem(closing, "order_open")["order_id"] == order["id"]
+    assert int(closing.headers["retry-after"]) > 0
 
 
 async def test_a_refused_order_frees_its_key_so_that_the_mended_request_may_use_it(cinema: Cinema) -> None:
