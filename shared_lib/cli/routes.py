@@ -96,8 +96,7 @@ ROUTES: Final = (
         answers={
             201: (
                 OrderView,
-                "The customer pays at `checkout_url`; what is free is paid already. "
-                + "While an order for this price is open, that order is the answer",
+                "The customer pays at `checkout_url`; free or charged at once: paid already. The open order, if there is one",
             ),
             202: (OrderView, "The provider has not answered yet; ask `Location` with `?wait=25`"),
         },

@@ -3,36 +3,22 @@
 from __future__ import annotations
 
 from shared_lib.domain.order import PLACED, Order, OrderStatus
-from shared_lib.domain.payment import DeclineKind, Payment, PaymentFlow, PaymentStatus
+from shared_lib.domain.payment import DeclineKind, Payment, PaymentFlow
 from shared_lib.domain.schedule import send_again_at
-from shared_lib.ids import new_id
-from shared_lib.phases import facts
 from shared_lib.phases.desk import Desk
+from shared_lib.phases.links import TOO_SMALL, open_link
 
 
 def may_be_confirmed(desk: Desk, order: Order, payment: Payment) -> bool:
     """A saved method was charged, its bank wants to see the customer, and the order still waits for its money."""
     waits = order.status is OrderStatus.PENDING and order.expires_at > desk.now and not payment.surplus
-    confirmable = payment.flow is PaymentFlow.CHARGE and payment.decline_kind is DeclineKind.ACTION_REQUIRED
-    return waits and confirmable and order.billing_reason in PLACED
+    confirmable = payment.decline_kind is DeclineKind.ACTION_REQUIRED and payment.decline_reason != TOO_SMALL
+    return waits and confirmable and payment.flow is PaymentFlow.CHARGE and order.billing_reason in PLACED
 
 
 def open_page(desk: Desk, order: Order, trace: str | None) -> None:
     """A checkout for the same order. The caller who ordered asks for it at once; else its job does, then reconcile."""
-    payment = Payment(
-        id=new_id("pay"),
-        order_id=order.id,
-        provider=order.provider,
-        flow=PaymentFlow.CHECKOUT,
-        status=PaymentStatus.CREATED,
-        amount=order.amount,
-        attempt=1 + max(payment.attempt for payment in desk.payments_of(order.id)),
-        created_at=desk.now,
-        next_check_at=send_again_at(desk.now, 2),
-    )
-    desk.put(payment)
-    job = facts.start_payment_job(payment, order.customer_id, send_again_at(desk.now, 0), trace)
-    desk.ask_for(job)
+    open_link(desk, order, job_at=send_again_at(desk.now, 0), trace=trace)
 
 
 def payment_that_matters(desk: Desk, payment: Payment) -> Payment:

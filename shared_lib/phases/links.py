@@ -1,8 +1,8 @@
-"""A renewal that only its customer can pay: one live checkout for its order, as long as dunning lasts. On locked rows."""
+"""An order that only its customer can pay: one live checkout for it; a renewal's as long as dunning lasts. On locked rows."""
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 from shared_lib.domain.order import Order, OrderStatus
@@ -28,8 +28,11 @@ class Why(StrEnum):
     TRIES_OVER = "tries_over"  # by the bank, every time
 
 
-def open_link(desk: Desk, order: Order) -> None:
-    """Open a checkout for the order, unless a payment of it is live: there are never two. Its link is mailed."""
+def open_link(desk: Desk, order: Order, *, job_at: datetime | None = None, trace: str | None = None) -> None:
+    """Open a checkout for the order, unless a payment of it is live: there are never two. A renewal's link is mailed.
+
+    `job_at`: when its job asks for the page; None: at once.
+    """
     attempts = desk.payments_of(order.id)
     if order.status is not OrderStatus.PENDING or any(payment.is_live for payment in attempts):
         return
@@ -45,7 +48,7 @@ def open_link(desk: Desk, order: Order) -> None:
         next_check_at=desk.now + timedelta(minutes=1),
     )
     desk.put(payment)
-    desk.ask_for(facts.start_payment_job(payment, order.customer_id, None))
+    desk.ask_for(facts.start_payment_job(payment, order.customer_id, job_at, trace))
 
 
 def is_customers_turn(desk: Desk, order_id: str) -> bool:
