@@ -18,7 +18,7 @@ from shared_lib.domain.values import replace
 from shared_lib.ids import new_id
 from shared_lib.phases import cycles, facts, links
 from shared_lib.phases.closing import close_unpaid
-from shared_lib.phases.confirming import may_be_confirmed, open_page
+from shared_lib.phases.confirming import open_page_or_close
 from shared_lib.phases.desk import Desk
 from shared_lib.phases.evidence import Proof, is_about_another, judge
 from shared_lib.phases.known import Known
@@ -272,10 +272,8 @@ class Collecting:
             recent_charges = self.known.recent_charges.get(payment.payment_method_id or "", 0)
             wait = decline.retry_after if decline else None
             retry_at = cycles.declined(desk, payment, recent_charges, wait)
-        elif may_be_confirmed(desk, order, payment):
-            open_page(desk, order, observed.trace)
         else:
-            close_unpaid(desk, order.id, OrderEvent.CANCELED)
+            open_page_or_close(desk, order, payment, observed.trace)
         desk.tell_of_order(
             "billing.payment.declined",
             order.id,

@@ -47,7 +47,7 @@ async def test_the_caller_whose_card_must_be_confirmed_asks_for_a_page_under_a_l
     page = answer.to_ask.payment
     assert (page.status, page.fence, page.attempt, page.flow) == ("sending", 1, 2, "checkout")
     assert await ground.commit(claim_payments, Claim(id=page.id)) == [None]
-    pending = said(page, PaymentState.PENDING, checkout_url="http://pay.test/1")
+    pending = said(page, PaymentState.PENDING, checkout_url="https://pay.test/1")
     (answer,) = await ground.settled(
         Observed(payment_id=page.id, said=pending, fence=1, answer=(wish.key, reply))
     )
@@ -89,7 +89,7 @@ async def test_a_charge_that_its_provider_holds_until_the_customer_confirms_show
     ground: Ground,
 ) -> None:
     _, opened = await charged(ground)
-    held = said(opened.payment, PaymentState.ACTION_REQUIRED, checkout_url="http://pay.test/3ds")
+    held = said(opened.payment, PaymentState.ACTION_REQUIRED, checkout_url="https://pay.test/3ds")
     (answer,) = await ground.settled(Observed(payment_id=opened.payment.id, said=held))
     assert answer
-    assert order_view(answer.settled.order, answer.settled.payment).checkout_url == "http://pay.test/3ds"
+    assert order_view(answer.settled.order, answer.settled.payment).checkout_url == "https://pay.test/3ds"

@@ -67,7 +67,7 @@ def waiting(database_url: str, what: str) -> bool:
 @pytest.mark.parametrize("price_id", ANYTHING)
 async def test_an_open_order_answers_every_other_key(ground: Ground, price_id: str) -> None:
     (first,) = await ground.opened(want(price_id))
-    pending = said(first.payment, PaymentState.PENDING, checkout_url="http://pay.test/1")
+    pending = said(first.payment, PaymentState.PENDING, checkout_url="https://pay.test/1")
     await ground.settled(Observed(payment_id=first.payment.id, said=pending))
     again = want(price_id, key="other")
     (second,) = await ground.opened(again)
