@@ -66,14 +66,35 @@ class Dead:
     reason: str
 
 
+_COLUMNS = (
+    "id, event_id, topic, type, subject, sequence, partition_key, data, traceparent, created_at, attempts"
+)
+
+
 async def ready_events(tx: Transaction, ask: Ready) -> list[Outgoing]:
     """A query: what may be delivered now. Whatever is there is read, never `id > last`: ids commit out of order."""
+    return [_outgoing(row) for row in await _ready(tx, ask, _COLUMNS)]
+
+
+async def ready_ids(tx: Transaction, ask: Ready) -> list[int]:
+    """A query: the same by row id alone, for when a value of a row cannot be read."""
+    return [row[0] for row in await _ready(tx, ask, "id")]
+
+
+async def events_of(tx: Transaction, row_ids: Sequence[int]) -> list[Outgoing]:
+    """A query: these rows, in order."""
+    rows = await tx.fetch(
+        f"SELECT {_COLUMNS} FROM outbox WHERE id = ANY(%b::bigint[]) ORDER BY id", [list(row_ids)]
+    )
+    return [_outgoing(row) for row in rows]
+
+
+async def _ready(tx: Transaction, ask: Ready, columns: str) -> list[Row]:
     await tx.ask(READ_IN_ORDER)
     now = await tx.clock()
-    rows = await tx.fetch(
-        """
-        SELECT id, event_id, topic, type, subject, sequence, partition_key, data, traceparent, created_at, attempts
-        FROM outbox o
+    return await tx.fetch(
+        f"""
+        SELECT {columns} FROM outbox o
         WHERE shard = ANY(%s) AND available_at <= %s
           AND NOT EXISTS (SELECT FROM unnest(%b::text[], %b::text[]) AS busy (topic, key)
                           WHERE busy.topic = o.topic AND busy.key = o.partition_key)
@@ -90,7 +111,6 @@ async def ready_events(tx: Transaction, ask: Ready) -> list[Outgoing]:
             ask.limit,
         ],
     )
-    return [_outgoing(row) for row in rows]
 
 
 def _outgoing(row: Row) -> Outgoing:

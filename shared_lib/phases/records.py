@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from shared_lib.ids import new_id
 from shared_lib.store.outbox import READ_IN_ORDER
-from shared_lib.store.transaction import Transaction
+from shared_lib.store.transaction import Row, Transaction
 
 
 class Unsent(NamedTuple):
@@ -49,12 +49,32 @@ class Landed:
     refused: Mapping[int, str] = field(default_factory=dict)
 
 
+_COLUMNS = "id, event_id, topic, type, subject, sequence, partition_key, data::text, traceparent, created_at"
+
+
 async def unsent(tx: Transaction, wanted: Wanted) -> list[Unsent]:
     """A query: what may be sent now, in order. Whatever is there is read, never `id > last`: ids commit out of order."""
-    await tx.ask(READ_IN_ORDER)
+    return [Unsent._make(row) for row in await _unsent(tx, wanted, _COLUMNS)]
+
+
+async def unsent_ids(tx: Transaction, wanted: Wanted) -> list[int]:
+    """A query: the same by row id alone, for when a value of a row cannot be read."""
+    return [row[0] for row in await _unsent(tx, wanted, "id")]
+
+
+async def unsent_of(tx: Transaction, row_ids: Sequence[int]) -> list[Unsent]:
+    """A query: these rows, in order."""
     rows = await tx.fetch(
-        """
-        SELECT id, event_id, topic, type, subject, sequence, partition_key, data::text, traceparent, created_at
+        f"SELECT {_COLUMNS} FROM outbox WHERE id = ANY(%b::bigint[]) ORDER BY id", [list(row_ids)]
+    )
+    return [Unsent._make(row) for row in rows]
+
+
+async def _unsent(tx: Transaction, wanted: Wanted, columns: str) -> list[Row]:
+    await tx.ask(READ_IN_ORDER)
+    return await tx.fetch(
+        f"""
+        SELECT {columns}
         FROM outbox o, (SELECT boxoffice_now() AS now) AS clock
         WHERE shard = ANY(%b::smallint[]) AND available_at <= now
           AND id <> ALL(%b::bigint[]) AND topic <> ALL(%b::text[])
@@ -64,7 +84,6 @@ async def unsent(tx: Transaction, wanted: Wanted) -> list[Unsent]:
         """,
         [list(wanted.shards), list(wanted.on_their_way), list(wanted.no_topics), wanted.limit],
     )
-    return [Unsent._make(row) for row in rows]
 
 
 async def forget(tx: Transaction, batches: Sequence[Landed]) -> list[None]:

@@ -16,11 +16,12 @@ from typing import Final, TypeVar
 import structlog
 
 from shared_lib.domain.errors import Transient
-from shared_lib.phases.records import Landed, Unsent, Wanted, forget, unsent
+from shared_lib.phases.records import Landed, Unsent, Wanted, forget, unsent, unsent_ids, unsent_of
 from shared_lib.runtime import Runtime
 from shared_lib.store.outbox import SHARDS
 from shared_lib.workers.kafka_stream import Fate, Stream, StreamError
 from shared_lib.workers.shards import carry
+from shared_lib.workers.unreadable import readable
 
 BATCH_MAX: Final = 1000
 ON_THEIR_WAY_MAX: Final = 4000
@@ -75,7 +76,7 @@ class KafkaRelay:
             no_topics=self._missing_topics(),
             limit=min(room, self.batch_max),
         )
-        rows = await self._rt.read(unsent, wanted)
+        rows = await readable(self._rt, unsent, wanted, ids=unsent_ids, by_id=unsent_of)
         if rows:
             self._on_their_way.update(row.row_id for row in rows)
             task = asyncio.create_task(self._carry(stream, rows))

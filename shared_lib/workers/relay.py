@@ -29,7 +29,9 @@ from shared_lib.phases.outgoing import (
     Outgoing,
     PutOff,
     Ready,
+    events_of,
     ready_events,
+    ready_ids,
     settle_deliveries,
 )
 from shared_lib.runtime import Runtime
@@ -39,6 +41,7 @@ from shared_lib.visible import visible
 from shared_lib.workers.shards import carry
 from shared_lib.workers.signals import until_stopped
 from shared_lib.workers.sink import NeverError, NotNowError, Sink
+from shared_lib.workers.unreadable import readable
 
 if TYPE_CHECKING:
     from shared_lib.workers.kafka_relay import KafkaRelay
@@ -75,7 +78,8 @@ class Relay:
         if free <= 0:
             await asyncio.wait(self._busy.values(), return_when=asyncio.FIRST_COMPLETED)
             return 0
-        found = await self._rt.read(ready_events, Ready(shards=shards, busy=list(self._busy)))
+        ready = Ready(shards=shards, busy=list(self._busy))
+        found = await readable(self._rt, ready_events, ready, ids=ready_ids, by_id=events_of)
         lanes: dict[tuple[str, str], list[Outgoing]] = {}
         for event in found:
             if event.lane in lanes or len(lanes) < free:

@@ -211,4 +211,16 @@ MUTATIONS: Final = (
             ),
         ),
     ),
+    Mutation(
+        "R10",
+        "a row of the outbox that cannot be read ends the round",
+        "tests/workers/test_relay.py::test_a_row_that_cannot_be_read_is_a_dead_letter_and_all_others_are_delivered",
+        (
+            Edit(
+                "shared_lib/workers/unreadable.py",
+                "        if not _is_about_a_value(error):\n            raise\n        return await _around",
+                "        if error:\n            raise\n        return await _around",
+            ),
+        ),
+    ),
 )

@@ -1,13 +1,18 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import timedelta
 
+import pytest
+
 from shared_lib.phases.outgoing import Outgoing, Replay, replay_dead_letters
+from shared_lib.phases.records import Wanted, unsent, unsent_ids, unsent_of
 from shared_lib.runtime import Runtime
-from shared_lib.store.outbox import JOBS, Event
+from shared_lib.store.outbox import JOBS, SHARDS, Event
 from shared_lib.store.transaction import Transaction
 from shared_lib.workers.relay import ATTEMPTS_MAX, Relay
 from shared_lib.workers.sink import NeverError, NotNowError
+from shared_lib.workers.unreadable import readable
 from tests.workers.post import Door, ahead, facts, post, waiting
 
 
@@ -146,3 +151,39 @@ async def test_no_more_lanes_than_asked_for_are_delivered_at_once(rt: Runtime) -
     await relay.settle()
     assert most == 4
     assert door.heard() == {f"c{n}": [1, 2] for n in range(20)}
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        "created_at = 'infinity'",
+        "created_at = '-infinity'",
+        "data = (repeat('[', 3000) || repeat(']', 3000))::jsonb",
+        "data = ('{\"n\": ' || repeat('9', 5000) || '}')::jsonb",
+    ],
+)
+async def test_a_row_that_cannot_be_read_is_a_dead_letter_and_all_others_are_delivered(
+    rt: Runtime, broken: str
+) -> None:
+    door = Door(lambda _: None)
+    await post(rt, *facts("ann", 3), *facts("bob", 2))
+    await rt.run(_break, broken)
+    await rounds(Relay(rt, door), 2)
+    assert door.heard() == {"ann": [1, 3], "bob": [1, 2]}
+    ((customer, reason),) = await dead(rt)
+    assert (customer, reason.partition(":")[0]) == ("ann", "unreadable")
+    assert await waiting(rt) == 0
+
+
+async def _break(tx: Transaction, changes: Sequence[str]) -> list[None]:
+    for change in changes:
+        tx.later(f"UPDATE outbox SET {change} WHERE partition_key = 'ann' AND sequence = 2", [])
+    return [None] * len(changes)
+
+
+async def test_kafka_s_relay_reads_around_such_a_row_too(rt: Runtime) -> None:
+    await post(rt, *facts("ann", 3))
+    await rt.run(_break, "created_at = 'infinity'")
+    rows = await readable(rt, unsent, Wanted(shards=range(SHARDS)), ids=unsent_ids, by_id=unsent_of)
+    assert [row.sequence for row in rows] == [1, 3]
+    assert [customer for customer, _ in await dead(rt)] == ["ann"]

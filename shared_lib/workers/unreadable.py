@@ -1,0 +1,62 @@
+"""Reading rows of the outbox of which one cannot be read: it becomes a dead letter, and all others are delivered."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeVar
+
+import structlog
+from psycopg import DataError
+
+from shared_lib.domain.errors import Unstorable
+from shared_lib.phases.records import Landed, forget
+from shared_lib.runtime import Runtime
+from shared_lib.store.transaction import Transaction
+
+Ask = TypeVar("Ask")
+Event = TypeVar("Event")
+Query = Callable[[Transaction, Ask], Awaitable[list[Event]]]
+
+# What reading a value may raise, here or already named by the coalescer.
+UNREADABLE = (Unstorable, DataError, ValueError, ArithmeticError, RecursionError)
+
+log = structlog.get_logger("boxoffice")
+
+
+async def readable(
+    rt: Runtime,
+    query: Query[Ask, Event],
+    ask: Ask,
+    *,
+    ids: Query[Ask, int],
+    by_id: Query[Sequence[int], Event],
+) -> list[Event]:
+    """What `query` answers; when a value of a row cannot be read, the rows that can be. Raises Transient."""
+    try:
+        return await rt.read(query, ask)
+    except UNREADABLE as error:
+        if not _is_about_a_value(error):
+            raise
+        return await _around(rt, await rt.read(ids, ask), by_id)
+
+
+async def _around(rt: Runtime, row_ids: Sequence[int], by_id: Query[Sequence[int], Event]) -> list[Event]:
+    try:
+        return await rt.read(by_id, row_ids) if row_ids else []
+    except UNREADABLE as error:
+        if not _is_about_a_value(error):
+            raise
+        if len(row_ids) == 1:
+            log.exception("outbox_unreadable", row=row_ids[0])
+            await rt.run(
+                forget, Landed(acknowledged=(), refused={row_ids[0]: f"unreadable: {type(error).__name__}"})
+            )
+            return []
+        middle = len(row_ids) // 2
+        first = await _around(rt, row_ids[:middle], by_id)
+        return [*first, *await _around(rt, row_ids[middle:], by_id)]
+
+
+def _is_about_a_value(error: Exception) -> bool:
+    """The server has no complaint (sqlstate): it sent a value that Python has not, such as an instant without end."""
+    return getattr(error.__cause__ or error, "sqlstate", None) is None
