@@ -6,6 +6,7 @@ never is.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Final
 
@@ -31,6 +32,7 @@ from shared_lib.phases.notifications import (
     claim_notifications,
     mark_sent,
 )
+from shared_lib.phases.telling import Told, mail_facts
 from shared_lib.runtime import Runtime, runtime
 
 DETAIL_CHARS_MAX: Final = 200
@@ -49,18 +51,29 @@ class SendNotification(BaseModel):
 @functions_framework.aio.cloud_event
 @consumer
 async def notify(event: Incoming) -> None:
-    if event.type == SEND_AGAIN:
+    late = event.type == SEND_AGAIN
+    if late:
         event = first_told_by(event)
     if not deserves_mail(event):
         return
     rt, customer_id = runtime(), str(event.data.get("customer_id", ""))
+    known = await rt.read(mail_facts, Told(type=event.type, customer_id=customer_id, data=event.data))
+    if known is None:
+        raise InvalidEventError(f"{event.type} is about nothing that its customer has")
+    if not deserves_mail(replace(event, data=known.data)):
+        return
     claim = ClaimNotification(event_id=event.id, event_type=event.type, customer_id=customer_id)
     claimed = await rt.run(claim_notifications, claim)
     if isinstance(claimed, Refusal):
         raise Transient(claimed.detail)
     if claimed is None:
         return  # told already
-    mark = await tell(rt, event, claimed)
+    if late and known.over:
+        mark = MarkSent(
+            id=claimed.id, status=NotificationStatus.SKIPPED, detail="over before it could be told"
+        )
+    else:
+        mark = await tell(rt, event, claimed, known.data)
     note(notification=mark.id, mail=mark.status, why=mark.detail)
     await rt.run(mark_sent, mark)
 
@@ -78,13 +91,15 @@ def deserves_mail(event: Incoming) -> bool:
         raise InvalidEventError(str(error)) from None
 
 
-async def tell(rt: Runtime, event: Incoming, claimed: ClaimedNotification) -> MarkSent:
-    """Send one mail, and what became of it."""
+async def tell(
+    rt: Runtime, event: Incoming, claimed: ClaimedNotification, known: Mapping[str, Any]
+) -> MarkSent:
+    """Send one mail, which says what our rows say, and what became of it."""
     address = mailable(claimed.email)  # it may have been stored before addresses were looked at
     if address is None:
         return MarkSent(id=claimed.id, status=NotificationStatus.SKIPPED, detail="no address")
     try:
-        await channel(rt).send(message(rendered(event, claimed.locale), claimed, address))
+        await channel(rt).send(message(rendered(event.type, known, claimed.locale), claimed, address))
     except ChannelError as error:
         again = SendAgain(
             claimed=claimed,
@@ -107,8 +122,8 @@ async def tell(rt: Runtime, event: Incoming, claimed: ClaimedNotification) -> Ma
     return MarkSent(id=claimed.id, status=NotificationStatus.SENT)
 
 
-def rendered(event: Incoming, locale: str) -> Rendered:
-    mail = render(event.type, event.data, locale)
+def rendered(event_type: str, known: Mapping[str, Any], locale: str) -> Rendered:
+    mail = render(event_type, known, locale)
     assert mail is not None  # template_of said that there is one
     return mail
 

@@ -27,6 +27,7 @@ NEXT: Final = {
     Code.BODY_TOO_LARGE: "send at most 64 KiB",
     Code.BODY_INVALID: "mend what `errors` names",
     Code.QUERY_INVALID: "mend the query",
+    Code.EVENT_UNPROVEN: "sign the event with BOXOFFICE_EVENT_SECRETS, or bring a token of a known sender (runbook: event_refused)",
     Code.EVENT_INVALID: "nothing: the relay keeps it as a dead letter (runbook)",
     Code.TOKEN_MISSING: "send `Authorization: Bearer ...`",
     Code.TOKEN_MALFORMED: "send the token as it was issued",

@@ -16,8 +16,6 @@ from shared_lib.domain.entitlement import RENTAL_FINISH_HOURS, Entitlement, Enti
 # How long an event is on its way, outages aside. A claim that is known to be wrong is put no further back than this.
 TRAVEL_MAX: Final = timedelta(hours=1)
 
-_TICK = timedelta(microseconds=1)
-
 
 @dataclass(frozen=True, slots=True)
 class Access:
@@ -35,7 +33,7 @@ def counted_for(candidates: Sequence[Access], started_at: datetime, now: datetim
 
     What gives access now comes first: a purchase, then a plan, then a rental that is running, then the rental that ends
     first. One play never starts a rental that was not needed for it. Without access now, the play was reported late: it
-    counts for what was open at the claimed instant, or ended within `TRAVEL_MAX`.
+    counts for what was open at the claimed instant.
     """
     begun = [
         access
@@ -44,11 +42,7 @@ def counted_for(candidates: Sequence[Access], started_at: datetime, now: datetim
     ]
     if opened := [access for access in begun if access.open_at(now)]:
         return min(opened, key=_preference)
-    late = [
-        access
-        for access in begun
-        if access.open_at(started_at) or (access.until is not None and now < access.until + TRAVEL_MAX)
-    ]
+    late = [access for access in begun if access.open_at(started_at)]
     return max(late, key=lambda access: (access.until or now, access.entitlement.id), default=None)
 
 
@@ -60,11 +54,11 @@ def began_at(access: Access, started_at: datetime, now: datetime) -> datetime:
     paid hours away.
     """
     entitlement = access.entitlement
-    latest = now if access.until is None or now < access.until else access.until - _TICK
-    at = min(max(started_at, entitlement.starts_at), latest)
-    over = at + timedelta(hours=RENTAL_FINISH_HOURS) <= now and latest == now
-    if entitlement.kind is PriceKind.RENTAL and (started_at < entitlement.starts_at or over):
-        at = max(at, latest - TRAVEL_MAX)
+    at = min(max(started_at, entitlement.starts_at), now)
+    over = at + timedelta(hours=RENTAL_FINISH_HOURS) <= now
+    wrong = started_at < entitlement.starts_at or (over and access.open_at(now))
+    if entitlement.kind is PriceKind.RENTAL and wrong:
+        at = max(at, now - TRAVEL_MAX)
     return at
 
 

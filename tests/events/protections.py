@@ -13,6 +13,7 @@ PLAYS: Final = "shared_lib/phases/playback.py"
 PROOF, TOKENS = "tests/events/test_proof.py::test_", "tests/events/test_sender_tokens.py::test_"
 MAILS: Final = "tests/flows/test_mails.py::test_"
 SES: Final = "shared_lib/channels/email_ses.py"
+ROWS: Final = "tests/events/test_mail_from_rows.py::test_"
 GATE, GUARD = "shared_lib/event_gate.py", "shared_lib/event_proof.py"
 FORGED: Final = f"{PROOF}a_forged_event_is_refused_by_every_door"
 
@@ -143,5 +144,27 @@ MUTATIONS: Final = (
         "a stopped channel is asked by every mail",
         "tests/mail/test_email_ses.py::test_a_stopped_channel_is_asked_by_one_message_after_each_pause",
         (Edit("shared_lib/channels/breaker.py", "if self._clock() < self._until:", "if False:"),),
+    ),
+    Mutation(
+        "E",
+        "a mail repeats the text of its event",
+        f"{ROWS}a_forgers_text_reaches_no_customer",
+        (
+            Edit(
+                "functions/notify/main.py", "rendered(event.type, known,", "rendered(event.type, event.data,"
+            ),
+        ),
+    ),
+    Mutation(
+        "E",
+        "a mail about another customer's order is sent",
+        f"{ROWS}an_event_about_what_its_customer_does_not_have_is_refused_for_good",
+        (
+            Edit(
+                "shared_lib/phases/telling.py",
+                "id = %s AND customer_id = %s AND paid_at",
+                "id = %s AND %s <> '' AND paid_at",
+            ),
+        ),
     ),
 )

@@ -91,13 +91,17 @@ async def test_a_play_that_is_reported_late_counts_for_the_rental_that_was_open(
     assert started(cinema) == [("rental", claimed, claimed + timedelta(hours=48))]
 
 
-async def test_a_play_in_the_last_second_is_on_time(cinema: Cinema) -> None:
+async def test_a_play_of_the_last_second_is_on_time_and_one_of_the_second_after_is_not(
+    cinema: Cinema,
+) -> None:
     await cinema.bought(RENTAL)
     ends_at = cinema.value("SELECT ends_at FROM entitlements")
-    await to(cinema, ends_at + timedelta(seconds=1))
-    await play(cinema, (ends_at + timedelta(seconds=1)).isoformat())
-    ((_, first_played_at, new_end),) = started(cinema)
-    assert first_played_at < ends_at < new_end <= ends_at + timedelta(hours=48)
+    second = timedelta(seconds=1)
+    await to(cinema, ends_at + second)
+    await play(cinema, (ends_at + second).isoformat())
+    assert started(cinema) == []
+    await play(cinema, (ends_at - second).isoformat())
+    assert started(cinema) == [("rental", ends_at - second, ends_at - second + timedelta(hours=48))]
 
 
 async def test_a_play_before_its_payment_is_known_waits_for_it(cinema: Cinema) -> None:
