@@ -159,7 +159,10 @@ def order_view(order: Order, payment: Payment | None) -> OrderView:
         payment.flow is PaymentFlow.CHECKOUT or payment.status is PaymentStatus.ACTION_REQUIRED
     )
     payable = has_page and order.status is OrderStatus.PENDING
-    refunded = payment.refunded_minor if payment and payment.id == order.paid_payment_id else 0
+    refunded = 0
+    if payment and payment.id == order.paid_payment_id and order.status is not OrderStatus.PAID:
+        # Without what was captured beyond the price and went back.
+        refunded = min(payment.refunded_minor, order.amount.minor)
     return OrderView(
         id=order.id,
         status=order.status,

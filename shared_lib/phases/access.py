@@ -57,7 +57,7 @@ def _end_at(desk: Desk, entitlement: Entitlement, at: datetime) -> None:
     kind = "revoked" if now else "changed"
     desk.tell_of_order(f"billing.entitlement.{kind}", order.id, facts.of_entitlement(ended))
     if now:
-        # Whoever takes the money of the current period back does not want the next one.
+        # A customer who takes the money of the current period back does not want the next one.
         if current := _current_subscription(desk, order):
             cycles.end(desk, current.id, "refunded", SubscriptionEvent.CANCELED_NOW)
     elif _move_period_end(desk, order, at) and (current := _current_subscription(desk, order)):

@@ -55,7 +55,7 @@ def _of(desk: Desk, payment: Payment) -> Refundable:
 
 
 def _not_paid(desk: Desk, order: Order) -> Refusal:
-    # Whoever was sending it may have died after the provider took the money.
+    # The process that was sending it may have died after the provider took the money.
     undecided = (PaymentStatus.SENDING, PaymentStatus.UNKNOWN)
     if any(payment.status in undecided for payment in desk.payments_of(order.id)):
         return Refusal(

@@ -1,4 +1,4 @@
-"""Money that no order needs: recorded, reserved and returned without anybody asking. Works on rows the caller has locked."""
+"""Money that no order needs: recorded, reserved and returned without a request. Works on rows the caller has locked."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ def return_surplus(desk: Desk, payment: Payment, minor: int, trace: str | None) 
 
 
 def surplus_refund(desk: Desk, payment: Payment, minor: int) -> Refund:
-    """A refund that nobody has sent yet; reconcile sends it should its job be lost."""
+    """A refund that was not sent yet; reconcile sends it should its job be lost."""
     return Refund(
         id=new_id("ref"),
         order_id=payment.order_id,

@@ -92,6 +92,7 @@ async def test_jobs_about_what_is_not_there_have_nothing_to_do(cinema: Cinema) -
         for kind, data in (
             ("billing.job.start_payment", {"payment_id": "pay_nobody"}),
             ("billing.job.start_refund", {"refund_id": "ref_nobody"}),
+            ("billing.job.find_refunds", {"payment_id": "pay_nobody"}),
             ("billing.job.charge_renewals", {"payment_ids": []}),
             ("billing.job.charge_renewals", {"payment_ids": ["pay_nobody"] * 3}),
         ):
@@ -114,6 +115,7 @@ async def test_a_poisoned_row_becomes_a_dead_letter_and_what_stands_behind_it_is
     poison: dict[str, dict[str, Any]] = {
         "billing.job.start_payment": {"payment_id": 7},
         "billing.job.start_refund": {},
+        "billing.job.find_refunds": {"payment_id": 7},
         "billing.job.charge_renewals": {"payment_ids": "all"},
         "billing.job.dance": {},
         "weather.changed": {},

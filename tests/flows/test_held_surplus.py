@@ -1,4 +1,4 @@
-"""A surplus can always be returned: again and again by itself, then by an operator; doctor shows it while it is held."""
+"""A surplus can always be returned: by Boxoffice, later each time, then by an operator; doctor shows it while it is held."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Delivered is for exactly what was asked. Any other money is booked, alarmed and returned, whoever brings the news."""
+"""Delivered is for exactly what was asked. Any other money is booked, alarmed and returned, by webhook, answer or reconcile."""
 
 from __future__ import annotations
 
