@@ -12,7 +12,7 @@ from shared_lib.domain.errors import Code, Refusal
 from shared_lib.domain.money import Money
 from shared_lib.domain.order import BillingReason, CancelReason, Order, OrderStatus
 from shared_lib.domain.payment import Payment, PaymentFlow, PaymentStatus
-from shared_lib.domain.refund import Refund, RefundAccess, RefundStatus
+from shared_lib.domain.refund import Refund, RefundAccess, RefundStatus, returned_of_price
 from shared_lib.domain.subscription import Subscription, SubscriptionStatus
 from shared_lib.phases.keys import SavedReply
 from shared_lib.phases.observations import Silence
@@ -159,10 +159,7 @@ def order_view(order: Order, payment: Payment | None) -> OrderView:
         payment.flow is PaymentFlow.CHECKOUT or payment.status is PaymentStatus.ACTION_REQUIRED
     )
     payable = has_page and order.status is OrderStatus.PENDING
-    refunded = 0
-    if payment and payment.id == order.paid_payment_id and order.status is not OrderStatus.PAID:
-        # Without what was captured beyond the price and went back.
-        refunded = min(payment.refunded_minor, order.amount.minor)
+    refunded = returned_of_price(order, payment)
     return OrderView(
         id=order.id,
         status=order.status,

@@ -10,7 +10,8 @@ from shared_lib.domain.catalog import PriceKind
 from shared_lib.domain.entitlement import Entitlement
 from shared_lib.domain.errors import Code, Refusal
 from shared_lib.domain.money import Money
-from shared_lib.domain.order import Order
+from shared_lib.domain.order import Order, OrderStatus
+from shared_lib.domain.payment import Payment
 from shared_lib.domain.period import SHORTEST, Period
 from shared_lib.domain.state_machine import StateMachine
 
@@ -142,6 +143,13 @@ def unused_share(amount: Money, period: Period, now: datetime) -> Money:
     whole = int((period.end - period.start).total_seconds())
     left = int((period.end - min(max(now, period.start), period.end)).total_seconds())
     return amount.share(left, whole)
+
+
+def returned_of_price(order: Order, payment: Payment | None) -> int:
+    """Minor units of the order's price that went back, without what was captured beyond it and went back as well."""
+    if payment is None or payment.id != order.paid_payment_id or order.status is OrderStatus.PAID:
+        return 0
+    return min(payment.refunded_minor, order.amount.minor)
 
 
 def shortened_end(order_amount: Money, refunded_minor: int, sold: Period) -> datetime:
