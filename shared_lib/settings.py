@@ -9,8 +9,8 @@ from functools import lru_cache
 from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
 
 from shared_lib.processes import PROCESSES, Secret, lacking
 
@@ -21,8 +21,37 @@ class Environment(StrEnum):
     PRODUCTION = "production"
 
 
+_HOST = r"(?:\[[0-9A-Fa-f:.]*\]|[A-Za-z0-9._%-]*)(?::[0-9]{0,5})?"
+_HOSTS = re.compile(rf"{_HOST}(?:,{_HOST})*")
+_HALF_ENCODED = re.compile(r"%(?![0-9A-Fa-f]{2})|\s")
+
+
+class WrongSettingsError(ValueError):
+    """Which settings are wrong and why, without a value: it may be a secret."""
+
+
 def _words(value: object) -> object:
     return [word.strip() for word in value.split(",") if word.strip()] if isinstance(value, str) else value
+
+
+def database_address(value: str) -> str:
+    """The address as it came, when libpq reads it as we do. Raises ValueError, which names no part of it.
+
+    Drivers quote what they cannot read: a password with an @ or a / that was not encoded becomes "host" or "port" there.
+    """
+    try:
+        parts = urlsplit(value)
+        good = parts.scheme in ("postgresql", "postgres") and parts.netloc.count("@") <= 1
+        good = good and _HOSTS.fullmatch(parts.netloc.rpartition("@")[2]) is not None
+    except ValueError:
+        good = False
+    if not good or _HALF_ENCODED.search(value):
+        raise ValueError("not an address of PostgreSQL (postgresql://user@host:port/name)")
+    return value
+
+
+def _database_address(value: str) -> str:
+    return database_address(value) if value else value
 
 
 def _redis_address(value: str | None) -> str | None:
@@ -89,8 +118,9 @@ class Settings(KafkaAccess):
     """Wrong or missing settings stop a process at its start, never at a customer's request."""
 
     environment: Environment = Environment.LOCAL
-    database_url: str = ""  # under the role of this process (processes.py); empty: it needs no database
-    redis_url: Annotated[str | None, AfterValidator(_redis_address)] = None
+    # Under the role of this process (processes.py); empty: it needs no database.
+    database_url: Annotated[str, AfterValidator(_database_address), Field(repr=False)] = ""
+    redis_url: Annotated[str | None, AfterValidator(_redis_address), Field(repr=False)] = None
     # Seal the replies that Redis repeats; the newest first. Empty: PostgreSQL repeats them.
     reply_secrets: Secrets = ()
     writers: int = Field(default=4, ge=1, le=32)
@@ -208,8 +238,24 @@ def _split(url: str) -> tuple[str, str]:
 
 @lru_cache(maxsize=1)
 def settings() -> Settings:
-    """The settings of this process."""
-    return Settings()
+    """The settings of this process. Raises WrongSettingsError."""
+    return read_settings()
+
+
+def read_settings() -> Settings:
+    """The settings that the environment has now. Raises WrongSettingsError."""
+    try:
+        return Settings()
+    except ValidationError as error:
+        found = error.errors(include_input=False, include_context=False, include_url=False)
+        wrong = "; ".join(f"{_variable(one['loc'])}: {one['msg']}" for one in found)
+    except SettingsError:  # its cause is a parser's, and holds the whole text
+        wrong = "BOXOFFICE_EVENT_ROUTES or BOXOFFICE_OPERATOR_REFUND_MAX_MINOR: not a JSON object"
+    raise WrongSettingsError(wrong)
+
+
+def _variable(place: tuple[int | str, ...]) -> str:
+    return f"BOXOFFICE_{str(place[0]).upper()}" if place else "together"
 
 
 class MissingSecretError(ValueError):

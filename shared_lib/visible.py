@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
-from typing import Final
+import sys
+from itertools import zip_longest
+from typing import Final, TextIO
 
 # C0 but tab and line feed, DEL, C1 (0x9b alone begins an escape sequence), and the format characters that turn the
 # reading direction around, hide or separate lines (Unicode Technical Report 36, bidi overrides among them).
@@ -22,6 +24,21 @@ def visible(text: str) -> str:
 def on_one_line(text: str) -> str:
     r"""The same, for a cell of a table: a tab becomes \t, a line feed \n."""
     return text if text.isprintable() else _BREAKS.sub(_written_out, visible(text))
+
+
+def say(text: object = "", to: TextIO | None = None, *, colors: re.Pattern[str] | None = None) -> None:
+    """All output of every command line passes here, to standard output unless said otherwise.
+
+    Customers, providers and events wrote much of it: the terminal obeys no character of theirs. `colors` names the escape
+    sequences that are the program's own. A character that the terminal's encoding lacks is written out as well.
+    """
+    stream = to or sys.stdout
+    own = colors.findall(str(text)) if colors else []
+    plain = map(visible, colors.split(str(text)) if colors else [str(text)])
+    shown = "".join(part for pair in zip_longest(plain, own, fillvalue="") for part in pair)
+    encoding = stream.encoding or "utf-8"
+    stream.write(shown.encode(encoding, "backslashreplace").decode(encoding) + "\n")
+    stream.flush()
 
 
 def _written_out(match: re.Match[str]) -> str:

@@ -129,8 +129,8 @@ def wish(rt: Runtime, request: Request, principal: Principal, command: CreateOrd
         buyer=Buyer(
             customer_id=principal.customer_id,
             email=principal.email,
-            locale=principal.locale or "en",
-            time_zone=principal.time_zone or "UTC",
+            locale=principal.locale,
+            time_zone=principal.time_zone,
         ),
         price_id=command.price_id,
         return_url=command.return_url,

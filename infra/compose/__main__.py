@@ -20,6 +20,7 @@ from typing import Final
 
 from infra.compose import env_files, kills, up
 from infra.compose.docker import DockerError, compose, containers
+from shared_lib.visible import say
 
 # What is passed on to Compose as it stands.
 PASSED_ON: Final = {
@@ -42,7 +43,7 @@ def main(arguments: list[str]) -> int:
     try:
         return _do(options.what, options.rest)
     except DockerError as error:
-        print(error, file=sys.stderr)
+        say(error, sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130
@@ -54,7 +55,7 @@ def _do(what: str, rest: list[str]) -> int:
     elif what == "secrets":
         env_files.make()
     elif what == "token":
-        print(up.token(rest[0] if rest else up.CUSTOMER, *(rest[1:] or ["billing:customer"])))
+        say(up.token(rest[0] if rest else up.CUSTOMER, *(rest[1:] or ["billing:customer"])))
     elif what == "running":
         return 0 if (env_files.FOLDER / env_files.KEPT).exists() and containers() else 1
     elif what == "kills":

@@ -25,6 +25,7 @@ from infra.local.home import Running
 from infra.local.processes import StackError
 from infra.local.town import Town, open_town
 from shared_lib.settings import Settings, settings
+from shared_lib.visible import say
 
 PLAYED_TIMEOUT_S: Final = 30.0
 _PLAYED: Final = (
@@ -93,7 +94,7 @@ def main() -> int:
     try:
         return 0 if asyncio.run(demo()) else 1
     except (StackError, httpx.TransportError, psycopg.OperationalError, KafkaError) as error:
-        print(f"{error!r}\nIs everything up? make up_all", file=sys.stderr)
+        say(f"{error!r}\nIs everything up? make up_all", sys.stderr)
         return 1
 
 

@@ -29,6 +29,7 @@ from infra.compose.docker import (
     images,
 )
 from infra.compose.up import wait
+from shared_lib.visible import say
 
 # Where it hurts most comes first. mail is left out: what may have left is not sent again (decision 0010).
 VICTIMS: Final = (
@@ -194,16 +195,16 @@ def kills(arguments: Sequence[str]) -> int:
     victims = options.names or [name for name in VICTIMS if name in running]
     if missing := [name for name in victims if name not in running]:
         raise DockerError(f"Not running: {', '.join(missing)}. First: make up_all")
-    print("| " + " | ".join(_COLUMNS) + " |\n|" + " --- |" * len(_COLUMNS), flush=True)
+    say("| " + " | ".join(_COLUMNS) + " |\n|" + " --- |" * len(_COLUMNS))
     failed = 0
     for victim in victims:
         found = one(victim, options.rate, options.down_s)
-        print(_row(found), flush=True)
+        say(_row(found))
         if not found["ok"] or found["doubtful_mails"]:
-            print(json.dumps(found), file=sys.stderr, flush=True)
+            say(json.dumps(found), sys.stderr)
         failed += not found["ok"]
         wait(CALM_TIMEOUT_S)
-    print(
+    say(
         f"\n{failed} of {len(victims)} are not as promised." if failed else "\nNothing lost, nothing doubled."
     )
     compose("ps")

@@ -31,6 +31,7 @@ from infra.compose.customer import Customer, Wish
 from infra.compose.demo import inside
 from infra.local.town import UNREST, Json
 from shared_lib.settings import Settings, settings
+from shared_lib.visible import say
 
 # What UNREST does not see: whoever paid and was not told. Doubtful mails are not sent again, so they are not waited for.
 UNTOLD: Final = """
@@ -136,7 +137,7 @@ async def obey(load: Load) -> None:
     }
     while line := await asyncio.to_thread(sys.stdin.readline):
         if word := line.strip():
-            print(json.dumps(await known[word](), default=str), flush=True)
+            say(json.dumps(await known[word](), default=str))
 
 
 async def main() -> None:

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from infra.compose.docker import ROOT, DockerError, compose, containers, docker
 from infra.compose.env_files import FOLDER, make
+from shared_lib.visible import say
 
 HEALTHY_TIMEOUT_S: Final = 300.0
 POLL_S: Final = 1.0
@@ -30,7 +31,7 @@ def up() -> None:
             "The secrets in .local/compose are new, but a database made with older ones is still here."
             "\nForget it with `make down_all ARGS=-v`, or bring the old files back."
         )
-    print("Building and starting; the first time takes some minutes ...", flush=True)
+    say("Building and starting; the first time takes some minutes ...")
     compose("build")
     compose("up", "-d", "--remove-orphans")
     wait(HEALTHY_TIMEOUT_S)
@@ -104,7 +105,7 @@ def _welcome(took_s: float) -> None:
         path.touch(0o600)
         path.write_text(token(name, scope))
     here = address()
-    print(
+    say(
         f"""
 Everything is healthy after {took_s:.0f} s: {here}
 

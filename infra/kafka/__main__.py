@@ -13,6 +13,7 @@ import time
 from infra.kafka.choice import own_broker
 from infra.kafka.jars import NoKafkaError
 from infra.local.ports import NotReadyError
+from shared_lib.visible import say
 from shared_lib.workers import topics
 
 
@@ -24,22 +25,21 @@ def main() -> int:
     try:
         with own_broker(port=port) as broker:
             topics.create([broker.bootstrap])
-            print(
+            say(
                 f"Kafka answers on {broker.bootstrap} with the topics of Boxoffice. Ctrl-C stops it; its data goes."
             )
-            print(f"  export BOXOFFICE_KAFKA_BOOTSTRAP={broker.bootstrap}   # the relay writes to it")
-            print(
+            say(f"  export BOXOFFICE_KAFKA_BOOTSTRAP={broker.bootstrap}   # the relay writes to it")
+            say(
                 f"  export BOXOFFICE_KAFKA={broker.bootstrap}             # tests and benchmarks use it",
-                flush=True,
             )
             while broker.running:
                 time.sleep(0.5)
-            print("Kafka has ended by itself.", file=sys.stderr)
+            say("Kafka has ended by itself.", sys.stderr)
             return 1
     except KeyboardInterrupt:
         return 0
     except (NoKafkaError, NotReadyError) as error:
-        print(error, file=sys.stderr)
+        say(error, sys.stderr)
         return 1
 
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from infra.local.console import Console
 from infra.local.home import Home
 from infra.local.processes import StackError
+from shared_lib.visible import say
 
 
 def main(arguments: list[str]) -> int:
@@ -32,7 +33,7 @@ def main(arguments: list[str]) -> int:
     try:
         return asyncio.run(_until_stopped(options.what, home))
     except StackError as error:
-        print(error, file=sys.stderr)
+        say(error, sys.stderr)
         return 1
 
 

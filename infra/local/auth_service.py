@@ -77,8 +77,10 @@ def issue_token(
     issuer: str = ISSUER,
     audience: str = AUDIENCE,
     issued_at: datetime | None = None,
+    more: Mapping[str, object] | None = None,
+    typ: str = "at+jwt",
 ) -> str:
-    """An access token (RFC 9068) for `sub`; `issued_at` defaults to the system's clock."""
+    """An access token (RFC 9068) for `sub`; `issued_at` defaults to the system's clock; `more` are claims beside these."""
     key, issued_at = keys.by_algorithm[alg], issued_at or datetime.now(UTC)
     claims = {
         "iss": issuer,
@@ -90,7 +92,8 @@ def issue_token(
         "scope": " ".join(scopes),
     }
     claims |= {name: value for name, value in (("email", email), ("locale", locale)) if value is not None}
-    return jwt.encode(claims, key.private, algorithm=alg, headers={"kid": key.kid, "typ": "at+jwt"})
+    claims |= more or {}
+    return jwt.encode(claims, key.private, algorithm=alg, headers={"kid": key.kid, "typ": typ})
 
 
 def build_app(keys: SigningKeys, *, issuer: str = ISSUER, audience: str = AUDIENCE) -> Starlette:

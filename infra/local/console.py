@@ -10,6 +10,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
+from shared_lib.visible import on_one_line, say
+
 NAME_WIDTH: Final = 12
 LOG_BYTES_MAX: Final = 5_000_000
 _COLORS: Final = (36, 32, 33, 35, 34, 96, 92, 93, 95, 94)
@@ -20,6 +22,8 @@ _SILENT: Final = frozenset(
 )
 # Colors that are not ours, and what web servers say about themselves and about calls that went well.
 _PAINT: Final = re.compile(r"\x1b\[[0-9;]*m")
+# What `paint` makes: colors, bold, dim. None of them moves, hides or writes anything.
+_OWN_COLORS: Final = re.compile(r"\x1b\[(?:0|1|2|3[1-7]|9[1-7])m")
 _CHATTER: Final = re.compile(
     r'^\{"url": |Press CTRL\+C to quit|development server|^ \* Running on |HTTP/1\.[01]" [23]\d\d '
 )
@@ -37,10 +41,10 @@ class Console:
 
     def say(self, text: str = "") -> None:
         """A sentence of the stack's own."""
-        print(text, flush=True)
+        say(text, colors=_OWN_COLORS)
 
     def warn(self, text: str) -> None:
-        print(self.paint(text, _YELLOW), flush=True)
+        say(self.paint(text, _YELLOW), colors=_OWN_COLORS)
 
     def bold(self, text: str) -> str:
         return self.paint(text, _BOLD)
@@ -72,7 +76,7 @@ class Console:
         color = self._known.setdefault(name, _COLORS[len(self._known) % len(_COLORS)])
         prefix = f"{datetime.now(UTC):%H:%M:%S} {self.paint(name.ljust(NAME_WIDTH), color)}"
         codes = [_LOUD[level]] if level in _LOUD else []
-        print(f"{prefix} {self.paint(readable, *codes)}", flush=True)
+        say(f"{prefix} {self.paint(on_one_line(readable), *codes)}", colors=_OWN_COLORS)
 
 
 def _readable(raw: str) -> tuple[str | None, str]:

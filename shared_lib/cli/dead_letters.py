@@ -14,6 +14,7 @@ from kafka.errors import KafkaError
 from shared_lib.cli.terminal import CannotError, connected, database_url, kafka_bootstrap, moment, printed
 from shared_lib.phases.outgoing import Replay, replay_dead_letters
 from shared_lib.store.batch import Batcher, connection_pool
+from shared_lib.visible import on_one_line
 from shared_lib.workers.topics import DEAD_LETTERS
 from shared_lib.workers.trigger import letterbox
 from shared_lib.workers.trigger.letters import Letter
@@ -122,9 +123,8 @@ def _show_letter(letter: Letter) -> str:
         f"died {_died(letter)}",
         f"reason: {said('dead_reason', '-')}",
         f"headers: {json.dumps(letter.headers, ensure_ascii=False)}",
-        _readable(letter.record.value or b""),
     ]
-    return "\n".join(lines)
+    return "\n".join([*map(on_one_line, lines), _readable(letter.record.value or b"")])
 
 
 def _replay_letters(letters: list[Letter]) -> str:

@@ -19,6 +19,7 @@ from shared_lib.domain.payment import PAYMENT
 from shared_lib.domain.refund import REFUND
 from shared_lib.domain.state_machine import StateMachine
 from shared_lib.domain.subscription import SUBSCRIPTION
+from shared_lib.visible import say
 
 MACHINES: tuple[StateMachine[Any, Any], ...] = (ORDER, PAYMENT, REFUND, SUBSCRIPTION)
 
@@ -115,7 +116,7 @@ def main(arguments: list[str] | None = None) -> int:
 
     changed = stale(options.root) if options.check else write(options.root)
     for path in changed:
-        print(f"{path} is stale: run python -m shared_lib.cli.docs" if options.check else f"wrote {path}")
+        say(f"{path} is stale: run python -m shared_lib.cli.docs" if options.check else f"wrote {path}")
     return 1 if options.check and changed else 0
 
 

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Final
 
 import psycopg
-from pydantic import ValidationError
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
@@ -19,7 +18,7 @@ from shared_lib.cli.terminal import CannotError, Connection, connected, money
 from shared_lib.processes import lacking_key
 from shared_lib.providers.base import ProviderError
 from shared_lib.runtime import Runtime
-from shared_lib.settings import Environment, Settings
+from shared_lib.settings import Environment, Settings, WrongSettingsError, read_settings
 from shared_lib.store import migrations
 
 ANSWER_S: Final = 5.0
@@ -51,13 +50,9 @@ def doctor() -> tuple[bool, str]:
 
 def _settings() -> tuple[Settings | None, list[Finding]]:
     try:
-        own = Settings()
-    except ValidationError as error:
-        # Only places and messages: the input of an error may be a secret.
-        wrong = "; ".join(
-            f"{'.'.join(map(str, one['loc'])) or 'together'}: {one['msg']}" for one in error.errors()
-        )
-        return None, [Finding(False, "settings", wrong, "compare the environment with .env.example")]
+        own = read_settings()
+    except WrongSettingsError as wrong:
+        return None, [Finding(False, "settings", str(wrong), "compare the environment with .env.example")]
     return own, [Finding(True, "settings", f"{own.environment}, providers {', '.join(own.providers)}")]
 
 

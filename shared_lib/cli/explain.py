@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any, Final, NamedTuple
 
 from shared_lib.cli.terminal import CannotError, Connection, connected, moment, money, printed
+from shared_lib.visible import on_one_line
 
 # Each query tells moments: (at, what, id, says). %(orders)s are the ids of the orders in question, %(subs)s of subscriptions.
 _MOMENTS: Final = {
@@ -138,7 +139,7 @@ def _scope(db: Connection, orders: list[str]) -> tuple[str, dict[str, Any]]:
         "customer": customer,
         "since": since,
     }
-    return "\n".join(lines), scope
+    return "\n".join(map(on_one_line, lines)), scope
 
 
 def _moments(db: Connection, scope: dict[str, Any]) -> list[Moment]:

@@ -11,16 +11,18 @@ from shared_lib.cli.doctor import doctor
 from shared_lib.cli.explain import explain
 from shared_lib.cli.terminal import CannotError
 from shared_lib.domain.money import Money
+from shared_lib.settings import WrongSettingsError
+from shared_lib.visible import say
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     options = parser().parse_args(arguments)
     try:
         healthy, text = run(options)
-    except CannotError as error:
-        print(error, file=sys.stderr)
+    except (CannotError, WrongSettingsError) as error:
+        say(str(error), sys.stderr)
         return 2
-    print(text)
+    say(text)
     return 0 if healthy else 1
 
 

@@ -11,6 +11,8 @@ from typing import Any
 import psycopg
 
 from shared_lib.domain.money import Money
+from shared_lib.settings import database_address
+from shared_lib.visible import on_one_line
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 
@@ -23,7 +25,10 @@ def database_url() -> str:
     url = os.environ.get("BOXOFFICE_DATABASE_URL")
     if not url:
         raise CannotError("Set BOXOFFICE_DATABASE_URL, as .env.example shows.")
-    return url
+    try:
+        return database_address(url)
+    except ValueError as error:
+        raise CannotError(f"BOXOFFICE_DATABASE_URL: {error}.") from None
 
 
 def kafka_bootstrap() -> list[str]:
@@ -45,13 +50,17 @@ def connected(url: str | None = None) -> Iterator[Connection]:
         )
     except psycopg.OperationalError as error:
         raise CannotError(f"The database does not answer: {str(error).splitlines()[0]}") from None
+    except psycopg.ProgrammingError:  # it repeats what it cannot read, which may be a password
+        raise CannotError("BOXOFFICE_DATABASE_URL cannot be read.") from None
     with connection:
         yield connection
 
 
 def printed(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     """A table, as wide as its words."""
-    lines = [[str(cell) if cell is not None else "-" for cell in row] for row in (headers, *rows)]
+    lines = [
+        [on_one_line(str(cell)) if cell is not None else "-" for cell in row] for row in (headers, *rows)
+    ]
     widths = [max(len(line[column]) for line in lines) for column in range(len(headers))]
     return "\n".join(
         "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()

@@ -69,7 +69,7 @@ async def open_orders(
         for want, order_id, state in zip(wanted, ids, states, strict=True)
     ]
     buyers = [w.buyer for w, a in zip(wanted, answers, strict=True) if isinstance(a, OpenedOrder)]
-    keep_buyers(tx, shelf.buyers, buyers)
+    keep_buyers(tx, shelf, buyers)
     desk.write()
     _keep_promises(tx, wanted, states, answers)
     return answers
@@ -198,7 +198,7 @@ def _subscribe(desk: Desk, shelf: Shelf, want: OpenOrder, price: Price, provider
         status=SubscriptionStatus.INCOMPLETE,
         amount=price.amount,
         interval=price.interval,
-        time_zone=want.buyer.time_zone,
+        time_zone=shelf.buyer(want.buyer).time_zone or "UTC",
         provider=provider,
         auto_renew=True,
         trial_days=0 if shelf.had_before(want.buyer.customer_id, price.product_id) else price.trial_days,
@@ -235,7 +235,7 @@ def _to_ask(desk: Desk, shelf: Shelf, want: OpenOrder, opened: OpenedOrder) -> C
         status_before=PaymentStatus.CREATED,
         order=opened.order,
         method=shelf.method(want),
-        email=want.buyer.email,
+        email=shelf.buyer(want.buyer).email,
         wanted=True,
         now=desk.now,
     )

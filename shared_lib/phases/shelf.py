@@ -12,7 +12,7 @@ from shared_lib.domain.money import zero
 from shared_lib.domain.order import Place
 from shared_lib.ids import before_all
 from shared_lib.phases.claims import method_of
-from shared_lib.phases.wish import OpenOrder
+from shared_lib.phases.wish import Buyer, OpenOrder
 from shared_lib.providers.base import SavedMethodRef
 from shared_lib.store.bulk import array_literal
 from shared_lib.store.rows.catalog import PRICE, price_of
@@ -41,7 +41,18 @@ class Shelf:
     open: dict[str, int]  # orders that wait for their money, by customer
     had: set[tuple[str, str]]  # ever had it, so no second trial
     methods: dict[tuple[str, str], SavedMethodRef]  # (customer, our id)
-    buyers: dict[str, tuple[str | None, ...]]  # (email, locale, time zone) as we know them
+    buyers: dict[str, tuple[str | None, str | None, str | None]]  # (email, locale, time zone) as we know them
+
+    def buyer(self, buyer: Buyer) -> Buyer:
+        """The customer, with what we know beside what the token says."""
+        return buyer.completed(*self.buyers.get(buyer.customer_id, (None, None, None)))
+
+    def known(self, customer_id: str) -> Buyer | None:
+        """The customer as we know them; None for one who is new."""
+        email, locale, time_zone = self.buyers.get(customer_id, (None, None, None))
+        if locale is None:  # customers have one as soon as they are known
+            return None
+        return Buyer(customer_id=customer_id, email=email, locale=locale, time_zone=time_zone)
 
     def price(self, want: OpenOrder) -> Price | Refusal:
         """The price, if it is sold now and to this customer."""
@@ -165,7 +176,7 @@ class AskedShelf:
         for row in rows:
             (customer_id, price_id, product_id), had = row[:3], row[-9:-6]
             holder_id, waits, shelf.open[customer_id], *buyer = row[-6:]
-            shelf.buyers[customer_id] = tuple(buyer)
+            shelf.buyers[customer_id] = (buyer[0], buyer[1], buyer[2])
             if price_id not in shelf.prices:
                 shelf.prices[price_id] = price_of(row[1:])
             shelf.owned.update(

@@ -12,12 +12,21 @@ from shared_lib.phases.observations import Render
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Buyer:
-    """The customer as the Auth service describes them."""
+    """The customer as the Auth service describes them in this token. None is unknown, not absent."""
 
     customer_id: str
     email: str | None
-    locale: str
-    time_zone: str
+    locale: str | None
+    time_zone: str | None
+
+    def completed(self, email: str | None, locale: str | None, time_zone: str | None) -> Buyer:
+        """The same, with what was known before in place of what the token does not say."""
+        return Buyer(
+            customer_id=self.customer_id,
+            email=self.email or email,
+            locale=self.locale or locale,
+            time_zone=self.time_zone or time_zone,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,7 +15,7 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from sqlalchemy import create_engine, pool, text
 
-from shared_lib.settings import Environment, Settings
+from shared_lib.settings import Environment, Settings, database_address
 from shared_lib.store.access import MissingRolesError, apply_grants
 
 _MIGRATIONS = Path(__file__).with_name("migrations")
@@ -65,6 +65,10 @@ if __name__ == "__main__":
     target = os.environ.get("BOXOFFICE_DATABASE_URL") or sys.exit(
         "migrate needs BOXOFFICE_DATABASE_URL: see docs/roles.md"
     )
+    try:
+        database_address(target)
+    except ValueError as wrong:
+        sys.exit(f"BOXOFFICE_DATABASE_URL: {wrong}")
     if len(sys.argv) > 1:
         revision(target, " ".join(sys.argv[1:]))
     else:

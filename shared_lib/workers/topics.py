@@ -21,6 +21,7 @@ from kafka.errors import KafkaError, TopicAlreadyExistsError
 from shared_lib import log as logs
 from shared_lib.settings import settings
 from shared_lib.store.outbox import FACTS, JOBS
+from shared_lib.visible import say
 from shared_lib.workers.kafka_client import opened, servers
 
 PLAYBACK: Final = "cinema.playback"
@@ -114,7 +115,7 @@ def main() -> int:
     logging.getLogger("kafka").setLevel(logging.CRITICAL)
     own = settings()
     if not own.kafka_bootstrap:
-        print("BOXOFFICE_KAFKA_BOOTSTRAP is not set: there is no Kafka to create topics in.", file=sys.stderr)  # noqa: T201
+        say("BOXOFFICE_KAFKA_BOOTSTRAP is not set: there is no Kafka to create topics in.", sys.stderr)
         return 2
     try:
         log.info("topics", created=create(own.kafka_bootstrap), wanted=[topic.name for topic in TOPICS])

@@ -127,7 +127,7 @@ async def test_doctor_says_which_settings_do_not_fit(run: Run, monkeypatch: pyte
     monkeypatch.setenv("BOXOFFICE_SANDBOX_WEBHOOK_SECRETS", "")
     monkeypatch.setenv("BOXOFFICE_WRITERS", "whsec_very_secret")
     report = await run("doctor", status=1)
-    assert "BAD  settings: writers" in report
+    assert "BAD  settings: BOXOFFICE_WRITERS" in report
     assert "whsec_very_secret" not in report
 
 

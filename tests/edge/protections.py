@@ -52,6 +52,30 @@ MUTATIONS: Final = (
     ),
     Mutation(
         "X",
+        "a settings error repeats the setting",
+        "tests/test_secret_settings.py::test_the_settings_show_no_secret",
+        (Edit("shared_lib/settings.py", ", Field(repr=False)]", "]"),),
+    ),
+    Mutation(
+        "X",
+        "a driver quotes the address it cannot read",
+        "tests/test_secret_settings.py::test_no_process_says_a_secret_when_it_cannot_start[migrate]",
+        (Edit("shared_lib/store/migrate.py", '        database_address(target)', '        pass'),),
+    ),
+    Mutation(
+        "X",
+        "a command line obeys what a customer wrote",
+        "tests/cli/test_visible.py",
+        (Edit("shared_lib/visible.py", "plain = map(visible, ", "plain = map(str, "),),
+    ),
+    Mutation(
+        "X",
+        "a token that says nothing erases what is known",
+        "tests/flows/test_known_buyers.py",
+        (Edit("shared_lib/phases/buyers.py", "email = coalesce(EXCLUDED.email, customers.email)", "email = EXCLUDED.email"),),
+    ),
+    Mutation(
+        "X",
         "a log line moves the cursor",
         "tests/edge/test_redaction.py::test_no_line_moves_the_cursor_or_the_reader",
         (Edit(REDACTION, "    return visible(read)", "    return read"),),

@@ -11,6 +11,7 @@ import sys
 
 from shared_lib.processes import Role
 from shared_lib.store.access.roles import make_roles
+from shared_lib.visible import say
 
 ADMIN_URL = "BOXOFFICE_ADMIN_DATABASE_URL"
 
@@ -22,7 +23,7 @@ def password_setting(role: Role) -> str:
 def main() -> int:
     url = os.environ.get(ADMIN_URL)
     if not url:
-        print(f"{ADMIN_URL} is not set: roles are made by an administrator of the database.", file=sys.stderr)  # noqa: T201
+        say(f"{ADMIN_URL} is not set: roles are made by an administrator of the database.", sys.stderr)
         return 2
     make_roles(url, {role: value for role in Role if (value := os.environ.get(password_setting(role)))})
     return 0

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import sys
 
+from shared_lib.visible import say
 from shared_lib.workers.trigger import health
 
 PORT = "BOXOFFICE_TRIGGER_PORT"
@@ -16,7 +17,7 @@ PORT_UNSET = 8090
 
 def check() -> int:
     well, says = health.ask(int(os.environ.get(PORT) or PORT_UNSET))
-    print(says)  # noqa: T201
+    say(says)
     return 0 if well else 1
 
 

@@ -14,6 +14,7 @@ from kafka.errors import KafkaError
 from shared_lib import log as logs
 from shared_lib.event_proof import EventSigner, signer_of
 from shared_lib.settings import Settings, settings_of
+from shared_lib.visible import say
 from shared_lib.workers.signals import until_stopped
 from shared_lib.workers.topics import DEAD_LETTERS
 from shared_lib.workers.trigger import health
@@ -31,7 +32,7 @@ def run() -> int:
     logging.getLogger("kafka").setLevel(logging.CRITICAL)  # what matters of it, we say ourselves
     own = settings_of("trigger")
     if not own.kafka_bootstrap:
-        print("BOXOFFICE_KAFKA_BOOTSTRAP is not set: the relay delivers by itself.", file=sys.stderr)  # noqa: T201
+        say("BOXOFFICE_KAFKA_BOOTSTRAP is not set: the relay delivers by itself.", sys.stderr)
         return 2
     signer = signer_of(own, lambda: datetime.now(UTC))
     try:
