@@ -50,6 +50,7 @@ class Stage:
     @property
     def environment(self) -> dict[str, str]:
         return {
+            "BOXOFFICE_ENVIRONMENT": "test",
             "BOXOFFICE_DATABASE_URL": self.database_url,
             "BOXOFFICE_REDIS_URL": self.redis_url,
             "BOXOFFICE_AUTH_JWKS_URL": self.jwks_url,

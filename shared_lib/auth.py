@@ -1,7 +1,7 @@
 """Who is asking: a bearer token of the Auth service becomes a Principal, or a Refusal with a stable code.
 
 Rules of RFC 8725: the algorithm is the key's and never the token's, `kid` only looks up a key, the headers
-`jku`, `x5u`, `jwk` are not read, expiry, issuer, audience and subject are required. Tokens are never logged.
+`jku`, `x5u`, `jwk` are not read, the type must be one of an access token, expiry, issuer, audience and subject are required. Tokens are never logged.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
@@ -22,7 +22,7 @@ from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
 
 from shared_lib.domain.errors import Code, Refusal
 from shared_lib.domain.written import language_tag, mailable
-from shared_lib.jwks import REFRESH_INTERVAL_MIN, Jwks, unverified_header
+from shared_lib.jwks import REFRESH_INTERVAL_MIN, TRUSTED_FOR, Jwks, unverified_header
 
 CUSTOMER: Final = "billing:customer"
 OPERATOR: Final = "billing:operator"
@@ -33,7 +33,9 @@ VERDICTS_MAX = 10_000
 _JWT = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*")
 _TOKEN_CHARS_MAX = 8 * 1024
 _SUBJECT_CHARS_MAX = 255
-_TYPES = frozenset({"jwt", "at+jwt", "application/jwt", "application/at+jwt"})
+ACCESS_TOKEN_TYPES = ("at+jwt",)  # RFC 9068
+# An issuer whose access tokens are of no type of their own marks the others (OpenID, Keycloak, Cognito).
+_OTHER_KINDS = frozenset({"id", "refresh", "offline", "logout"})
 _RETRY_AFTER_S = 5
 
 
@@ -46,6 +48,7 @@ class Principal:
     email: str | None = None
     locale: str | None = None
     time_zone: str | None = None  # OpenID's `zoneinfo`, an IANA name
+    client_id: str | None = None  # the application the customer uses: RFC 9068's `client_id`, or `azp`
 
     @property
     def is_operator(self) -> bool:
@@ -73,11 +76,16 @@ class TokenVerifier:
         audience: str,
         now: Callable[[], datetime],
         refresh_interval_min: timedelta = REFRESH_INTERVAL_MIN,
+        trusted_for: timedelta = TRUSTED_FOR,
+        types: Sequence[str] = ACCESS_TOKEN_TYPES,
         verdicts_max: int = VERDICTS_MAX,
     ) -> None:
         if not issuer or not audience:
             raise ValueError("an empty issuer or audience would accept everybody's tokens")
-        self._jwks = Jwks(http, jwks_url, now=now, refresh_interval_min=refresh_interval_min)
+        self._jwks = Jwks(
+            http, jwks_url, now=now, refresh_interval_min=refresh_interval_min, trusted_for=trusted_for
+        )
+        self._types = frozenset(name.lower().removeprefix("application/") for name in types)
         self._issuer, self._audience, self._now = issuer, audience, now
         self._verdicts = _Verdicts(verdicts_max)
 
@@ -101,9 +109,9 @@ class TokenVerifier:
         await self._jwks.refresh()
 
     async def _claims(self, token: str) -> _Claims:
-        kid = _kid(token)
+        kid = _kid(token, self._types)
         key = await self._jwks.key(kid)
-        if not self._jwks.ever_fetched:
+        if not self._jwks.trusted:
             detail = "the keys of the Auth service cannot be fetched"
             raise _RefusalError(Code.AUTH_UNAVAILABLE, detail, retry_after_s=_RETRY_AFTER_S)
         if key is None:
@@ -124,6 +132,8 @@ class TokenVerifier:
             raise _RefusalError(Code.TOKEN_INVALID, "the token is of another issuer")
         if self._audience not in ([claims.aud] if isinstance(claims.aud, str) else claims.aud):
             raise _RefusalError(Code.TOKEN_INVALID, "the token is for somebody else")
+        if claims.is_of_another_kind:
+            raise _RefusalError(Code.TOKEN_INVALID, "the token is of another type than an access token")
         return claims
 
 
@@ -144,6 +154,20 @@ class _Claims(BaseModel):
     email_verified: object = None
     locale: object = None
     zoneinfo: object = None
+    client_id: object = None
+    azp: object = None
+    typ: object = None
+    token_use: object = None
+    nonce: object = None
+    at_hash: object = None
+    c_hash: object = None
+
+    @property
+    def is_of_another_kind(self) -> bool:
+        """An id token or a refresh token: whoever holds one was not given access to this service."""
+        named = {str(kind).lower() for kind in (self.typ, self.token_use)}
+        of_openid = (self.nonce, self.at_hash, self.c_hash)
+        return bool(named & _OTHER_KINDS) or any(claim is not None for claim in of_openid)
 
 
 class _RefusalError(Exception):
@@ -190,21 +214,22 @@ def _bearer(authorization_header: str | None) -> str:
     return token
 
 
-def _kid(token: str) -> str:
+def _kid(token: str, types: frozenset[str]) -> str:
     """The key's name in the token's header. Nothing else of the header is believed.
 
     All tokens of one key have the same header, byte by byte, so it is read once and not once per token.
     """
-    return _kid_of(token.partition(".")[0])
+    return _kid_of(token.partition(".")[0], types)
 
 
 @lru_cache(maxsize=256)
-def _kid_of(header_segment: str) -> str:
+def _kid_of(header_segment: str, types: frozenset[str]) -> str:
     try:
         header = unverified_header(header_segment)
     except (JoseError, ValueError, RecursionError):
         raise _RefusalError(Code.TOKEN_MALFORMED, "the token's header cannot be read") from None
-    if str(header.get("typ")).lower() not in _TYPES:
+    typ = header.get("typ")
+    if not isinstance(typ, str) or typ.lower().removeprefix("application/") not in types:
         raise _RefusalError(Code.TOKEN_INVALID, "the token is of another type than an access token")
     if "crit" in header:
         raise _RefusalError(Code.TOKEN_INVALID, "the token asks for an extension that is not supported")
@@ -238,6 +263,7 @@ def _principal(claims: _Claims) -> Principal:
         email=email,
         locale=language_tag(_text(claims.locale) or ""),
         time_zone=_zone(claims.zoneinfo),
+        client_id=_text(claims.client_id) or _text(claims.azp),
     )
 
 

@@ -127,7 +127,7 @@ class SenderTokens:
         if scheme.lower() != "bearer" or len(token) > TOKEN_CHARS_MAX or token.count(".") != 2:
             raise NotAuthentic("token_malformed")
         key = await self._jwks.key(_kid(token))
-        if not self._jwks.ever_fetched:
+        if not self._jwks.trusted:
             raise Transient("the keys of the events' issuer cannot be fetched")
         if key is None:
             raise NotAuthentic("token_key_unknown")

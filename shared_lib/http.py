@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import functools
+import os
 import re
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any, TypeVar
 
 import structlog
@@ -27,6 +29,7 @@ URL_BYTES_MAX = 4096  # path and query; nginx.conf says the same
 _JSON = "application/json"
 _RETRY_AFTER_S = 1
 
+_REQUEST_ID = re.compile(r"[A-Za-z0-9_-]{8,64}")
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 
 log = structlog.get_logger("boxoffice")
@@ -66,7 +69,7 @@ def refuse(code: Code, detail: str, **members: Any) -> RefusedError:
 
 def not_allowed(*methods: str) -> RefusedError:
     """The path is right and the method is not: these are the ones it has."""
-    allow = ", ".join(methods)
+    allow = ", ".join([*methods, *(["HEAD"] if "GET" in methods else [])])
     return RefusedError(Refusal(Code.METHOD_NOT_ALLOWED, f"Here one can {allow}."), headers={"Allow": allow})
 
 
@@ -96,41 +99,55 @@ def endpoint(function: Endpoint) -> Callable[[Request], Awaitable[Response]]:
 
     @functools.wraps(function)
     async def door(request: Request) -> Response:
-        began = time.perf_counter()
-        invocation = begin(trace=trace_of(request))
+        began, method, request_id = time.perf_counter(), request.method, request_id_of(request)
+        invocation = begin(request_id=request_id, trace=trace_of(request))
+        refuse_with = functools.partial(problem, request_id=request_id)
         try:
             check_url(request)
-            reply = await function(request)
+            # HEAD is GET without the body, which the server leaves out (RFC 9110, 9.3.2).
+            reply = await function(request if method != "HEAD" else _as_get(request))
         except RefusedError as refused:
-            reply = problem(refused.refusal, **refused.members)
+            reply = refuse_with(refused.refusal, **refused.members)
             reply.headers |= refused.headers
             note(code=refused.refusal.code)
         except Transient as passing:
-            reply = problem(Refusal(Code.UNAVAILABLE, str(passing), retry_after_s=_RETRY_AFTER_S))
+            reply = refuse_with(Refusal(Code.UNAVAILABLE, str(passing), retry_after_s=_RETRY_AFTER_S))
         except HTTPException as refused_event:
             code = Code.UNAVAILABLE if refused_event.status_code == 503 else Code.EVENT_INVALID
-            reply = problem(
+            reply = refuse_with(
                 Refusal(code, refused_event.detail, _RETRY_AFTER_S if code is Code.UNAVAILABLE else None)
             )
         except Unstorable:
             refusal = Refusal(Code.INPUT_UNSTORABLE, "A value in the request can be kept by no database.")
-            reply = problem(refusal)
+            reply = refuse_with(refusal)
         except ClientDisconnect:
             reply = Reply(499)
         except Exception:
-            log.exception("crashed", method=request.method, path=request.scope["path"])
-            reply = problem(Refusal(Code.INTERNAL, "The error is in our logs; trying again is safe."))
+            log.exception("crashed", method=method, path=request.scope["path"])
+            reply = refuse_with(Refusal(Code.INTERNAL, "The error is in our logs; trying again is safe."))
         log.info(
             "request",
-            method=request.method,
+            method=method,
             path=request.scope["path"],
             status=reply.status,
             ms=round((time.perf_counter() - began) * 1000, 1),
         )
         end(invocation)
-        return reply.response()
+        response = reply.response()
+        response.raw_headers.append((b"x-request-id", request_id.encode()))
+        return response
 
     return door
+
+
+def _as_get(request: Request) -> Request:
+    return Request({**request.scope, "method": "GET"}, request.receive)
+
+
+def request_id_of(request: Request) -> str:
+    """The caller's own id for the call when it looks like one, else a new one. NGINX has the same rule."""
+    given = header_of(request, b"x-request-id")
+    return given if given and _REQUEST_ID.fullmatch(given) else os.urandom(16).hex()
 
 
 def check_url(request: Request) -> None:
@@ -161,7 +178,7 @@ def header_of(request: Request, name: bytes) -> str | None:
 async def body_of(request: Request) -> bytes:
     """The raw body, up to 64 KiB."""
     announced = header_of(request, b"content-length") or "0"
-    if announced.isdigit() and int(announced) > BODY_BYTES_MAX:
+    if announced.isascii() and announced.isdigit() and int(announced) > BODY_BYTES_MAX:
         raise refuse(Code.BODY_TOO_LARGE, f"At most {BODY_BYTES_MAX} bytes.")
     chunks, size = [], 0
     async for chunk in request.stream():
@@ -218,7 +235,17 @@ async def identified(request: Request) -> Principal:
     sent = [value for name, value in request.scope["headers"] if name == b"authorization"]
     if len(sent) > 1:  # two readers would choose differently
         raise refuse(Code.TOKEN_MALFORMED, "there is more than one Authorization header")
-    return granted(await verifier(runtime()).verify(str(sent[0], "latin-1") if sent else None))
+    principal = granted(await verifier(runtime()).verify(str(sent[0], "latin-1") if sent else None))
+    note(actor=principal.customer_id, client=principal.client_id, scope=" ".join(sorted(principal.scopes)))
+    return principal
+
+
+def note_operators_read(object_id: str | None, belongs_to: str | None) -> None:
+    """Leave a trace of what an operator looked at, and of whose it is: a customer, or an order. None: it was not found.
+
+    The line names the operator as its actor, as each line of the call does.
+    """
+    log.info("operator_read", object=object_id, belongs_to=belongs_to)
 
 
 def verifier(rt: Runtime) -> TokenVerifier:
@@ -232,5 +259,7 @@ def verifier(rt: Runtime) -> TokenVerifier:
             issuer=settings.auth_issuer,
             audience=settings.auth_audience,
             now=rt.now,
+            trusted_for=timedelta(seconds=settings.auth_keys_trusted_s),
+            types=settings.auth_token_types,
         ),
     )

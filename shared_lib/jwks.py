@@ -28,7 +28,10 @@ _MODULUS_CHARS_MAX = 1_500  # 8192 bits in base64url; each verification costs th
 
 REFRESH_INTERVAL_MIN = timedelta(seconds=10)  # unknown kids and outages cannot make us ask more often
 FRESH_FOR = timedelta(minutes=5)  # then refreshed behind the caller's back
-TRUSTED_FOR = timedelta(hours=1)  # then a caller waits for an attempt; on an outage the old keys still serve
+WAITED_FOR = timedelta(hours=1)  # then a caller waits for an attempt; on an outage the old keys still serve
+TRUSTED_FOR = timedelta(
+    hours=24
+)  # then they do no longer: what the Auth service withdrew meanwhile is unknown
 
 
 class _Algorithms(jws.JWSRegistry):
@@ -72,7 +75,7 @@ class VerifyingKey:
 
 
 class Jwks:
-    """The key set at `url`. Concurrent needs share one request; an outage leaves the last known keys."""
+    """The key set at `url`. Concurrent needs share one request; an outage leaves the last known keys, until they are too old."""
 
     def __init__(
         self,
@@ -82,7 +85,9 @@ class Jwks:
         now: Callable[[], datetime],
         timeout_s: float = 2.0,
         refresh_interval_min: timedelta = REFRESH_INTERVAL_MIN,
+        trusted_for: timedelta = TRUSTED_FOR,
     ) -> None:
+        self._trusted_for = trusted_for
         self._http, self._url, self._now, self._timeout_s = http, url, now, timeout_s
         self._refresh_interval_min = refresh_interval_min
         self._keys: Mapping[str, VerifyingKey] = {}
@@ -91,15 +96,15 @@ class Jwks:
         self._refresh: asyncio.Task[None] | None = None
 
     @property
-    def ever_fetched(self) -> bool:
-        """False means that nothing can be verified, and nobody may be let in."""
-        return self._fetched_at is not None
+    def trusted(self) -> bool:
+        """False means that nothing can be verified, and no caller may be let in."""
+        return self._fetched_at is not None and self._now() - self._fetched_at <= self._trusted_for
 
     async def key(self, kid: str) -> VerifyingKey | None:
         """The key with that id, or None. Asks the Auth service at most once per refresh interval."""
         fetched_at = self._fetched_at
         age = self._now() - fetched_at if fetched_at else timedelta.max
-        if kid not in self._keys or age > TRUSTED_FOR:
+        if kid not in self._keys or age > min(WAITED_FOR, self._trusted_for):
             await self.refresh()
         elif age > FRESH_FOR:
             self._refresh_soon()

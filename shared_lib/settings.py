@@ -117,7 +117,7 @@ class KafkaAccess(BaseSettings):
 class Settings(KafkaAccess):
     """Wrong or missing settings stop a process at its start, never at a customer's request."""
 
-    environment: Environment = Environment.LOCAL
+    environment: Environment = Environment.PRODUCTION  # the strict one, unless another is said
     # Under the role of this process (processes.py); empty: it needs no database.
     database_url: Annotated[str, AfterValidator(_database_address), Field(repr=False)] = ""
     redis_url: Annotated[str | None, AfterValidator(_redis_address), Field(repr=False)] = None
@@ -129,6 +129,8 @@ class Settings(KafkaAccess):
     auth_jwks_url: WebAddress = ""
     auth_issuer: str = ""
     auth_audience: str = "boxoffice"
+    auth_token_types: Words = ("at+jwt",)  # `typ` of the Auth service's access tokens (RFC 9068)
+    auth_keys_trusted_s: float = Field(default=86_400.0, ge=600)  # how long its keys serve while it is away
 
     providers: Words = ("sandbox",)
     # Those of `providers` that take no new orders, and are still asked, charged for renewals, refunded and listened to.

@@ -24,6 +24,9 @@ from infra.local.postgres import EmbeddedPostgres
 from infra.local.redis import EmbeddedRedis
 from tests.servers import ExternalPostgres, ExternalRedis, PostgresServer, RedisServer
 
+# Left out, it is production, which refuses the sandbox. Processes that tests start inherit it.
+os.environ["BOXOFFICE_ENVIRONMENT"] = "test"
+
 pytest_plugins = ["tests.cinema_fixtures", "tests.kafka_fixtures"]
 
 ServerFolders = Callable[[], Path]

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from shared_lib.settings import Settings
+from shared_lib.cli.terminal import environment as cli_environment
+from shared_lib.settings import Environment, Settings
 
 EXAMPLE = Path(__file__).parents[1] / ".env.example"
 
@@ -24,13 +25,26 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     """No setting but those without which there are no Settings."""
     for name in [name for name in os.environ if name.startswith("BOXOFFICE_")]:
         monkeypatch.delenv(name)
+    monkeypatch.setenv("BOXOFFICE_ENVIRONMENT", "local")
     monkeypatch.setenv("BOXOFFICE_DATABASE_URL", "postgresql://boxoffice@127.0.0.1/boxoffice")
     monkeypatch.setenv("BOXOFFICE_SANDBOX_URL", "http://127.0.0.1:9")
     monkeypatch.setenv("BOXOFFICE_SANDBOX_WEBHOOK_SECRETS", "whsec_x")
     return monkeypatch
 
 
-NEEDED = ("database_url", "sandbox_url", "sandbox_webhook_secrets")  # the last two by the default provider
+# The last two by the default provider, and the environment because the strict one has no sandbox.
+NEEDED = ("database_url", "environment", "sandbox_url", "sandbox_webhook_secrets")
+
+
+def test_the_environment_that_is_not_said_is_the_strict_one(environment: pytest.MonkeyPatch) -> None:
+    for unsaid in (None, ""):
+        environment.delenv("BOXOFFICE_ENVIRONMENT", raising=False)
+        if unsaid is not None:
+            environment.setenv("BOXOFFICE_ENVIRONMENT", unsaid)
+        with pytest.raises(ValidationError, match="cannot be used in production"):
+            Settings()
+        assert cli_environment() == "production"
+    assert Settings(environment=Environment.LOCAL).environment is Environment.LOCAL
 
 
 @pytest.mark.parametrize("name", [name for name in Settings.model_fields if name not in NEEDED])

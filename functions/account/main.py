@@ -21,6 +21,7 @@ from shared_lib.http import (
     endpoint,
     identified,
     not_allowed,
+    note_operators_read,
     path_of,
     refuse,
     whole_number,
@@ -127,6 +128,8 @@ async def until_changed(rt: Runtime, ask: Ask, wait_s: int) -> None:
 
 async def one_order(rt: Runtime, ask: Ask) -> OrderView:
     found = await rt.read(reading.orders, ask)
+    if ask.customer_id is None:
+        note_operators_read(ask.id, found[0].order.customer_id if found else None)
     if not found:
         raise refuse(Code.NOT_FOUND, "There is no such order.")
     return shown_order(found[0])
@@ -138,7 +141,10 @@ async def list_subscriptions(request: Request) -> Reply:
 
 
 async def show_subscription(request: Request, subscription_id: str) -> Reply:
-    found = await runtime().read(reading.subscriptions, await asked(request, subscription_id))
+    ask = await asked(request, subscription_id)
+    found = await runtime().read(reading.subscriptions, ask)
+    if ask.customer_id is None:
+        note_operators_read(ask.id, found[0].subscription.customer_id if found else None)
     if not found:
         raise refuse(Code.NOT_FOUND, "There is no such subscription.")
     return Reply(200, shown_subscription(found[0]))

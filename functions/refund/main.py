@@ -33,6 +33,7 @@ from shared_lib.http import (
     granted,
     identified,
     not_allowed,
+    note_operators_read,
     parse,
     path_of,
     refuse,
@@ -149,6 +150,8 @@ async def show(request: Request, refund_id: str) -> Reply:
     principal = await customer_or_operator(request)
     whose = None if principal.is_operator else principal.customer_id
     found = await runtime().read(refunds, Ask(customer_id=whose, id=refund_id))
+    if whose is None:
+        note_operators_read(refund_id, found[0].order_id if found else None)
     if not found:
         raise refuse(Code.NOT_FOUND, "There is no such refund.")
     return Reply(200, refund_view(found[0]))

@@ -17,6 +17,7 @@ import uuid
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Final
+from urllib.parse import quote_from_bytes
 
 import httpx
 import uvicorn
@@ -29,6 +30,8 @@ from infra.local.ports import LOOPBACK
 from infra.local.routes import door_of
 
 BODY_BYTES_MAX: Final = 64 * 1024
+URL_BYTES_MAX: Final = 4096
+_QUERY: Final = "%&=/?:@!$'()*+,;[]~-._"  # what a query may hold as it is
 # Longer than the longest poll (25 s) and the slowest provider call behind a door.
 TIMEOUT: Final = httpx.Timeout(60.0, connect=2.0)
 METHODS: Final = ["GET", "POST", "PATCH", "PUT", "DELETE", "HEAD", "OPTIONS"]
@@ -72,16 +75,21 @@ class Gateway:
 
     async def _answer(self, request: Request, request_id: str) -> Response:
         raw_path = request.scope["raw_path"].decode("ascii", errors="replace").partition("?")[0]
+        query = quote_from_bytes(request.scope["query_string"], safe=_QUERY)
+        if len(raw_path) + len(query) > URL_BYTES_MAX:
+            return _problem(414, "url_too_long", "The address is too long")
         door = door_of(request.method, raw_path) if _PLAIN.fullmatch(raw_path) else None
         if door is None:
             return _problem(404, "not_found", "Not found")
         body = await _body(request)
         if body is None:
             return _problem(413, "body_too_large", "The body is too large")
-        url = httpx.URL(self._doors[door] + raw_path, query=request.scope["query_string"])
-        headers = _passed_on(request) | {"x-request-id": request_id}
+        url = self._doors[door] + raw_path + ("?" + query if query else "")
+        headers = [*_passed_on(request), (b"x-request-id", request_id.encode())]
         try:
             reply = await self._http.request(request.method, url, content=body, headers=headers)
+        except (httpx.LocalProtocolError, httpx.InvalidURL):
+            return _problem(400, "request_malformed", "The request cannot be read")
         except (httpx.ConnectError, httpx.ConnectTimeout):
             return _problem(503, "unavailable", f"The function {door} is not there", retry_after_s=1)
         except httpx.TimeoutException:
@@ -89,23 +97,29 @@ class Gateway:
         except httpx.TransportError:
             # Whether it was done is unknown: the caller asks again with the same key.
             return _problem(502, "unavailable", f"The function {door} went away", retry_after_s=1)
-        kept = {name: value for name, value in reply.headers.items() if name not in _NOT_ANSWERED}
-        return Response(reply.content, reply.status_code, kept)
+        answer = Response(reply.content, reply.status_code)
+        dropped = _NOT_ANSWERED if request.method != "HEAD" else _NOT_ANSWERED - {"content-length"}
+        kept = [(name.lower(), value) for name, value in reply.headers.raw]
+        kept = [(name, value) for name, value in kept if name.decode("latin-1") not in dropped]
+        own = [] if any(name == b"content-length" for name, _ in kept) else answer.raw_headers
+        answer.raw_headers = [*own, *kept]
+        return answer
 
 
-def _passed_on(request: Request) -> dict[str, str]:
-    headers = {
-        name: value
-        for name, value in request.headers.items()
-        if name not in _NOT_PASSED_ON and not name.startswith("ce-")
-    }
-    return headers | {"x-forwarded-for": request.client.host if request.client else ""}
+def _passed_on(request: Request) -> list[tuple[bytes, bytes]]:
+    """Byte by byte: a header may hold any of them, and the same name may come twice."""
+    headers = [
+        (name, value)
+        for name, value in request.scope["headers"]
+        if name.decode("latin-1") not in _NOT_PASSED_ON and not name.startswith(b"ce-")
+    ]
+    return [*headers, (b"x-forwarded-for", request.client.host.encode() if request.client else b"")]
 
 
 async def _body(request: Request) -> bytes | None:
     """The body, or None when it is longer than allowed."""
     announced = request.headers.get("content-length", "0")
-    if announced.isdigit() and int(announced) > BODY_BYTES_MAX:
+    if announced.isascii() and announced.isdigit() and int(announced) > BODY_BYTES_MAX:
         return None
     body = bytearray()
     async for chunk in request.stream():

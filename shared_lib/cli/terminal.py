@@ -11,7 +11,7 @@ from typing import Any
 import psycopg
 
 from shared_lib.domain.money import Money
-from shared_lib.settings import database_address
+from shared_lib.settings import Settings, database_address
 from shared_lib.visible import on_one_line
 
 Connection = psycopg.Connection[tuple[Any, ...]]
@@ -38,7 +38,7 @@ def kafka_bootstrap() -> list[str]:
 
 
 def environment() -> str:
-    return os.environ.get("BOXOFFICE_ENVIRONMENT", "local")
+    return os.environ.get("BOXOFFICE_ENVIRONMENT") or Settings.model_fields["environment"].default
 
 
 @contextmanager

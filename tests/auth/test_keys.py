@@ -105,6 +105,22 @@ async def test_an_outage_leaves_known_keys_in_use(
     assert key_service.fetches == 3
 
 
+async def test_keys_end_a_day_after_the_auth_service_went_away_and_come_back_with_it(
+    verifier: TokenVerifier, key_service: KeyService, keys: SigningKeys, clock: Clock
+) -> None:
+    await verifier.verify(bearer(keys, clock))
+    key_service.down = True
+    clock.advance(hours=24)
+    assert isinstance(await verifier.verify(bearer(keys, clock)), Principal)
+    clock.advance(seconds=61)
+    refusal = await verifier.verify(bearer(keys, clock))
+    assert isinstance(refusal, Refusal)
+    assert (refusal.code, bool(refusal.retry_after_s)) == (Code.AUTH_UNAVAILABLE, True)
+    key_service.down = False
+    clock.advance(seconds=11)
+    assert isinstance(await verifier.verify(bearer(keys, clock)), Principal)
+
+
 async def test_never_fetched_means_closed_and_says_when_to_come_back(
     verifier: TokenVerifier, key_service: KeyService, keys: SigningKeys, clock: Clock
 ) -> None:

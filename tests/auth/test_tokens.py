@@ -9,6 +9,7 @@ import json
 import logging
 from typing import Any
 
+import httpx
 import jwt
 import pytest
 from cryptography.hazmat.primitives import serialization
@@ -29,7 +30,7 @@ def signed(keys: SigningKeys, clock: Clock, *, headers: Any = None, **claims: An
     key = keys.by_algorithm["EdDSA"]
     now = int(clock().timestamp())
     body = {"iss": ISSUER, "aud": AUDIENCE, "sub": "cus_1", "iat": now, "exp": now + 600} | claims
-    head = {"kid": key.kid, "typ": "JWT"} | (headers or {})
+    head = {"kid": key.kid, "typ": "at+jwt"} | (headers or {})
     return by_hand(
         {"alg": "EdDSA"} | {name: value for name, value in head.items() if value is not None},
         {name: value for name, value in body.items() if value is not None},
@@ -204,11 +205,14 @@ async def test_one_audience_among_several_is_enough(
 async def test_a_claim_set_that_is_not_an_object_is_refused(
     verifier: TokenVerifier, keys: SigningKeys
 ) -> None:
-    header = {"alg": "EdDSA", "typ": "JWT", "kid": keys.by_algorithm["EdDSA"].kid}
+    header = {"alg": "EdDSA", "typ": "at+jwt", "kid": keys.by_algorithm["EdDSA"].kid}
     assert code(await verifier.verify(f"Bearer {by_hand(header, ['sub'], keys)}")) is Code.TOKEN_INVALID
 
 
-@pytest.mark.parametrize("typ", ["dpop+jwt", "logout+jwt", "secevent+jwt", "", None, 7])
+@pytest.mark.parametrize(
+    "typ",
+    ["JWT", "dpop+jwt", "logout+jwt", "secevent+jwt", "id+jwt", "application/jwt", "at+jwt ", "", None, 7],
+)
 async def test_another_type_of_token_is_refused(
     verifier: TokenVerifier, keys: SigningKeys, clock: Clock, typ: object
 ) -> None:
@@ -313,3 +317,47 @@ async def test_tokens_never_reach_the_log(
         verdict = await verifier.verify(f"Bearer {token}")
         assert token.split(".")[1] not in repr(verdict)
     assert not any(part in caplog.text for token in (good, bad) for part in token.split("."))
+
+
+@pytest.mark.parametrize(
+    "claims",
+    [
+        {"nonce": "n"},
+        {"at_hash": "h"},
+        {"c_hash": "h"},
+        {"typ": "ID"},
+        {"typ": "Refresh"},
+        {"typ": "Offline"},
+        {"token_use": "id"},
+        {"token_use": "refresh"},
+    ],
+)
+async def test_an_issuer_of_plain_jwts_may_be_allowed_and_its_other_tokens_stay_refused(
+    http: httpx.AsyncClient, key_service: KeyService, keys: SigningKeys, clock: Clock, claims: dict[str, str]
+) -> None:
+    lenient = TokenVerifier(
+        http, jwks_url=key_service.url, issuer=ISSUER, audience=AUDIENCE, now=clock, types=("at+jwt", "jwt")
+    )
+    for typ in ("JWT", "at+jwt"):
+        kept = (
+            {"typ": "Bearer", "token_use": "access"}
+            if "typ" not in claims and "token_use" not in claims
+            else {}
+        )
+        good = signed(keys, clock, headers={"typ": typ}, **kept)
+        assert isinstance(await lenient.verify(f"Bearer {good}"), Principal)
+        bad = signed(keys, clock, headers={"typ": typ}, **claims)
+        assert code(await lenient.verify(f"Bearer {bad}")) is Code.TOKEN_INVALID
+
+
+async def test_the_application_is_known_by_client_id_or_azp(
+    verifier: TokenVerifier, keys: SigningKeys, clock: Clock
+) -> None:
+    for claims, client in (
+        ({"client_id": "tv", "azp": "x"}, "tv"),
+        ({"azp": "web"}, "web"),
+        ({"client_id": 7}, None),
+    ):
+        principal = await verifier.verify(f"Bearer {signed(keys, clock, **claims)}")
+        assert isinstance(principal, Principal)
+        assert principal.client_id == client

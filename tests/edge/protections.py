@@ -50,6 +50,18 @@ MUTATIONS: Final = (
         "tests/compose/test_nginx_refusals.py::test_what_cannot_be_read_is_refused_in_the_doors_own_form",
         (Edit(NGINX, " =400 /problem/400;", " =400 @malformed;"), Edit(NGINX, "location = /problem/400 {\n            internal;", "location @malformed {")),
     ),
+    Mutation("X", "keys serve without end", "tests/auth/test_keys.py::test_keys_end_a_day_after_the_auth_service_went_away_and_come_back_with_it", (Edit("shared_lib/jwks.py", " and self._now() - self._fetched_at <= self._trusted_for", ""),)),
+    Mutation("X", "any type of token is accepted", "tests/auth/test_tokens.py::test_another_type_of_token_is_refused", (Edit("shared_lib/auth.py", "not isinstance(typ, str) or typ.lower()", "isinstance(typ, str) and 'jwt' not in typ.lower()"),)),
+    Mutation("X", "an id token is an access token", "tests/auth/test_tokens.py::test_an_issuer_of_plain_jwts_may_be_allowed_and_its_other_tokens_stay_refused", (Edit("shared_lib/auth.py", "if claims.is_of_another_kind:", "if False:"),)),
+    Mutation("X", "no line names the actor", "tests/edge/test_requests.py::test_each_line_names_who_asked_and_under_which_id", (Edit(HTTP, "note(actor=principal.customer_id, ", "note("),)),
+    Mutation("X", "a caller writes into the log by its request id", "tests/edge/test_requests.py::test_an_id_that_is_none_is_replaced_and_stands_in_the_problem_too", (Edit(HTTP, "given and _REQUEST_ID.fullmatch(given)", "given"),)),
+    Mutation("X", "an operator reads without a trace", "tests/edge/test_requests.py::test_what_an_operator_reads_leaves_a_trace_and_what_a_customer_reads_does_not", (Edit("functions/account/main.py", "if ask.customer_id is None:", "if False:"),)),
+    Mutation(
+        "X",
+        "an environment that is not said is a lenient one",
+        "tests/test_settings.py::test_the_environment_that_is_not_said_is_the_strict_one",
+        (Edit("shared_lib/settings.py", "Environment = Environment.PRODUCTION", "Environment = Environment.LOCAL"),),
+    ),
     Mutation(
         "X",
         "a settings error repeats the setting",

@@ -16,6 +16,7 @@ import pytest
 
 from infra.local.leash import spawn
 from infra.local.ports import free_port, wait_for_http
+from tests.compose.ground import exchange
 from tests.patience import PATIENCE_S
 
 
@@ -127,3 +128,36 @@ def test_a_body_ends_at_64_kib(gateway: int) -> None:
 def test_a_door_that_is_not_there_is_503_with_a_time_to_come_back(gateway: int) -> None:
     status, headers, told = ask(gateway, "POST", "/v1/webhooks/sandbox", b"{}")
     assert (status, headers["retry-after"], told["code"]) == (503, "1", "unavailable")
+
+
+def test_any_byte_of_a_header_passes_and_none_makes_an_error(gateway: int) -> None:
+    values = [bytes([byte]) for byte in range(0x21, 0x100) if byte != 0x7F]
+    lines = [b"x-%d: a%sb" % (n, value) for n, value in enumerate(values)]
+    lines += [
+        b"X-OdD-CaSe: 1",
+        b"x-empty:",
+        b"x-twice: 1",
+        b"X-Twice: 2",
+        b"accept-language: \xff\xfe",
+        b"cE-Type: billing.x",
+    ]
+    head = b"GET /v1/orders?q=\xff%ff HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
+    status, headers, told = exchange(gateway, head + b"\r\n".join(lines) + b"\r\n\r\n")
+    assert (status, headers["location"]) == (201, "/v1/orders/ord_1"), told
+    seen = told["headers"]
+    assert not [name for name in seen if name.startswith("ce-")]
+    assert [n for n, value in enumerate(values) if seen[f"x-{n}"].encode("latin-1") != b"a%sb" % value] == []
+    assert seen["x-odd-case"] == "1"
+    assert told["path"] in ("/v1/orders?q=%FF%ff", "/v1/orders?q=%FF%FF")
+
+
+def test_a_header_that_is_none_is_the_callers_error(gateway: int) -> None:
+    for line in (b"x a: b", b"x(a): b", b": b", b"x-a: a\x00b", b"content-length: \xb2"):
+        request = b"GET /v1/orders HTTP/1.1\r\nHost: x\r\nConnection: close\r\n" + line + b"\r\n\r\n"
+        status, _, _ = exchange(gateway, request)
+        assert status in (201, 400), line
+
+
+def test_an_address_has_an_end_here_too(gateway: int) -> None:
+    status, _, told = ask(gateway, "GET", "/v1/orders?" + "a" * 5000)
+    assert (status, told["code"]) == (414, "url_too_long")
