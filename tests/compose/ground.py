@@ -169,7 +169,7 @@ def exchange(port: int, request: bytes) -> tuple[int, dict[str, str], Any]:
         while not head.endswith(b"\r\n\r\n") and (line := answer.readline()):
             head += line
         length = re.search(rb"(?i)^content-length: *(\d+)\r", head, re.MULTILINE)
-        body = answer.read(int(length[1])) if length else answer.read()
+        body = b"" if request.startswith(b"HEAD ") else answer.read(int(length[1]) if length else -1)
     if not head.startswith(b"HTTP/"):
         return 0, {}, json.loads(head)
     first, *lines = head.decode("latin-1").strip().split("\r\n")

@@ -40,6 +40,11 @@ class Echo(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self.do_POST()
 
+    def do_HEAD(self) -> None:
+        self.send_response(201)
+        self.send_header("content-length", "17")
+        self.end_headers()
+
     def log_message(self, *_: object) -> None:
         pass
 
@@ -131,9 +136,8 @@ def test_a_door_that_is_not_there_is_503_with_a_time_to_come_back(gateway: int) 
 
 
 def test_any_byte_of_a_header_passes_and_none_makes_an_error(gateway: int) -> None:
-    values = [bytes([byte]) for byte in range(0x21, 0x100) if byte != 0x7F]
-    lines = [b"x-%d: a%sb" % (n, value) for n, value in enumerate(values)]
-    lines += [
+    head = b"GET /v1/orders?q=%ff HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
+    odd = [
         b"X-OdD-CaSe: 1",
         b"x-empty:",
         b"x-twice: 1",
@@ -141,14 +145,17 @@ def test_any_byte_of_a_header_passes_and_none_makes_an_error(gateway: int) -> No
         b"accept-language: \xff\xfe",
         b"cE-Type: billing.x",
     ]
-    head = b"GET /v1/orders?q=\xff%ff HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
-    status, headers, told = exchange(gateway, head + b"\r\n".join(lines) + b"\r\n\r\n")
-    assert (status, headers["location"]) == (201, "/v1/orders/ord_1"), told
-    seen = told["headers"]
-    assert not [name for name in seen if name.startswith("ce-")]
-    assert [n for n, value in enumerate(values) if seen[f"x-{n}"].encode("latin-1") != b"a%sb" % value] == []
-    assert seen["x-odd-case"] == "1"
-    assert told["path"] in ("/v1/orders?q=%FF%ff", "/v1/orders?q=%FF%FF")
+    values = [bytes([byte]) for byte in range(0x21, 0x100) if byte != 0x7F]
+    for first in range(0, len(values), 50):  # the door here is Python's own, and takes a hundred headers
+        some = dict(enumerate(values[first : first + 50]))
+        lines = [*odd, *(b"x-%d: a%sb" % (n, value) for n, value in some.items())]
+        status, headers, body = exchange(gateway, head + b"\r\n".join(lines) + b"\r\n\r\n")
+        assert (status, headers["location"]) == (201, "/v1/orders/ord_1"), body
+        told = json.loads(body)
+        seen = told["headers"]
+        assert not [name for name in seen if name.startswith("ce-")]
+        assert [n for n, value in some.items() if seen[f"x-{n}"].encode("latin-1") != b"a%sb" % value] == []
+        assert (seen["x-odd-case"], told["path"]) == ("1", "/v1/orders?q=%ff")
 
 
 def test_a_header_that_is_none_is_the_callers_error(gateway: int) -> None:
@@ -156,6 +163,13 @@ def test_a_header_that_is_none_is_the_callers_error(gateway: int) -> None:
         request = b"GET /v1/orders HTTP/1.1\r\nHost: x\r\nConnection: close\r\n" + line + b"\r\n\r\n"
         status, _, _ = exchange(gateway, request)
         assert status in (201, 400), line
+
+
+def test_head_passes_as_get_does(gateway: int) -> None:
+    status, headers, _ = exchange(
+        gateway, b"HEAD /v1/orders HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+    )
+    assert (status, headers["content-length"]) == (201, "17")
 
 
 def test_an_address_has_an_end_here_too(gateway: int) -> None:
