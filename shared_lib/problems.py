@@ -29,6 +29,7 @@ PROBLEMS: dict[Code, tuple[int, str]] = {
     Code.KEY_IN_FLIGHT: (409, "The same request is being worked on"),
     Code.NOT_FOUND: (404, "Not found"),
     Code.METHOD_NOT_ALLOWED: (405, "Method not allowed"),
+    Code.TOO_MANY_POLLS: (429, "Too many requests of yours wait already"),
     Code.PRICE_UNKNOWN: (422, "Unknown price"),
     Code.PRICE_RETIRED: (422, "The price is not on sale"),
     Code.PROVIDER_UNKNOWN: (422, "Unknown payment provider"),

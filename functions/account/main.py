@@ -6,7 +6,6 @@ DELETE /v1/payment-methods/{id} forgets a saved method here and at its provider.
 
 from __future__ import annotations
 
-import asyncio
 from typing import Final
 
 import functions_framework.aio
@@ -29,14 +28,13 @@ from shared_lib.http import (
 from shared_lib.log import note
 from shared_lib.phases import reading
 from shared_lib.phases.forgetting import ForgetMethod, forget_methods
-from shared_lib.phases.reading import Ask
+from shared_lib.phases.reading import Ask, ShownOrder
 from shared_lib.providers.base import ProviderError
 from shared_lib.runtime import Runtime, runtime
 from shared_lib.views import (
     Catalog,
     Entitlements,
     Orders,
-    OrderView,
     PaymentMethods,
     Subscriptions,
     entitlement_view,
@@ -45,10 +43,10 @@ from shared_lib.views import (
     shown_order,
     shown_subscription,
 )
+from shared_lib.watching import order_watch
 
 PAGE_MAX: Final = 100
 WAIT_MAX_S: Final = 25
-LOOK_EVERY_S: Final = 0.25
 
 
 @functions_framework.aio.http
@@ -111,28 +109,24 @@ async def show_order(request: Request, order_id: str) -> Reply:
     ask = await asked(request, order_id)
     note(order=order_id)
     wait_s = whole_number(request.query_params, "wait", default=0, at_most=WAIT_MAX_S)
+    rt = runtime()
+    found = await one_order(rt, ask)
     if wait_s:
-        await until_changed(runtime(), ask, wait_s)
-    return Reply(200, await one_order(runtime(), ask))
+        watch, principal = order_watch(rt), await identified(request)
+        with watch.place(principal.customer_id):
+            known = (found.order.status.value, found.order.version)
+            if await watch.changed(request, order_id, known, wait_s):
+                found = await one_order(rt, ask)
+    return Reply(200, shown_order(found))
 
 
-async def until_changed(rt: Runtime, ask: Ask, wait_s: int) -> None:
-    """Look until something happened to the order. Somebody else commits it, so looking is all there is."""
-    before = await rt.read(reading.order_version, ask)
-    deadline = asyncio.get_running_loop().time() + wait_s
-    while before is not None and asyncio.get_running_loop().time() < deadline:
-        await asyncio.sleep(LOOK_EVERY_S)
-        if await rt.read(reading.order_version, ask) != before:
-            return
-
-
-async def one_order(rt: Runtime, ask: Ask) -> OrderView:
+async def one_order(rt: Runtime, ask: Ask) -> ShownOrder:
     found = await rt.read(reading.orders, ask)
     if ask.customer_id is None:
         note_operators_read(ask.id, found[0].order.customer_id if found else None)
     if not found:
         raise refuse(Code.NOT_FOUND, "There is no such order.")
-    return shown_order(found[0])
+    return found[0]
 
 
 async def list_subscriptions(request: Request) -> Reply:

@@ -140,7 +140,7 @@ ROUTES: Final = (
         summary="One order",
         query=(Query(name="wait", says="seconds to wait for a change", at_most=25),),
         answers={200: (OrderView, "The order as it is now")},
-        refusals=(Code.NOT_FOUND, Code.QUERY_INVALID),
+        refusals=(Code.NOT_FOUND, Code.QUERY_INVALID, Code.TOO_MANY_POLLS),
     ),
     Route(
         door="create_order",

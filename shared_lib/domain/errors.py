@@ -37,6 +37,7 @@ class Code(StrEnum):
     # orders
     NOT_FOUND = "not_found"
     METHOD_NOT_ALLOWED = "method_not_allowed"
+    TOO_MANY_POLLS = "too_many_polls"
     PRICE_UNKNOWN = "price_unknown"
     PRICE_RETIRED = "price_retired"
     PROVIDER_UNKNOWN = "provider_unknown"

@@ -52,6 +52,10 @@ class ShownSubscription:
     checkout_url: str | None
 
 
+# Status and version: another one whenever something was committed about the order.
+OrderVersion = tuple[str, int]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShownMethod:
     id: str
@@ -83,10 +87,13 @@ def _payment(row: Row) -> Payment | None:
     return payment_of(row) if row[0] else None
 
 
-async def order_version(tx: Transaction, ask: Ask) -> tuple[str, int] | None:
-    """The cheapest question of a long poll: has anything happened to this order?"""
-    rows = await tx.fetch(f"SELECT status, version FROM orders WHERE {_whose('orders')}", [*_who(ask)])
-    return (rows[0][0], rows[0][1]) if rows else None
+async def order_versions(tx: Transaction, order_ids: Sequence[str]) -> dict[str, OrderVersion]:
+    """The cheapest question of long polls: has anything happened to these orders?
+
+    Whose they are was asked before.
+    """
+    rows = await tx.fetch("SELECT id, status, version FROM orders WHERE id = ANY(%s)", [list(order_ids)])
+    return {row[0]: (row[1], row[2]) for row in rows}
 
 
 async def subscriptions(tx: Transaction, ask: Ask) -> list[ShownSubscription]:

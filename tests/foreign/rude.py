@@ -32,7 +32,7 @@ def whole(body: bytes, status: str = "200 OK", **headers: str) -> bytes:
 @lru_cache(maxsize=1)
 def bomb() -> bytes:
     """300 MB of a JSON text, gzipped to 300 kB."""
-    packer = zlib.compressobj(level=1, wbits=31)
+    packer = zlib.compressobj(level=9, wbits=31)
     parts = [packer.compress(b'{"id":"')]
     block = b"a" * (1 << 20)
     parts += [packer.compress(block) for _ in range(BOMB_BYTES >> 20)]

@@ -7,6 +7,8 @@ from typing import Final
 from tests.crash.protections import Edit, Mutation
 
 BOUNDS: Final = "tests/store/test_bounds.py::test_"
+POLLS: Final = "tests/edge/test_long_polls.py::test_"
+WATCHING: Final = "shared_lib/watching.py"
 LIES: Final = "tests/edge/test_redis_lies.py::test_"
 SETTINGS: Final = "shared_lib/settings.py"
 BLOCKED: Final = "shared_lib/store/blocked.py"
@@ -101,5 +103,23 @@ MUTATIONS: Final = (
                 "if not fingerprint:\n        return",
             ),
         ),
+    ),
+    Mutation(
+        "B",
+        "a poll goes on when its caller has hung up",
+        f"{POLLS}a_connection_that_ends_is_noticed_however_long_it_would_have_waited",
+        (Edit(WATCHING, "asyncio.wait([poll.changed, gone],", "asyncio.wait([poll.changed],"),),
+    ),
+    Mutation(
+        "B",
+        "a customer may wait as often as they like",
+        f"{POLLS}one_customer_may_wait_so_often_and_takes_no_place_of_others",
+        (Edit(WATCHING, ">= PER_CUSTOMER:", ">= PER_INSTANCE:"),),
+    ),
+    Mutation(
+        "B",
+        "a look that fails is not told to those who wait",
+        f"{POLLS}when_looking_fails_all_who_wait_are_answered",
+        (Edit(WATCHING, "poll.changed.set_exception(failure)", "_ = failure"),),
     ),
 )
