@@ -81,10 +81,11 @@ MUTATIONS: Final = (
         "attributes of an event are not looked at",
         f"{EVENTS}an_attribute_that_cannot_be_kept_is_refused_for_good_by_every_door",
         (
+            Edit("shared_lib/events.py", "for name in event:", "for name in ():"),
             Edit(
-                UNTRUSTED,
-                "    if chars_max is not None and len(text) > chars_max:",
-                "    if chars_max is None:",
+                "shared_lib/events.py",
+                "check_text(str(event[name]), chars_max=NAME_CHARS_MAX)",
+                "str(event[name])",
             ),
         ),
     ),
