@@ -11,7 +11,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from starlette.requests import ClientDisconnect, Request
 
@@ -77,7 +77,8 @@ class OrderWatch:
             self._looking = asyncio.create_task(self._look_while_anyone_waits())
         gone = asyncio.create_task(_hangs_up(request))
         try:
-            await asyncio.wait([poll.changed, gone], timeout=within_s, return_when=asyncio.FIRST_COMPLETED)
+            either: list[asyncio.Future[Any]] = [poll.changed, gone]
+            await asyncio.wait(either, timeout=within_s, return_when=asyncio.FIRST_COMPLETED)
             if poll.changed.done():
                 return poll.changed.result()
             if gone.done():

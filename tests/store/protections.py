@@ -108,7 +108,7 @@ MUTATIONS: Final = (
         "B",
         "a poll goes on when its caller has hung up",
         f"{POLLS}a_connection_that_ends_is_noticed_however_long_it_would_have_waited",
-        (Edit(WATCHING, "asyncio.wait([poll.changed, gone],", "asyncio.wait([poll.changed],"),),
+        (Edit(WATCHING, "= [poll.changed, gone]", "= [poll.changed]"),),
     ),
     Mutation(
         "B",
