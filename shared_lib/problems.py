@@ -37,6 +37,7 @@ PROBLEMS: dict[Code, tuple[int, str]] = {
     Code.CURRENCY_UNSUPPORTED: (422, "No provider takes this currency"),
     Code.AMOUNT_TOO_SMALL: (422, "The amount is below the provider's minimum"),
     Code.RETURN_URL_FORBIDDEN: (422, "The return_url is not allowed"),
+    Code.METHOD_IN_USE: (409, "Subscriptions are renewed with this payment method"),
     Code.METHOD_UNKNOWN: (422, "Unknown payment method"),
     Code.ALREADY_OWNED: (409, "Bought already"),
     Code.ALREADY_RENTED: (409, "Rented already"),

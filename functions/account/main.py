@@ -27,7 +27,8 @@ from shared_lib.http import (
 )
 from shared_lib.log import note
 from shared_lib.phases import reading
-from shared_lib.phases.forgetting import ForgetMethod, forget_methods
+from shared_lib.phases.facts import instant
+from shared_lib.phases.forgetting import ForgetMethod, MethodInUse, forget_methods
 from shared_lib.phases.reading import Ask, ShownOrder
 from shared_lib.providers.base import ProviderError
 from shared_lib.runtime import Runtime, runtime
@@ -154,11 +155,28 @@ async def list_methods(request: Request) -> Reply:
     return Reply(200, PaymentMethods(items=[method_view(one) for one in found]))
 
 
+def in_use(found: MethodInUse) -> RefusedError:
+    """What a frontend shows before it asks again with ?confirm=true."""
+    subscriptions = [
+        {"id": one.subscription_id, "title": one.title, "renews_at": instant(one.renews_at)}
+        for one in found.subscriptions
+    ]
+    return refuse(
+        Code.METHOD_IN_USE, "Subscriptions are renewed with it; ?confirm=true.", subscriptions=subscriptions
+    )
+
+
 async def forget_method(request: Request, method_id: str) -> Reply:
     """Forgotten here first: from then on nothing is charged, whether the provider answers or not."""
     rt, ask = runtime(), await own(request, method_id)
     assert ask.customer_id is not None
-    forgotten = await rt.run(forget_methods, ForgetMethod(customer_id=ask.customer_id, method_id=method_id))
+    confirm = request.query_params.get("confirm", "false")
+    if confirm not in ("true", "false"):
+        raise refuse(Code.QUERY_INVALID, "confirm is true or false.")
+    wanted = ForgetMethod(customer_id=ask.customer_id, method_id=method_id, confirmed=confirm == "true")
+    forgotten = await rt.run(forget_methods, wanted)
+    if isinstance(forgotten, MethodInUse):
+        raise in_use(forgotten)
     if forgotten is None:
         raise refuse(Code.NOT_FOUND, "There is no such payment method.")
     provider = rt.providers.get(forgotten.provider)

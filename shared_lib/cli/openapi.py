@@ -39,6 +39,19 @@ _PROBLEM: Final[dict[str, Any]] = {
             },
         },
         "order_id": {"type": "string", "description": "of a decline"},
+        "subscriptions": {
+            "type": "array",
+            "description": "of payment_method_in_use: what is renewed with it",
+            "items": {
+                "type": "object",
+                "required": ["id", "title", "renews_at"],
+                "properties": {
+                    "id": {"type": "string"},
+                    "title": {"type": "string"},
+                    "renews_at": {"type": ["string", "null"], "format": "date-time"},
+                },
+            },
+        },
         "decline_reason": {"type": ["string", "null"], "description": "of a decline"},
     },
 }

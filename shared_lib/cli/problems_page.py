@@ -48,6 +48,7 @@ NEXT: Final = {
     Code.CURRENCY_UNSUPPORTED: "choose a price in another currency",
     Code.AMOUNT_TOO_SMALL: "the catalog is wrong: sell at a higher price",
     Code.RETURN_URL_FORBIDDEN: "use an origin of BOXOFFICE_RETURN_URL_ORIGINS",
+    Code.METHOD_IN_USE: "show `subscriptions`; when the customer means it, repeat with `?confirm=true`",
     Code.METHOD_UNKNOWN: "leave `payment_method_id` out, and the customer pays on the page",
     Code.ALREADY_OWNED: "show it: it may be watched",
     Code.ALREADY_RENTED: "show it: it may be watched until the rental is over",

@@ -258,8 +258,9 @@ ROUTES: Final = (
         method="DELETE",
         path="/v1/payment-methods/{method_id}",
         summary="Forget a saved payment method, here and at its provider",
+        query=(Query(name="confirm", says="`true`: although subscriptions are renewed with it"),),
         answers={204: (None, "Forgotten; doing it again is the same")},
-        refusals=(Code.NOT_FOUND,),
+        refusals=(Code.NOT_FOUND, Code.METHOD_IN_USE, Code.QUERY_INVALID),
     ),
     Route(
         door="webhook",

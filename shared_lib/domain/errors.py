@@ -45,6 +45,7 @@ class Code(StrEnum):
     CURRENCY_UNSUPPORTED = "currency_unsupported"
     AMOUNT_TOO_SMALL = "amount_too_small"
     RETURN_URL_FORBIDDEN = "return_url_forbidden"
+    METHOD_IN_USE = "payment_method_in_use"
     METHOD_UNKNOWN = "payment_method_unknown"
     ALREADY_OWNED = "already_owned"
     ALREADY_RENTED = "already_rented"

@@ -19,10 +19,10 @@ def close_unpaid(desk: Desk, order_id: str, event: OrderEvent, reason: CancelRea
         return
     closed = replace(order, status=ORDER.after(order.status, event), holds=False, cancel_reason=reason)
     desk.put(closed)
-    name = "expired" if closed.status is OrderStatus.EXPIRED else "canceled"
-    desk.tell_of_order(
-        f"billing.order.{name}", order_id, facts.of_order(closed, **({"reason": reason} if reason else {}))
-    )
+    if closed.status is OrderStatus.EXPIRED:
+        desk.tell_of_order("billing.order.expired", order_id, facts.of_order(closed))
+    else:
+        desk.tell_of_order("billing.order.canceled", order_id, facts.of_order(closed, reason=reason))
     if order.subscription_id:
         subscription = desk.subscriptions[order.subscription_id]
         if subscription.status is SubscriptionStatus.INCOMPLETE:

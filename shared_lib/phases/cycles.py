@@ -184,7 +184,7 @@ def end(
     if open_order and open_order.status is OrderStatus.PENDING:
         canceled = replace(open_order, status=ORDER.after(open_order.status, OrderEvent.CANCELED))
         desk.put(canceled)
-        desk.tell_of_order("billing.order.canceled", open_order.id, facts.of_order(canceled))
+        desk.tell_of_order("billing.order.canceled", open_order.id, facts.of_order(canceled, reason=None))
         for payment in desk.payments_of(open_order.id):
             if payment.is_live:  # reconcile closes its link, or learns what became of it
                 desk.put(replace(payment, next_check_at=desk.now))

@@ -182,7 +182,9 @@ async def test_a_method_the_customer_deleted_is_not_charged_the_customer_is_aske
     await cinema.bought(BASIC)
     (method,) = (await cinema.get("/v1/payment-methods"))["items"]
     await cinema.control("/control/faults", {"kind": "error_before", "operation": "method.delete"})
-    assert (await cinema.call("DELETE", f"/v1/payment-methods/{method['id']}")).status_code == 204
+    assert (
+        await cinema.call("DELETE", f"/v1/payment-methods/{method['id']}?confirm=true")
+    ).status_code == 204
     assert (await cinema.get("/v1/payment-methods"))["items"] == []
 
     assert (await renewed(cinema))["status"] == "past_due"
@@ -209,6 +211,6 @@ async def test_a_method_deleted_while_its_charge_waits_is_not_charged(cinema: Ci
     (method,) = (await cinema.get("/v1/payment-methods"))["items"]
     await to_period_end(cinema)
     await cinema.event("billing.tick.renewal")
-    await cinema.call("DELETE", f"/v1/payment-methods/{method['id']}")
+    await cinema.call("DELETE", f"/v1/payment-methods/{method['id']}?confirm=true")
     await cinema.tick()
     assert payments(cinema, "decline_reason")[1] == "no_payment_method"

@@ -147,7 +147,9 @@ async def test_a_method_of_a_provider_that_is_gone_can_be_forgotten(cinema: Cine
     order = {"price_id": FILM, "return_url": RETURN_URL, "payment_method_id": method["id"]}
     answer = await cinema.call("POST", "/v1/orders", order)
     assert (answer.status_code, answer.json()["code"]) == (409, "provider_closed")
-    assert (await cinema.call("DELETE", f"/v1/payment-methods/{method['id']}")).status_code == 204
+    assert (
+        await cinema.call("DELETE", f"/v1/payment-methods/{method['id']}?confirm=true")
+    ).status_code == 204
     assert (await cinema.get("/v1/payment-methods"))["items"] == []
 
 

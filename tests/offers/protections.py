@@ -185,4 +185,10 @@ MUTATIONS: Final = (
             ),
         ),
     ),
+    Mutation(
+        "O",
+        "a card that subscriptions need goes without a word",
+        "tests/offers/test_cards_in_use.py::test_a_card_that_no_subscription_is_charged_to_goes_at_once",
+        (Edit("shared_lib/phases/forgetting.py", "if not want.confirmed])", "if False])"),),
+    ),
 )
