@@ -6,6 +6,8 @@ import argparse
 import sys
 from collections.abc import Sequence
 
+import psycopg
+
 from shared_lib.cli import catalog, clock, dead_letters, lag, outbox
 from shared_lib.cli.doctor import doctor
 from shared_lib.cli.explain import explain
@@ -21,6 +23,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         healthy, text = run(options)
     except (CannotError, WrongSettingsError) as error:
         say(str(error), sys.stderr)
+        return 2
+    except psycopg.errors.InsufficientPrivilege as error:
+        say(
+            f"The database role of this shell may not do that: {error.diag.message_primary}."
+            " Commands that write want boxoffice_operator (docs/roles.md).",
+            sys.stderr,
+        )
         return 2
     say(text)
     return 0 if healthy else 1
