@@ -26,7 +26,7 @@ from shared_lib.store.replay import ReplayCache
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs/roles.md"
-SANDBOX = {"BOXOFFICE_SANDBOX_URL": "http://127.0.0.1:9"}
+SANDBOX = {"BOXOFFICE_SANDBOX_URL": "http://127.0.0.1:9", "BOXOFFICE_ENVIRONMENT": "local"}
 
 
 @pytest.fixture
