@@ -29,6 +29,7 @@ from shared_lib.domain.written import mailable
 CONNECT_TIMEOUT_S: Final = 3.0
 READ_TIMEOUT_S: Final = 10.0
 CONNECTIONS_MAX: Final = 10
+RECEIPT_CHARS_MAX: Final = 200
 
 NOTIFICATION_HEADER: Final = "X-Notification-Id"
 
@@ -140,7 +141,10 @@ class SesEmail:
             )
         except Exception as error:
             raise _classified(error) from error
-        return Sent(receipt=answer["MessageId"])
+        receipt = answer.get("MessageId")
+        if not isinstance(receipt, str) or not receipt:
+            raise SendUnknown("no_receipt")  # taken, perhaps: sending it again could be a second mail
+        return Sent(receipt=receipt[:RECEIPT_CHARS_MAX])
 
     def _client_once(self) -> SesClient:
         # boto3 clients may be shared between threads; making them may not.

@@ -9,6 +9,7 @@ import httpx
 
 from shared_lib.event_proof import EventSigner
 from shared_lib.events import EVENTS_PATH, binary
+from shared_lib.fetching import fetch
 from shared_lib.phases.facts import instant
 from shared_lib.phases.outgoing import Outgoing
 from shared_lib.workers.doors import UNPROVEN, Routes, asks_again
@@ -16,6 +17,9 @@ from shared_lib.workers.sink import NeverError, NotNowError
 
 # A charge of a whole chunk takes its time; the door's own deadlines are shorter.
 TIMEOUT: Final = httpx.Timeout(120.0, connect=2.0)
+DELIVERY_S: Final = 130.0
+ANSWER_BYTES_MAX: Final = 64 * 1024
+REASON_BYTES_MAX: Final = 200
 
 
 class HttpSink:
@@ -40,17 +44,27 @@ class HttpSink:
         )
         signed = self._signer.signed(headers, body)
         try:
-            answer = await self._http.post(url + EVENTS_PATH, content=body, headers=signed, timeout=TIMEOUT)
+            answer = await fetch(
+                self._http,
+                "POST",
+                url + EVENTS_PATH,
+                bytes_max=ANSWER_BYTES_MAX,
+                within_s=DELIVERY_S,
+                content=body,
+                headers=signed,
+                timeout=TIMEOUT,
+            )
         except (httpx.ConnectError, httpx.ConnectTimeout) as error:
             raise NotNowError(f"nobody at {url}: {type(error).__name__}", counts=False) from None
-        except httpx.HTTPError as error:
+        except (httpx.HTTPError, TimeoutError) as error:
             raise NotNowError(f"{url}: {type(error).__name__}") from None
         if answer.is_success:
             return
-        reason = f"{url} answered {answer.status_code}: {answer.text[:200]}"
-        if answer.status_code == UNPROVEN:
+        said = (answer.body or b"")[:REASON_BYTES_MAX].decode(errors="replace")
+        reason = f"{url} answered {answer.status}: {said}"
+        if answer.status == UNPROVEN:
             # It is our secret or our clock that is wrong, not this event: all wait, in order, until that is mended.
             raise NotNowError(reason, counts=False)
-        if asks_again(answer.status_code):
+        if asks_again(answer.status):
             raise NotNowError(reason)
         raise NeverError(reason)
