@@ -172,7 +172,7 @@ MUTATIONS: Final = (
     Mutation(
         "R17b",
         "after a link the saved method is charged again",
-        f"{LATE}the_link_works_on_any_day_until_the_end_and_there_are_never_two",
+        "tests/flows/test_dunning.py::test_a_link_that_expires_is_followed_by_another_and_charges_nothing",
         (
             Edit(
                 "shared_lib/phases/renewals.py",
