@@ -25,8 +25,8 @@ MUTATIONS: Final = (
         (
             Edit(
                 RULES,
-                "    at = min(max(started_at, entitlement.starts_at), latest)",
-                "    at = min(started_at, latest)",
+                "    at = min(max(started_at, entitlement.starts_at), now)",
+                "    at = min(started_at, now)",
             ),
         ),
     ),
@@ -34,7 +34,7 @@ MUTATIONS: Final = (
         "E",
         "a device that says 1970 ends a rental as it begins",
         f"{PLAYING}an_absurd_instant_starts_a_rental_that_lasts",
-        (Edit(RULES, "        at = max(at, latest - TRAVEL_MAX)", "        pass"),),
+        (Edit(RULES, "        at = max(at, now - TRAVEL_MAX)", "        pass"),),
     ),
     Mutation(
         "E",
