@@ -142,8 +142,11 @@ _OFFERS = f"""
         WHERE e.customer_id = want.customer_id AND e.product_id = prices.product_id
           AND e.status = 'active' AND (e.ends_at IS NULL OR e.ends_at > boxoffice_now())
     ) AS had ON prices.interval_unit IS NULL
-    LEFT JOIN orders h ON h.customer_id = want.customer_id AND h.product_id = prices.product_id
-        AND h.kind = prices.kind AND h.holds
+    LEFT JOIN LATERAL (  -- LIMIT: looked up one by one, whatever the planner believes of how many hold
+        SELECT o.id, o.status FROM orders o
+        WHERE o.customer_id = want.customer_id AND o.product_id = prices.product_id AND o.kind = prices.kind AND o.holds
+        LIMIT 1
+    ) AS h ON true
     LEFT JOIN customers c ON c.id = want.customer_id
 """
 
