@@ -6,9 +6,11 @@ from collections.abc import Sequence
 
 import psycopg
 
-from shared_lib.cli.terminal import CannotError, connected, moment, money, printed
+from shared_lib.cli.terminal import CannotError, connected, moment, money, printed, provider_names
+from shared_lib.domain.currencies import ISO_4217
 from shared_lib.domain.money import Money
 from shared_lib.ids import new_id
+from shared_lib.providers.registry import capabilities_of
 
 
 def show() -> str:
@@ -52,7 +54,13 @@ def add_price(
     trial_days: int,
     title: str | None,
 ) -> str:
-    """A new price, sold from now on. `every` is ("1", "month"); a title makes the product when it is new."""
+    """A new price, sold from now on. `every` is ("1", "month"); a title makes the product when it is new.
+
+    What no provider could charge is refused; what only some can, or none yet, is said.
+    """
+    if amount.currency not in ISO_4217:
+        raise CannotError(f"{amount.currency} is no currency of ISO 4217.")
+    said = [] if kind != "subscription" and not amount else _charging(amount)
     price_id = new_id("prc")
     count, unit = every or (None, None)
     try:
@@ -74,4 +82,24 @@ def add_price(
         raise CannotError(f"There is no product {product_id}; give its --title to make it.") from None
     except psycopg.errors.CheckViolation as error:
         raise CannotError(f"The price does not fit together: {error.diag.constraint_name}") from None
-    return f"{price_id}: {amount} for {product_id}, sold from now on."
+    return "\n".join([f"{price_id}: {amount} for {product_id}, sold from now on.", *said])
+
+
+def _charging(amount: Money) -> list[str]:
+    """What to say about the providers that would charge it. CannotError when it is below the minimum of each."""
+    try:
+        able = {name: capabilities_of(name) for name in provider_names()}
+    except (ValueError, ImportError, AttributeError) as error:
+        raise CannotError(f"BOXOFFICE_PROVIDERS: {error}") from None
+    minimum = {
+        name: Money(can.minimum_minor.get(amount.currency, 0), amount.currency)
+        for name, can in able.items()
+        if amount.currency in can.currencies
+    }
+    if not minimum:
+        return [f"Warning: no provider here takes {amount.currency}, so orders of it are refused."]
+    too_small = [name for name, least in minimum.items() if amount and amount < least]
+    if len(too_small) == len(minimum):
+        least = min(minimum.values(), key=lambda one: one.minor)
+        raise CannotError(f"No provider here charges {amount}; the smallest amount is {least}.")
+    return [f"Warning: {name} charges no less than {minimum[name]}." for name in too_small]

@@ -37,6 +37,11 @@ def kafka_bootstrap() -> list[str]:
     return [address.strip() for address in named if address.strip()]
 
 
+def provider_names() -> list[str]:
+    named = os.environ.get("BOXOFFICE_PROVIDERS") or "sandbox"
+    return [name.strip() for name in named.split(",") if name.strip()]
+
+
 def environment() -> str:
     return os.environ.get("BOXOFFICE_ENVIRONMENT") or Settings.model_fields["environment"].default
 

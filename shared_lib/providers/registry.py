@@ -9,9 +9,9 @@ import pkgutil
 
 import httpx
 
-from shared_lib.providers.base import PaymentProvider
+from shared_lib.providers.base import Capabilities, PaymentProvider
 from shared_lib.providers.cards import DEFAULT_PEPPER, HashedCards
-from shared_lib.providers.sandbox import SandboxProvider
+from shared_lib.providers.sandbox import CAPABILITIES, SandboxProvider
 from shared_lib.providers.transport import TIMEOUT
 from shared_lib.settings import Settings
 
@@ -36,3 +36,13 @@ def _make(name: str, settings: Settings) -> PaymentProvider:
             return provider
         case _:
             raise ValueError(f"unknown provider {name!r}")
+
+
+def capabilities_of(name: str) -> Capabilities:
+    """What the provider of that name can do, without its settings. Raises ValueError for an unknown one."""
+    if name == "sandbox":
+        return CAPABILITIES
+    if ":" not in name:
+        raise ValueError(f"unknown provider {name!r}")
+    found: Capabilities = pkgutil.resolve_name(name).capabilities
+    return found

@@ -181,6 +181,41 @@ async def test_prices_are_added_and_retired(cinema: Cinema, run: Run) -> None:
     await run("catalog", "add-price", "prd_plus", "subscription", "299", "EUR", status=2)
 
 
+async def test_a_price_that_cannot_be_charged_is_refused_or_warned_about(cinema: Cinema, run: Run) -> None:
+    before = cinema.value("SELECT count(*) FROM prices")
+    monthly = ("--every", "1", "month", "--trial-days", "7")
+    for kind, minor, currency, *more in (
+        ("rental", "299", "EUX"),
+        ("rental", "299", "XXX"),
+        ("rental", "299", "XTS"),
+        ("rental", "0", "ABC"),
+        ("rental", "49", "EUR"),
+        ("rental", "-1", "EUR"),
+        ("subscription", "49", "EUR", *monthly),
+        ("purchase", "9999", "KZT"),
+    ):
+        assert await run("catalog", "add-price", "prd_plus", kind, minor, currency, *more, status=2) == ""
+    assert cinema.value("SELECT count(*) FROM prices") == before
+    assert "no provider here takes BRL" in await run(
+        "catalog", "add-price", "prd_plus", "rental", "299", "BRL"
+    )
+    for kind, minor, currency, *more in (
+        ("rental", "50", "EUR"),
+        ("rental", "0", "BRL"),  # free titles are given by ourselves
+        ("subscription", "0", "EUR", *monthly),
+        ("subscription", "50", "EUR", *monthly),
+    ):
+        assert "Warning" not in await run("catalog", "add-price", "prd_plus", kind, minor, currency, *more)
+
+
+async def test_a_price_is_checked_against_every_provider(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BOXOFFICE_PROVIDERS", "sandbox,benchmarks.instant:InstantProvider")
+    assert "Warning" not in await run("catalog", "add-price", "prd_plus", "rental", "299", "EUR")
+    monkeypatch.setenv("BOXOFFICE_PROVIDERS", "nobody")
+    await run("catalog", "add-price", "prd_plus", "rental", "299", "EUR", status=2)
+    assert "unknown provider 'nobody'" in run.err
+
+
 async def test_the_test_clock_moves_both_sides_and_never_in_production(
     cinema: Cinema, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
