@@ -31,6 +31,7 @@ class StoppableChannel:
 
     async def send(self, message: Message) -> Sent:
         """Hand one message over. Raises a ChannelError; the alarm is `mail_channel_stopped`."""
+        trial = self._code is not None
         if self._code is not None:
             if self._clock() < self._until:
                 raise ChannelStopped(self._code, "not asked again yet")
@@ -38,7 +39,9 @@ class StoppableChannel:
         try:
             sent = await self._channel.send(message)
         except ChannelStopped as stopped:
-            self._stop(stopped.code)
+            # Messages that were under way together all hear no: the first of them stops the channel, once.
+            if trial or self._code is None:
+                self._stop(stopped.code)
             raise
         if self._code is not None:
             log.info("mail_channel_resumed", code=self._code)

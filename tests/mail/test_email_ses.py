@@ -272,3 +272,15 @@ def test_any_text_in_a_message_is_sent_or_refused_and_nothing_else(to: str, subj
     else:
         ((address,),) = (request["Destination"]["ToAddresses"] for request in taken)
         assert address.isascii()
+
+
+async def test_messages_under_way_together_stop_the_channel_once(ses: EmbeddedMoto, message: Message) -> None:
+    now = 0.0
+    await asyncio.to_thread(ses.reset)
+    channel = StoppableChannel(ses_at(ses.url), clock=lambda: now)
+    refused = await asyncio.gather(*(channel.send(message) for _ in range(8)), return_exceptions=True)
+    assert {type(error) for error in refused} == {ChannelStopped}
+    ses.verify_domain("cinema.example")
+    now += 1.1  # the first pause, not the eighth
+    await channel.send(message)
+    assert len(ses.sent()) == 1
