@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import json
 import re
 import uuid
@@ -36,6 +37,7 @@ from shared_lib.providers.sandbox import SandboxProvider
 from shared_lib.providers.transport import TIMEOUT
 from shared_lib.runtime import Runtime, install
 from shared_lib.settings import Settings
+from shared_lib.store.batch import connection_pool
 from shared_lib.workers.http_sink import HttpSink
 from shared_lib.workers.relay import Relay
 from tests.patience import PATIENCE_S
@@ -241,6 +243,13 @@ class _Gateway:
             await doors()[name](scope, receive, send)
         else:
             await Response(status_code=404)(scope, receive, send)
+
+
+def impatient(cinema: Cinema) -> Cinema:
+    """For tests of an outage: connections are waited for as long as in production."""
+    wait_s = inspect.signature(connection_pool).parameters["timeout_s"].default
+    cinema.rt._pool.timeout = cinema.relay_rt._pool.timeout = wait_s
+    return cinema
 
 
 def patient(rt: Runtime) -> Runtime:

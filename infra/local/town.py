@@ -25,7 +25,7 @@ from shared_lib.events import EVENTS_PATH, binary
 
 Json = dict[str, Any]
 CARD: Final = "4242 4242 4242 4242"
-REST_TIMEOUT_S: Final = 60.0
+REST_TIMEOUT_S: Final = 180.0
 # Longer than any lease: whoever took something under one and died is not waited for any more.
 NUDGE: Final = timedelta(seconds=61)
 NUDGE_AFTER_S: Final = 4.0
@@ -220,7 +220,7 @@ class Visitor:
             raise StackError(f"The order was answered {answer.status_code}: {answer.text}")
         return answer.status_code, answer.json()
 
-    async def until(self, order_id: str, timeout_s: float = 30.0, **wanted: Any) -> Json:
+    async def until(self, order_id: str, timeout_s: float = 120.0, **wanted: Any) -> Json:
         """Long polls until the order shows what is wanted; `...` stands for anything but null."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + timeout_s

@@ -12,7 +12,7 @@ import pytest
 
 from infra.local.mail import EmbeddedMoto
 from infra.sandbox.launch import SandboxHandle
-from tests.cinema import Cinema
+from tests.cinema import Cinema, impatient
 from tests.cinema import cinema as open_cinema
 from tests.edge.answers import assert_problem, order_body
 from tests.store.silent import SilentWire, silent_wire
@@ -57,7 +57,7 @@ async def wired(
             database_url=wire.url, redis_url=redis_url, sandbox=sandbox, secret=webhook_secret, port=gateway_port,
             keys_dir=keys_dir, ses_endpoint_url=aws.url,
         ) as opened:  # fmt: skip
-            yield opened, wire
+            yield impatient(opened), wire
 
 
 async def test_while_postgresql_is_silent_every_call_is_answered(wired: tuple[Cinema, SilentWire]) -> None:

@@ -17,7 +17,7 @@ from infra.local.postgres import EmbeddedPostgres
 from infra.sandbox.launch import SandboxHandle
 from shared_lib import log as logs
 from shared_lib.cli.routes import ROUTES
-from tests.cinema import Cinema
+from tests.cinema import Cinema, impatient
 from tests.cinema import cinema as open_cinema
 from tests.edge.answers import alter, assert_problem, nothing_changes, order_body
 
@@ -102,7 +102,7 @@ async def mortal(
         database_url=stoppable.url(), redis_url=None, sandbox=sandbox, secret=webhook_secret, port=gateway_port,
         keys_dir=keys_dir, ses_endpoint_url=aws.url,
     ) as opened:  # fmt: skip
-        yield opened
+        yield impatient(opened)
 
 
 async def test_while_postgresql_is_down_every_call_may_be_tried_again_and_then_works(

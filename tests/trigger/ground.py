@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 import uuid
 from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -15,6 +16,7 @@ from typing import Any
 
 import uvicorn
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
+from kafka.errors import RetriableError
 from starlette.types import Receive, Scope, Send
 
 from infra.local.ports import free_port
@@ -157,12 +159,23 @@ class Street:
     def _committed(self) -> int:
         admin = KafkaAdminClient(bootstrap_servers=self.bootstrap)
         try:
-            offsets = admin.list_group_offsets([self.group])[self.group]
+            offsets = self._offsets(admin)
             return sum(
                 max(0, at.offset) for partition, at in offsets.items() if partition.topic == self.topic
             )
         finally:
             admin.close()
+
+    def _offsets(self, admin: KafkaAdminClient) -> Any:
+        """A broker that has just come back finds its coordinators a little later."""
+        deadline = time.monotonic() + PATIENCE_S
+        while True:
+            try:
+                return admin.list_group_offsets([self.group])[self.group]
+            except RetriableError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.2)
 
     async def letters(self) -> list[Letter]:
         return [one for one in await asyncio.to_thread(self._letters) if isinstance(one, Letter)]

@@ -174,7 +174,9 @@ async def test_a_pause_between_two_attempts_ends_when_the_trigger_stops(street: 
 
     door = Door(busy)
     async with opened(door) as url:
-        async with street.triggered({"billing.": url}, patience=Patience(first_s=3600, most_s=3600)):
+        async with street.triggered(
+            {"billing.": url}, patience=Patience(budget_s=36_000, first_s=3600, most_s=3600)
+        ):
             street.send("ann", 1)
             await until(lambda: len(door.heard) == 1)
             await asyncio.sleep(0.1)
@@ -266,9 +268,10 @@ async def test_a_join_that_outlives_its_poll_is_finished(kafka: str, poll_s: flo
         await member.poll(poll_s)
         if not made and time.monotonic() - began > 1:
             made = bool(await asyncio.to_thread(create, [kafka], [Topic(name=topic, partitions=2)]))
+    owned = set(idle.owned)
     await member.leave()
     assert made
-    assert idle.owned
+    assert owned
 
 
 async def test_a_crash_of_ours_is_a_dead_letter_and_not_the_end(street: Street) -> None:
