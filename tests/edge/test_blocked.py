@@ -62,6 +62,9 @@ async def wired(
 
 async def test_while_postgresql_is_silent_every_call_is_answered(wired: tuple[Cinema, SilentWire]) -> None:
     cinema, wire = wired
+    cinema.rt._pool.timeout = (
+        5.0  # as in production; elsewhere a test waits for a connection as long as it can
+    )
     assert (await cinema.call("POST", "/v1/orders", order_body())).status_code == 201
     wire.silent = True
     calls = [cinema.call("POST", "/v1/orders", order_body("prc_stalker_buy"), key=f"k{n}") for n in range(8)]
