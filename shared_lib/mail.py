@@ -28,11 +28,11 @@ TEMPLATES: Final = Path(__file__).parents[1] / "functions" / "notify" / "templat
 
 TOLD: Final[Mapping[str, str]] = MappingProxyType(
     {
+        "billing.job.tell_auto_renew": "auto_renew_changed",
         "billing.order.paid": "receipt",
         "billing.payment.action_required": "action_required",
         "billing.payment.surplus": "surplus",
         "billing.refund.succeeded": "refund",
-        "billing.subscription.auto_renew_changed": "auto_renew_changed",
         "billing.subscription.canceled": "canceled",
         "billing.subscription.past_due": "past_due",
         "billing.subscription.paused": "paused",
@@ -62,6 +62,7 @@ NOT_TOLD: Final[Mapping[str, str]] = MappingProxyType(
         "billing.refund.failed": "an operator must act first",
         "billing.refund.requested": "answered on the spot; the mail follows with the money",
         "billing.subscription.activated": "the receipt of the first payment is the welcome",
+        "billing.subscription.auto_renew_changed": "`billing.job.tell_auto_renew` mails it once it has stood for a minute",
         "billing.subscription.plan_changed": "each change is paid by an order, whose receipt names the new plan",
         "billing.subscription.renewed": "billing.order.paid is the receipt of the renewal",
     }

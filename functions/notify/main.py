@@ -1,5 +1,6 @@
 """CloudEvents billing.*: tell the customer what happened, once.
 
+CloudEvent billing.job.tell_auto_renew: a change of auto_renew that still stands after a minute.
 CloudEvent billing.job.send_notification: a mail that surely did not leave is sent again, for days. One that may have left
 never is.
 """
@@ -62,13 +63,15 @@ async def notify(event: Incoming) -> None:
         raise InvalidEventError(f"{event.type} is about nothing that its customer has")
     if not deserves_mail(replace(event, data=known.data)):
         return
-    claim = ClaimNotification(event_id=event.id, event_type=event.type, customer_id=customer_id)
+    claim = ClaimNotification(
+        event_id=event.id, event_type=event.type, customer_id=customer_id, change=known.change
+    )
     claimed = await rt.run(claim_notifications, claim)
     if isinstance(claimed, Refusal):
         raise Transient(claimed.detail)
     if claimed is None:
-        return  # told already
-    if late and known.over:
+        return  # told already, or not worth a mail
+    if known.over and (late or known.change):
         mark = MarkSent(
             id=claimed.id, status=NotificationStatus.SKIPPED, detail="over before it could be told"
         )

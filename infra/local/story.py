@@ -9,6 +9,7 @@ from infra.local.timeline import Timeline, cents, shown
 from infra.local.town import Json, Town, Visitor
 
 HOUR = timedelta(hours=1)
+A_SWITCH_IS_TOLD = timedelta(minutes=2)  # automatic renewal must stay off for one
 MONTHS = 12
 
 
@@ -203,6 +204,9 @@ class Story:
             end = subscription["period"]["end"][:10]
             self.proof(f"{visitor.name}: {answer['status']}, access until {end}", holds=holds)
         before = [len(await self.orders(visitor)) for visitor in everybody]
+        await self._town.advance(A_SWITCH_IS_TOLD)
+        told = [await self.mailed(visitor, "billing.job.tell_auto_renew") for visitor in everybody]
+        self.proof("a minute later each of them has a mail about it", holds=all(told))
         await self._town.advance(timedelta(days=32))
         await self.day("Their last periods end")
         for visitor, count in zip(everybody, before, strict=True):

@@ -94,6 +94,9 @@ SUBSCRIPTION: StateMachine[SubscriptionStatus, SubscriptionEvent] = StateMachine
 RENEWABLE = frozenset({_S.TRIALING, _S.ACTIVE, _S.PAST_DUE, _S.SUSPENDED})
 """Statuses in which a renewal may be claimed or a declined one retried."""
 
+OWING = frozenset({_S.PAST_DUE, _S.SUSPENDED})
+"""A renewal was declined: the period is not paid."""
+
 LIVE = RENEWABLE | {_S.PAUSED}
 """A customer has at most one of these per product: a partial unique index."""
 
@@ -126,6 +129,21 @@ class Subscription:
     next_retry_at: datetime | None = None
     next_action_at: datetime | None = None  # when the renewal tick must look at it
     version: int = 0
+    auto_renew_changes: int = 0  # how often its customer changed auto_renew since it began
+    auto_renew_told: bool = True  # what the last mail about auto_renew said
+
+    def stands(self, change: int, now: datetime) -> bool:
+        """Whether change number `change` of auto_renew is the newest, and the subscription goes on with it.
+
+        False too for a subscription whose customer opted out and whose paid time is over: the mail about its end follows.
+        """
+        ending = (
+            self.status not in OWING
+            and not self.auto_renew
+            and self.period_end is not None
+            and self.period_end <= now
+        )
+        return self.status in LIVE and self.auto_renew_changes == change and not ending
 
     def period(self, n: int) -> Period:
         """Bounds of period n, counted from the anchor."""

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import lru_cache
-from typing import Any
+from typing import Any, Final
 
 from shared_lib.domain.entitlement import Entitlement
 from shared_lib.domain.money import Money
@@ -13,6 +13,9 @@ from shared_lib.domain.payment import Payment
 from shared_lib.domain.refund import Refund
 from shared_lib.domain.subscription import Subscription
 from shared_lib.store.outbox import JOBS, Event
+
+TOLD_AFTER: Final = timedelta(seconds=60)
+"""How long a change of auto_renew must stand before it is mailed: a customer who tries the switch gets no mails about it."""
 
 
 @lru_cache(maxsize=4096)  # a batch tells of few instants, again and again
@@ -134,6 +137,22 @@ def find_refunds_job(payment: Payment, customer_id: str) -> Event:
         subject=payment.id,
         partition_key=customer_id,
         data={"payment_id": payment.id},
+    )
+
+
+def tell_auto_renew_job(subscription: Subscription, now: datetime) -> Event:
+    """Mail the newest change of auto_renew, if it still stands when the job is due."""
+    return Event(
+        topic=JOBS,
+        type="billing.job.tell_auto_renew",
+        subject=subscription.id,
+        partition_key=subscription.customer_id,
+        data={
+            "customer_id": subscription.customer_id,
+            "subscription_id": subscription.id,
+            "change": subscription.auto_renew_changes,
+        },
+        available_at=now + TOLD_AFTER,
     )
 
 

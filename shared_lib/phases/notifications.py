@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
 from shared_lib.domain.errors import Code, Refusal
 from shared_lib.domain.messages import NotificationStatus
+from shared_lib.domain.subscription import Subscription
+from shared_lib.domain.values import replace
 from shared_lib.ids import new_id
 from shared_lib.store import outbox
 from shared_lib.store.outbox import JOBS, Event
+from shared_lib.store.rows.subscriptions import SUBSCRIPTIONS, lock_subscriptions, subscription_row
 from shared_lib.store.transaction import Transaction
 
 LEASE = timedelta(seconds=30)
@@ -26,12 +29,21 @@ _BUSY = Refusal(Code.UNAVAILABLE, "Somebody else is sending this notification.",
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AutoRenewChange:
+    """The customer's change of a subscription's auto_renew, counted from 1."""
+
+    subscription_id: str
+    number: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ClaimNotification:
-    """One event a customer should hear of."""
+    """One event a customer should hear of. With `change`: only if that one stands and was not mailed yet."""
 
     event_id: str
     event_type: str
     customer_id: str
+    change: AutoRenewChange | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,11 +84,13 @@ async def claim_notifications(
 ) -> list[ClaimedNotification | Refusal | None]:
     """Claim each event's notification. None: it was sent already, or may have been, and is not sent again.
 
+    None also for a change of auto_renew that a newer one followed, or that leads back to what the last mail said.
     A claim whose owner died is `sending` with a lease that is over: the mail may have left, so it becomes `unknown`
     and waits for a human instead of being sent twice.
     """
-    ids = {(want.event_id, want.customer_id): new_id("ntf") for want in wanted}
-    by_address = {(want.event_id, want.customer_id): want for want in wanted}
+    settled = await _settled_changes(tx, [want for want in wanted if want.change])
+    by_address = {(w.event_id, w.customer_id): w for w in wanted if w.change is None or w in settled}
+    ids = {address: new_id("ntf") for address in by_address}
     ordered = [by_address[address] for address in sorted(ids)]
     rows = await tx.fetch(
         """
@@ -123,6 +137,39 @@ async def claim_notifications(
         else:
             answers.append(_BUSY if address in busy else None)
     return answers
+
+
+async def _settled_changes(tx: Transaction, wanted: Sequence[ClaimNotification]) -> set[ClaimNotification]:
+    """Those whose change is to be mailed, or had its notification claimed before.
+
+    What the mail will say is noted with the claim, under the subscription's lock. A mail that then fails for good counts
+    as sent: the next change is mailed even if it leads back.
+    """
+    if not wanted:
+        return set()
+    changes = [want.change for want in wanted if want.change]
+    locking = await lock_subscriptions(tx, sorted({change.subscription_id for change in changes}))
+    rows = await tx.ask(
+        "SELECT event_id, customer_id FROM notifications"
+        " WHERE (event_id, customer_id) IN (SELECT * FROM unnest(%b::text[], %b::text[]))",
+        [[want.event_id for want in wanted], [want.customer_id for want in wanted]],
+    )
+    subscriptions = await locking.values()
+    claimed_before = {(row[0], row[1]) for row in await rows.rows()}
+    settled: set[ClaimNotification] = set()
+    told: dict[str, Subscription] = {}
+    for want, change in zip(wanted, changes, strict=True):
+        found = subscriptions.get(change.subscription_id)
+        if (want.event_id, want.customer_id) in claimed_before:
+            settled.add(want)
+        elif found and found.stands(change.number, tx.now) and found.auto_renew is not found.auto_renew_told:
+            settled.add(want)
+            told[found.id] = found
+            subscriptions[found.id] = replace(found, auto_renew_told=found.auto_renew)
+    SUBSCRIPTIONS.update(
+        tx, [(subscription_row(told[id_]), subscription_row(subscriptions[id_])) for id_ in sorted(told)]
+    )
+    return settled
 
 
 async def _busy(tx: Transaction, wanted: Sequence[ClaimNotification]) -> set[tuple[str, str]]:

@@ -68,14 +68,24 @@ def _change(desk: Desk, want: ChangeAutoRenew) -> ChangedAutoRenew | Refusal:
     if not want.auto_renew and found.past_due_at and not in_flight:
         cycles.end(desk, found.id, "opted_out")  # nothing is paid any longer, so nothing is left to wait for
     else:
-        told = facts.of_subscription(desk.subscriptions[found.id])
-        desk.tell_of_subscription("billing.subscription.auto_renew_changed", found.id, told)
+        _tell(desk, found.id)
     changed = desk.subscriptions[found.id]
     return ChangedAutoRenew(
         subscription=changed,
         charge_in_flight=in_flight and not want.auto_renew,
         checkout_url=links.live_link(desk, changed.open_order_id),
     )
+
+
+def _tell(desk: Desk, subscription_id: str) -> None:
+    """The fact at once; the mail later, and only if this change is still the newest one then."""
+    found = desk.subscriptions[subscription_id]
+    desk.put(replace(found, auto_renew_changes=found.auto_renew_changes + 1))
+    changed = desk.subscriptions[subscription_id]
+    desk.tell_of_subscription(
+        "billing.subscription.auto_renew_changed", changed.id, facts.of_subscription(changed)
+    )
+    desk.ask_for(facts.tell_auto_renew_job(changed, desk.now))
 
 
 def _charge_in_flight(desk: Desk, subscription: Subscription) -> bool:

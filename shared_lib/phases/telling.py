@@ -17,6 +17,7 @@ from shared_lib.domain.money import Money
 from shared_lib.domain.payment import Payment
 from shared_lib.domain.refund import RefundStatus
 from shared_lib.phases import facts
+from shared_lib.phases.notifications import AutoRenewChange
 from shared_lib.store.rows.orders import ORDERS, order_of
 from shared_lib.store.rows.payments import PAYMENTS, payment_of
 from shared_lib.store.rows.refunds import REFUNDS, refund_of
@@ -39,10 +40,11 @@ class Told:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MailFacts:
-    """`data` for the template. `over`: what the customer would be asked to do is not asked for any more."""
+    """`data` for the template. `over`: it is not asked for any more, or not true any more. `change`: what it is about."""
 
     data: Mapping[str, Any]
     over: bool = False
+    change: AutoRenewChange | None = None
 
 
 async def mail_facts(tx: Transaction, told: Told) -> MailFacts | None:
@@ -55,6 +57,8 @@ async def mail_facts(tx: Transaction, told: Told) -> MailFacts | None:
         return await _of_refund(tx, told)
     if told.type.startswith("billing.subscription."):
         return await _of_subscription(tx, told)
+    if told.type == "billing.job.tell_auto_renew":
+        return await _of_auto_renew(tx, told)
     return None
 
 
@@ -139,6 +143,23 @@ async def _of_subscription(tx: Transaction, told: Told) -> MailFacts | None:
     if told.data.get("checkout_url"):
         known["checkout_url"] = rows[0][-1]
     return MailFacts(data=words | known | {name: words[name] for name in _AS_IT_WAS if name in words})
+
+
+async def _of_auto_renew(tx: Transaction, told: Told) -> MailFacts | None:
+    """The subscription as it is now: a newer change than the job's has a job of its own."""
+    rows = await tx.fetch(
+        f"SELECT {SUBSCRIPTIONS.select} FROM subscriptions WHERE id = %s AND customer_id = %s",
+        [_id(told, "subscription_id"), told.customer_id],
+    )
+    number = told.data.get("change")
+    if not rows or not isinstance(number, int):
+        return None
+    subscription = subscription_of(rows[0])
+    return MailFacts(
+        data=facts.of_subscription(subscription),
+        over=not subscription.stands(number, await tx.clock()),
+        change=AutoRenewChange(subscription_id=subscription.id, number=number),
+    )
 
 
 def _id(told: Told, name: str) -> str:

@@ -117,6 +117,7 @@ async def test_a_poisoned_row_becomes_a_dead_letter_and_what_stands_behind_it_is
         "billing.job.start_refund": {},
         "billing.job.find_refunds": {"payment_id": 7},
         "billing.job.charge_renewals": {"payment_ids": "all"},
+        "billing.job.tell_auto_renew": {"customer_id": "ann", "subscription_id": 7, "change": 1},
         "billing.job.dance": {},
         "weather.changed": {},
     }

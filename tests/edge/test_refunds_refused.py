@@ -7,6 +7,7 @@ from typing import Any
 
 import httpx
 
+from shared_lib.phases.facts import TOLD_AFTER
 from tests.cinema import Cinema
 from tests.edge.answers import assert_problem, nothing_changes
 from tests.flows.steps import eventually
@@ -123,11 +124,12 @@ async def test_opting_out_twice_is_opting_out_once(cinema: Cinema) -> None:
     (subscription,) = (await cinema.get("/v1/subscriptions"))["items"]
     path = f"/v1/subscriptions/{subscription['id']}"
     first = await cinema.call("PATCH", path, {"auto_renew": False})
+    await cinema.advance(TOLD_AFTER)
     await cinema.drain()
     with nothing_changes(cinema):
         second = await cinema.call("PATCH", path, {"auto_renew": False})
     assert (first.status_code, first.content) == (second.status_code, second.content) == (200, first.content)
-    told = "SELECT count(*) FROM notifications WHERE event_type = 'billing.subscription.auto_renew_changed'"
+    told = "SELECT count(*) FROM notifications WHERE event_type = 'billing.job.tell_auto_renew'"
     assert cinema.value(told) == 1
 
 

@@ -13,7 +13,34 @@ HELD = "tests/flows/test_held_surplus.py::test_"
 SHORT = "tests/flows/test_shortening.py::test_"
 ADOPTING, RETURNS, ACCESS = (f"shared_lib/phases/{name}.py" for name in ("adopting", "returning", "access"))
 
+TELLING = "tests/flows/test_telling_auto_renew.py::test_"
+NOTIFICATIONS, SUBSCRIPTION = "shared_lib/phases/notifications.py", "shared_lib/domain/subscription.py"
+
 MUTATIONS = (
+    Mutation(
+        "M",
+        "a change of auto_renew that leads back to what was mailed is mailed",
+        f"{TELLING}many_toggles_are_one_mail_or_none[10-told0-pause0]",
+        (Edit(NOTIFICATIONS, "found.auto_renew is not found.auto_renew_told", "True"),),
+    ),
+    Mutation(
+        "M",
+        "what a mail about auto_renew said is not noted",
+        f"{TELLING}a_job_that_comes_again_is_one_mail",
+        (Edit(NOTIFICATIONS, "auto_renew_told=found.auto_renew)", "version=found.version)"),),
+    ),
+    Mutation(
+        "M",
+        "a change of auto_renew is mailed although a newer one followed",
+        f"{TELLING}many_toggles_are_one_mail_or_none[9-told1-pause1]",
+        (Edit(SUBSCRIPTION, "self.auto_renew_changes == change", "True"),),
+    ),
+    Mutation(
+        "M",
+        "of a subscription that is about to end the change is mailed",
+        f"{TELLING}of_a_subscription_that_ends_within_the_minute_only_the_end_is_told[False]",
+        (Edit(SUBSCRIPTION, "and not ending", "and True"),),
+    ),
     Mutation(
         "M",
         "a refund that we did not make is not adopted",

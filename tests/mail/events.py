@@ -120,14 +120,14 @@ EXAMPLES: dict[str, tuple[str, dict[str, Any]]] = {
     ),
     "canceled": ("billing.subscription.canceled", _SUBSCRIPTION | {"reason": "opted_out"}),
     "canceled unpaid": ("billing.subscription.canceled", _SUBSCRIPTION | {"reason": "payment_failed"}),
-    "renewal on": ("billing.subscription.auto_renew_changed", _SUBSCRIPTION),
-    "renewal off": ("billing.subscription.auto_renew_changed", _SUBSCRIPTION | {"auto_renew": False}),
+    "renewal on": ("billing.job.tell_auto_renew", _SUBSCRIPTION),
+    "renewal off": ("billing.job.tell_auto_renew", _SUBSCRIPTION | {"auto_renew": False}),
     "renewal on, unpaid": (
-        "billing.subscription.auto_renew_changed",
+        "billing.job.tell_auto_renew",
         _SUBSCRIPTION | {"status": "past_due"},
     ),
     "renewal off, unpaid": (
-        "billing.subscription.auto_renew_changed",
+        "billing.job.tell_auto_renew",
         _SUBSCRIPTION | {"status": "past_due", "auto_renew": False},
     ),
     "paused": ("billing.subscription.paused", _SUBSCRIPTION | {"status": "paused"}),

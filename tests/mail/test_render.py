@@ -20,6 +20,7 @@ CONTRACT = {
     "billing.payment": "succeeded declined unknown surplus action_required",
     "billing.subscription": "activated renewed past_due suspended canceled paused resumed plan_changed "
     "auto_renew_changed",
+    "billing.job": "tell_auto_renew",
     "billing.refund": "requested approved rejected succeeded failed",
     "billing.entitlement": "granted changed revoked",
     "billing.dispute": "opened won lost",

@@ -43,6 +43,8 @@ SUBSCRIPTIONS = Table(
         "next_retry_at": "timestamptz",
         "next_action_at": "timestamptz",
         "version": "integer",
+        "auto_renew_changes": "integer",
+        "auto_renew_told": "boolean",
     },
 )
 
@@ -91,6 +93,8 @@ def subscription_of(row: Row) -> Subscription:
             "next_retry_at": row[23],
             "next_action_at": row[24],
             "version": row[25],
+            "auto_renew_changes": row[26],
+            "auto_renew_told": row[27],
         },
     )
 
@@ -123,6 +127,8 @@ def subscription_row(subscription: Subscription) -> Row:
         subscription.next_retry_at,
         subscription.next_action_at,
         subscription.version,
+        subscription.auto_renew_changes,
+        subscription.auto_renew_told,
     )
 
 

@@ -42,6 +42,8 @@ class SubscriptionRow(SQLModel, table=True):
     time_zone: str = text()
     provider: str = text()
     auto_renew: bool = flag(default="true")
+    auto_renew_changes: int = number(default="0")  # of its customer, since it began
+    auto_renew_told: bool = flag(default="true")  # what the last mail about it said
     trial_days: int = number(default="0")
     anchor_at: datetime | None = instant(null=True)
     anchor_n: int = number(default="0")
