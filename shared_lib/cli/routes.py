@@ -25,7 +25,7 @@ from shared_lib.views import (
     SubscriptionView,
 )
 
-OURS: Final = (Code.URL_TOO_LONG, Code.UNAVAILABLE, Code.INTERNAL)
+OURS: Final = (Code.URL_TOO_LONG, Code.INPUT_UNSTORABLE, Code.UNAVAILABLE, Code.INTERNAL)
 TOKEN: Final = (
     Code.TOKEN_MISSING,
     Code.TOKEN_MALFORMED,
@@ -268,7 +268,7 @@ ROUTES: Final = (
         path="/v1/webhooks/{provider}",
         summary="What a provider tells; signed by it",
         answers={200: (None, "Committed")},
-        refusals=(Code.NOT_FOUND, Code.BODY_TOO_LARGE, Code.SIGNATURE_INVALID),
+        refusals=(Code.NOT_FOUND, Code.BODY_TOO_LARGE, Code.SIGNATURE_INVALID, Code.WEBHOOK_UNREADABLE),
         needs_token=False,
     ),
 )

@@ -23,7 +23,7 @@ from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from shared_lib.domain.errors import Transient, Unstorable
 from shared_lib.store.blocked import BLOCKED_FOR_LONG, Sorting, Waiting, refuse
-from shared_lib.store.bounds import ATTEMPT_S, bound, connection_options
+from shared_lib.store.bounds import ATTEMPT_S, bound, bound_transactions, connection_options
 from shared_lib.store.transaction import Row, Transaction, snapshot, transaction
 
 Item = TypeVar("Item")
@@ -280,6 +280,7 @@ def connection_pool(
         max_size=connections_max,
         open=False,
         timeout=timeout_s,
+        configure=bound_transactions if bounded else None,
         # Its pauses between attempts double up to this; by default an outage of minutes would last minutes longer.
         reconnect_timeout=3.0,
         kwargs={

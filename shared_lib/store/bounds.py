@@ -19,7 +19,8 @@ from psycopg.conninfo import conninfo_to_dict
 # A phase holds its locks for milliseconds. One that waits longer waits for a lock that somebody keeps.
 LOCK_WAIT_S: Final = 0.5
 STATEMENT_S: Final = 5.0
-# A process of ours that stops between two statements must not keep its locks.
+# A process of ours that stops between two statements must not keep its locks. In a pipeline the server takes such a process
+# for one that is still sending, so that only a bound on the whole transaction ends it (PostgreSQL 17 and newer).
 IDLE_IN_TRANSACTION_S: Final = 15.0
 # A whole transaction, by our clock: longer than a statement, because a server that still runs should refuse it itself.
 ATTEMPT_S: Final = 8.0
@@ -56,6 +57,15 @@ def connection_options(url: str, *, bounded: bool) -> dict[str, Any]:
     # The server reads from left to right: the last word is the operator's.
     options = {"options": f"{ours} {own.get('options') or ''}".strip()}
     return {name: value for name, value in _KEEPALIVE.items() if name not in own} | options
+
+
+async def bound_transactions(connection: AsyncConnection[Any]) -> None:
+    """Set transaction_timeout where the server knows it. An older server would refuse the connection because of the option."""
+    await connection.execute(
+        "SELECT set_config('transaction_timeout', %s, false)"
+        " WHERE current_setting('server_version_num')::int >= 170000",
+        [str(round(IDLE_IN_TRANSACTION_S * 1000))],
+    )
 
 
 @dataclass(slots=True)

@@ -26,7 +26,13 @@ PLACES = (
     "ordersx",
 )
 RESTS = ("", "/", "/ord_1", "/ord_1/cancel", "/ord_1/")
-OWN_CODES = {"rate_limited": 429, "request_malformed": 400}
+OWN_CODES = {
+    "headers_too_large": 431,
+    "length_required": 411,
+    "rate_limited": 429,
+    "request_malformed": 400,
+    "request_timeout": 408,
+}
 
 
 def test_the_table_is_written_from_the_routes() -> None:
@@ -49,12 +55,26 @@ def test_every_plain_call_goes_where_the_local_gateway_sends_it() -> None:
 
 def test_what_nginx_says_itself_has_the_form_of_the_doors() -> None:
     said = re.findall(r"return (\d+) '(\{\"type.*?\})';", NGINX)
-    assert {int(status) for status, _ in said} == {400, 404, 405, 413, 429, 500, 502, 503, 504}
+    assert {int(status) for status, _ in said} == {
+        400,
+        404,
+        405,
+        408,
+        411,
+        413,
+        414,
+        429,
+        431,
+        500,
+        502,
+        503,
+        504,
+    }
     for status, text in said:
         problem = json.loads(text)
         assert problem["status"] == int(status)
         assert problem["type"] == f"urn:boxoffice:problem:{problem['code']}"
-        assert problem.keys() == {"type", "title", "status", "detail", "code"}
+        assert problem.keys() == {"type", "title", "status", "detail", "code", "request_id"}
         if problem["code"] not in OWN_CODES:
             assert problem["title"] == PROBLEMS[Code(problem["code"])][1]
         else:

@@ -31,7 +31,7 @@ def test_without_a_terminal_none_is_asked_for(
     for name in ("stdin", "stdout"):
         monkeypatch.setattr(sys, name, io.StringIO() if name == piped else Terminal())
     assert command_line.main(["cli", "lag"]) == 0
-    assert composed == [("exec", "-T", "relay", "python", "-m", "shared_lib.cli.main", "lag")]
+    assert composed == [("run", "-T", "--rm", "cli", "lag")]
 
 
 def test_with_a_terminal_it_is_handed_on(
@@ -40,4 +40,4 @@ def test_with_a_terminal_it_is_handed_on(
     for name in ("stdin", "stdout"):
         monkeypatch.setattr(sys, name, Terminal())
     assert command_line.main(["db"]) == 0
-    assert composed == [("exec", "postgres", "psql", "-U", "boxoffice")]
+    assert composed == [("exec", "postgres", "psql", "-d", "boxoffice", "-U", "boxoffice_support")]

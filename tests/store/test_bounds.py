@@ -183,3 +183,21 @@ def test_an_address_that_cannot_be_read_is_refused_without_its_secret(url: str) 
     assert "hunter2" not in str(refused.value)
     assert refused.value.__cause__ is None
     assert refused.value.__suppress_context__ or refused.value.__context__ is None
+
+
+async def test_a_process_that_freezes_within_a_transaction_keeps_its_locks_for_seconds_only(
+    rooms_url: str,
+) -> None:
+    """The loop stands still while the transaction is open: to the server a pipeline looks busy, not idle."""
+
+    async def freeze(tx: Transaction, rooms: Sequence[int]) -> list[int]:
+        await visit(tx, rooms)
+        with psycopg.connect(rooms_url, options=f"-c statement_timeout={GUARD_S * 1000}") as other:
+            other.execute("UPDATE rooms SET visits = 100 WHERE n = %s", [rooms[0]])  # blocks the loop itself
+        return list(rooms)
+
+    async with opened(rooms_url, attempt_s=2 * GUARD_S) as batcher:
+        with pytest.raises(Transient):
+            await batcher.run(freeze, 1)
+    with psycopg.connect(rooms_url) as db:
+        assert db.execute("SELECT visits FROM rooms WHERE n = 1").fetchone() == (100,)

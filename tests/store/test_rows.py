@@ -16,7 +16,7 @@ from shared_lib.store.rows.subscriptions import SUBSCRIPTIONS, subscription_of, 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 WORDS = {
     "kind": "subscription", "billing_reason": "subscription_cycle", "flow": "charge", "decline_kind": "soft",
-    "interval_unit": "month", "currency": "EUR", "time_zone": "Europe/Berlin",
+    "interval_unit": "month", "currency": "EUR", "time_zone": "Europe/Berlin", "cancel_reason": "trial_used",
 }  # fmt: skip
 STATUS = {"orders": "paid", "payments": "declined", "subscriptions": "past_due"}
 
