@@ -110,6 +110,11 @@ class InstantProvider:
     async def find_refund(self, refund_id: str, payment: PaymentRef) -> RefundSnapshot | None:  # noqa: ARG002
         return None
 
+    async def list_refunds(self, payment: PaymentRef) -> AsyncIterator[RefundSnapshot]:  # noqa: ARG002
+        nothing: Sequence[RefundSnapshot] = ()
+        for refund in nothing:
+            yield refund
+
     async def list_payments(self, since: datetime, until: datetime) -> AsyncIterator[PaymentSnapshot]:  # noqa: ARG002
         nothing: Sequence[PaymentSnapshot] = ()
         for payment in nothing:
