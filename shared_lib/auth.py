@@ -164,7 +164,7 @@ class _Claims(BaseModel):
 
     @property
     def is_of_another_kind(self) -> bool:
-        """An id token or a refresh token: whoever holds one was not given access to this service."""
+        """Whether this is an id token or a refresh token. Neither gives its holder access to this service."""
         named = {str(kind).lower() for kind in (self.typ, self.token_use)}
         of_openid = (self.nonce, self.at_hash, self.c_hash)
         return bool(named & _OTHER_KINDS) or any(claim is not None for claim in of_openid)

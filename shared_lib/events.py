@@ -75,7 +75,7 @@ def incoming(headers: Mapping[str, str], body: bytes) -> Incoming:
 def incoming_of(event: CloudEvent) -> Incoming:
     """Malformed JSON reaches a function as bytes or text, not as an error: it is refused here.
 
-    So is what could be read and never kept: PostgreSQL would refuse it at each delivery anew.
+    So is data that can be read and not stored: PostgreSQL would refuse it at each delivery.
     """
     if not isinstance(event.data, Mapping):
         raise InvalidEventError("data is not a JSON object")

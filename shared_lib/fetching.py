@@ -1,4 +1,4 @@
-"""One HTTP exchange with somebody else, bounded in every direction: time, bytes, redirects.
+"""One HTTP exchange with a foreign server, bounded in time, bytes and redirects.
 
 What may be answered is not ours to decide: a server that drips, never ends, or packs 300 MB into 300 kB costs no more
 than the limits say.

@@ -56,7 +56,7 @@ def json_of(raw: bytes, limits: Limits = LIMITS) -> Any:
 
 
 def check(document: Any, limits: Limits = LIMITS) -> None:
-    """Raises UntrustedError for a document that somebody else's parser has read and that could not be kept."""
+    """Raises UntrustedError for a document that another parser has read and that could not be stored."""
     level, values, depth = [document], 0, 0
     while level:
         values += len(level)

@@ -110,7 +110,7 @@ def empty_database_url(postgres: PostgresServer, admin: psycopg.Connection) -> I
 
 @pytest.fixture
 def database_url(postgres: PostgresServer, admin: psycopg.Connection, template: str) -> Iterator[str]:
-    """A migrated database of this test's own, dropped after it with whoever is still connected.
+    """A migrated database of this test's own, dropped after it together with the sessions that are still open.
 
     The url is the superuser's, who may look and turn anything; `role_url(database_url, Role.DOOR)` is a door's.
     """

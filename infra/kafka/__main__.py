@@ -34,7 +34,7 @@ def main() -> int:
             )
             while broker.running:
                 time.sleep(0.5)
-            say("Kafka has ended by itself.", sys.stderr)
+            say("Kafka stopped unexpectedly.", sys.stderr)
             return 1
     except KeyboardInterrupt:
         return 0

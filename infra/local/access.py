@@ -14,7 +14,7 @@ from shared_lib.store.access.roles import as_role, make_roles
 
 
 def role_password(admin_url: str, role: Role) -> str:
-    """Whoever knows the administrator's password may be any role anyway; a role's password tells nothing of another."""
+    """The administrator may act as any role in any case. One role's password reveals no other."""
     secret = (urlsplit(admin_url).password or "").encode()
     return hmac.new(b"boxoffice roles " + secret, role.encode(), hashlib.sha256).hexdigest()[:40]
 

@@ -194,22 +194,22 @@ class Story:
                 self.proof(f"{len(paid)} payments for {n} periods", holds=False)
         self.proof(f"Mona was charged {MONTHS + 1} times for {MONTHS + 1} months")
 
-    async def they_opt_out(self, *everybody: Visitor) -> None:
+    async def they_opt_out(self, *visitors: Visitor) -> None:
         await self.day("Tess, Mona and Dan switch automatic renewal off")
-        for visitor in everybody:
+        for visitor in visitors:
             subscription = await visitor.subscription()
             path = f"/v1/subscriptions/{subscription['id']}"
             answer = (await visitor.call("PATCH", path, {"auto_renew": False})).json()
             holds = answer["auto_renew"] is False and len(await visitor.entitlements()) == 1
             end = subscription["period"]["end"][:10]
             self.proof(f"{visitor.name}: {answer['status']}, access until {end}", holds=holds)
-        before = [len(await self.orders(visitor)) for visitor in everybody]
+        before = [len(await self.orders(visitor)) for visitor in visitors]
         await self._town.advance(A_SWITCH_IS_TOLD)
-        told = [await self.mailed(visitor, "billing.job.tell_auto_renew") for visitor in everybody]
+        told = [await self.mailed(visitor, "billing.job.tell_auto_renew") for visitor in visitors]
         self.proof("a minute later each of them has a mail about it", holds=all(told))
         await self._town.advance(timedelta(days=32))
         await self.day("Their last periods end")
-        for visitor, count in zip(everybody, before, strict=True):
+        for visitor, count in zip(visitors, before, strict=True):
             subscription, access = await visitor.subscription(), await visitor.entitlements()
             holds = subscription["status"] == "canceled" and not access
             charged = len(await self.orders(visitor)) - count

@@ -50,7 +50,7 @@ class Card:
 
     @property
     def fingerprint(self) -> str:
-        """The same number, the same fingerprint, whoever pays with it; the number cannot be read from it."""
+        """One fingerprint per card number, for all customers. It does not reveal the number."""
         return hashlib.sha256(f"sandbox card {self.number}".encode()).hexdigest()[:24]
 
     @property

@@ -48,7 +48,7 @@ WAITING: Final = (
     (
         "dead letters",
         "SELECT count(*) FROM dead_letters WHERE replayed_at IS NULL",
-        "events could not be taken by anybody",
+        "events that no door accepted",
         "boxoffice dead-letters list",
     ),
     (

@@ -40,7 +40,9 @@ FACTS: Final[Mapping[str, Fact]] = {
     "billing.order.paid": Fact(
         "its money is recorded, access is given", "of_order", ("payment_id", "paid_at", "trial")
     ),
-    "billing.order.canceled": Fact("nobody wants it any longer", "of_order", ("reason",)),
+    "billing.order.canceled": Fact(
+        "the customer, a decline or a rule ended it before it was paid", "of_order", ("reason",)
+    ),
     "billing.order.expired": Fact("it was not paid in time", "of_order"),
     "billing.order.refunded": Fact("part or all of it went back", "of_order", ("refunded",)),
     "billing.payment.succeeded": Fact("a provider took the money of an order", "of_payment"),

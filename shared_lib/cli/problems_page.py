@@ -72,7 +72,7 @@ NEXT: Final = {
     Code.REFUND_REPEATED: "send the customer to support: an operator may still give it back",
     Code.REFUND_OWN_ORDER: "ask with a customer's token, or let another operator decide",
     Code.REFUND_SAME_PERSON: "let another operator approve; the first one may reject",
-    Code.REFUND_NOT_AWAITING: "read the refund: it was sent, or somebody has decided",
+    Code.REFUND_NOT_AWAITING: "read the refund: it was sent, or an operator has approved or rejected it",
     Code.REFUND_AMOUNT_FORBIDDEN: "leave `amount_minor` and `access` out",
     Code.TOO_MANY_POLLS: "repeat after `Retry-After`; one poll at a time serves every tab",
     Code.WEBHOOK_UNREADABLE: "look at the line `webhook_unreadable` (runbook): the provider sent a body that this version cannot read",

@@ -62,7 +62,7 @@ class Route:
     query: tuple[Query, ...] = ()
     keyed: bool = False
     needs_token: bool = True
-    for_operators: bool = False  # the token needs billing:operator; a customer is told so, whatever the id
+    for_operators: bool = False  # the token needs billing:operator; a customer's gets 403 for every id
 
     @property
     def codes(self) -> tuple[Code, ...]:

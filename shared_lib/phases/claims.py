@@ -67,7 +67,7 @@ class ClaimedRefund:
 
 
 async def claim_payments(tx: Transaction, claims: Sequence[Claim]) -> list[Claimed | Undecidable | None]:
-    """Lease payments to whoever will ask their providers. None: not ours to ask now.
+    """Lease payments to the caller, who then asks their providers. None: this caller must not ask now.
 
     Cancel wins: the subscription is locked and looked at again here, just before sending. What nobody wants any
     longer and was never sent is closed at once.
@@ -173,7 +173,7 @@ def _claimed(desk: Desk, context: _Context, leased: Leased) -> Claimed:
 
 
 async def claim_refunds(tx: Transaction, claims: Sequence[Claim]) -> list[ClaimedRefund | Undecidable | None]:
-    """Lease refunds to whoever will ask their providers. None: not ours to ask now."""
+    """Lease refunds to the caller, who then asks their providers. None: this caller must not ask now."""
     rows = await tx.fetch(
         "SELECT id, order_id FROM refunds WHERE id = ANY(%s)", [sorted({claim.id for claim in claims})]
     )

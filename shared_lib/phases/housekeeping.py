@@ -45,7 +45,7 @@ async def old_messages(tx: Transaction, limit: int) -> list[Message]:
 
 
 async def forget_messages(tx: Transaction, messages: Sequence[Message]) -> list[None]:
-    """Forget messages that nobody will repeat. What they made stays."""
+    """Delete the inbox rows of messages that their senders no longer repeat. What the messages changed stays."""
     tx.later(
         """
         DELETE FROM inbox WHERE status = 'done'

@@ -142,7 +142,7 @@ async def _insert(tx: Transaction, claims: Sequence[tuple[Key, str]]) -> list[tu
 
 
 async def _lock(tx: Transaction, keys: Sequence[Key]) -> dict[tuple[str, str, str], Row]:
-    """What is kept of keys that somebody claimed before."""
+    """Lock and read the rows of keys that an earlier request claimed."""
     rows = await tx.fetch(
         """
         SELECT k.customer_id, k.route, k.key, k.fingerprint, k.resource_id, k.locked_until,

@@ -22,7 +22,7 @@ LEASE = timedelta(seconds=30)
 SEND_AGAIN: Final = "billing.job.send_notification"
 # The pause after so many attempts. The last one is repeated.
 SEND_AGAIN_AFTER: Final = tuple(timedelta(seconds=s) for s in (2, 10, 30, 120, 300, 900))
-# A mail about something that is so long ago is told by nothing any more; doctor shows it.
+# A mail that is still unsent after this time is given up; doctor shows it.
 GIVEN_UP_AFTER: Final = timedelta(days=3)
 
 _BUSY = Refusal(Code.UNAVAILABLE, "Somebody else is sending this notification.", retry_after_s=5)

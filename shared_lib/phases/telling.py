@@ -25,7 +25,7 @@ from shared_lib.store.rows.subscriptions import SUBSCRIPTIONS, subscription_of
 from shared_lib.store.transaction import Transaction
 
 _WORD: Final = re.compile(r"[a-z_]{1,40}")
-# Of a subscription these are told as they were when it happened.
+# Events report these fields of a subscription as they were when the event was written.
 _AS_IT_WAS: Final = ("status", "auto_renew", "period_n")
 
 

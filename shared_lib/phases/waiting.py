@@ -1,4 +1,4 @@
-"""A payment that is not decided yet: when to look at it again, and what its customer is told. On locked rows."""
+"""A payment that is not decided yet: when reconcile asks about it again, and what its customer reads. On locked rows."""
 
 from __future__ import annotations
 

@@ -278,7 +278,7 @@ class PaymentProvider(Protocol):
         ...
 
     def list_refunds(self, payment: PaymentRef) -> AsyncIterator[RefundSnapshot]:
-        """Every refund of this payment, whoever made it, each exactly once."""
+        """Every refund of this payment, also those made in the dashboard, each exactly once."""
         ...
 
     def list_payments(self, since: datetime, until: datetime) -> AsyncIterator[PaymentSnapshot]:

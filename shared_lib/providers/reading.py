@@ -44,7 +44,7 @@ def text_or_none(body: Mapping[str, Any], name: str, *, chars_max: int = TEXT_CH
 
 
 def checkout_link(body: Mapping[str, Any], name: str) -> str | None:
-    """Where the customer pays, or None: also for a link that nobody should follow (see `followable`)."""
+    """Where the customer pays. None without a link, and for a link that is not safe to follow (see `followable`)."""
     value = text_or_none(body, name, chars_max=LINK_CHARS_MAX)
     if value is None or followable(value):
         return value

@@ -1,4 +1,4 @@
-"""What a terminal is told: no character that a customer, a provider or an event wrote is obeyed."""
+"""What reaches a terminal: it interprets no control character that a customer, a provider or an event wrote."""
 
 from __future__ import annotations
 

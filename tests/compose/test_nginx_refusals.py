@@ -1,4 +1,4 @@
-"""What NGINX refuses by itself, byte by byte: always a 4xx or 5xx that is true, always problem+json."""
+"""What NGINX refuses without asking a door: always problem+json with the correct 4xx or 5xx status."""
 
 from __future__ import annotations
 

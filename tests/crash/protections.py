@@ -79,8 +79,8 @@ MUTATIONS = (
             Edit(ASKING, "found = await _look_up(provider, claimed)", "found = None"),
             Edit(
                 ASKING,
-                "description=order.product_title,\n            idempotency_key=payment.id,",
-                'description=order.product_title,\n            idempotency_key=f"{payment.id}-{payment.fence}",',
+                "description=description,\n        idempotency_key=payment.id,",
+                'description=description,\n        idempotency_key=f"{payment.id}-{payment.fence}",',
             ),
         ),
     ),
@@ -106,7 +106,13 @@ MUTATIONS = (
         "W6",
         "a notification is not claimed by its event",
         f"{ORDERS}w6_a_relay_killed_between_delivery_and_delete_tells_again_and_the_customer_hears_once",
-        (Edit("functions/notify/main.py", "(event_id=event.id,", '(event_id=f"{event.id}{rt.now()}",'),),
+        (
+            Edit(
+                "functions/notify/main.py",
+                "event_id=event.id, event_type=event.type, customer_id",
+                'event_id=f"{event.id}{rt.now()}", event_type=event.type, customer_id',
+            ),
+        ),
     ),
     Mutation(
         "W7",
@@ -184,7 +190,13 @@ MUTATIONS = (
         "W12",
         "what is being sent counts as not paid",
         f"{REFUNDS}w12_a_refund_waits_until_a_charge_that_may_have_happened_is_known",
-        (Edit(RETURNS, "undecided = (PaymentStatus.SENDING, PaymentStatus.UNKNOWN)", "undecided = ()"),),
+        (
+            Edit(
+                "shared_lib/phases/refundable.py",
+                "undecided = (PaymentStatus.SENDING, PaymentStatus.UNKNOWN)",
+                "undecided = ()",
+            ),
+        ),
     ),
     Mutation(
         "W13",
@@ -199,7 +211,7 @@ MUTATIONS = (
         (
             Edit(
                 COLLECTING,
-                "wanted = not payment.surplus and self._deliverable(order, payment)",
+                "wanted = as_asked and not payment.surplus and self._deliverable(order, payment)",
                 "wanted = True",
             ),
         ),
@@ -246,7 +258,7 @@ MUTATIONS = (
         "W16",
         "a key is used past its lifetime",
         f"{SILENCE}w16_past_the_lifetime_of_its_key_a_charge_is_only_asked_about_never_sent_again",
-        (Edit(ASKING, "if age > provider.capabilities.idempotency_ttl - KEY_MARGIN:", "if age is None:"),),
+        (Edit(ASKING, "if age > _key_lives(provider):", "if age is None:"),),
     ),
     Mutation(
         "W21",

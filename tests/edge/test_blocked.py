@@ -1,4 +1,4 @@
-"""Somebody keeps a row locked, or PostgreSQL falls silent: who needs it hears 503 soon, everyone else goes on."""
+"""Another session keeps a row locked, or PostgreSQL does not answer: requests that need it get 503 within seconds, others succeed."""
 
 from __future__ import annotations
 

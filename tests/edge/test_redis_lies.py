@@ -33,7 +33,7 @@ ADDRESS = address_of("ann")
 
 
 def forged(**more: Any) -> bytes:
-    """A reply as we would write it, with what somebody wants the customer to read."""
+    """A reply in our format with content that an attacker chose."""
     reply = {
         "fingerprint": "00" * 32,
         "status": 200,

@@ -116,7 +116,7 @@ MUTATIONS: Final = (
         "E",
         "a door that does not believe the relay makes dead letters",
         "tests/workers/test_http_sink_and_clock.py::test_a_door_that_does_not_believe_us_is_asked_until_it_does",
-        (Edit("shared_lib/workers/http_sink.py", "if answer.status_code == UNPROVEN:", "if False:"),),
+        (Edit("shared_lib/workers/http_sink.py", "if answer.status == UNPROVEN:", "if False:"),),
     ),
     Mutation(
         "E",

@@ -129,7 +129,7 @@ MUTATIONS: Final = (
     ),
     Mutation(
         "R17",
-        "a refused charge is tried for ever",
+        "a refused charge is tried without a limit",
         f"{LATE}a_charge_that_is_always_refused_ends_in_dunning_with_a_link[InvalidRequest]",
         (Edit(CYCLES, "TRIES_MAX = 5", "TRIES_MAX = 5_000"),),
     ),

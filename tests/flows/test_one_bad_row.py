@@ -172,7 +172,7 @@ async def test_a_charge_that_cannot_be_decided_stops_no_other(cinema: Cinema, po
 
 
 async def test_money_that_cannot_be_settled_stops_no_other_and_is_settled_once_it_can(cinema: Cinema) -> None:
-    """The database refuses the effect of one answer: somebody planted access for the order."""
+    """The database refuses the effect of one answer: the order already has an access row, which the test inserts."""
     orders = [(await cinema.order(FILM, customer=who)) for who in ("ann", *HEALTHY)]
     await cinema.control("/control/webhooks", {"mode": "drop", "times": None})
     for order in orders:

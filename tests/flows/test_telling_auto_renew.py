@@ -99,7 +99,7 @@ async def test_other_facts_of_the_subscription_are_no_newer_change(
     assert (await renewed(cinema))["period"]["n"] == 2
     await opt_out(cinema)
     await passes(cinema, timedelta(seconds=30))
-    with cinema.db() as db:  # whatever else is told of it meanwhile
+    with cinema.db() as db:  # other changes of the subscription in between
         db.execute("UPDATE subscriptions SET version = version + 1")
     await passes(cinema)
     assert mails(moto) == ["Receipt: Cinema Basic renewed, €7.99", OFF]

@@ -33,7 +33,7 @@ DATA: dict[str, Any] = {
 BAD_DATA: dict[str, bytes] = {
     "NUL": json.dumps(DATA | {name: "a\0" for name in DATA if name.endswith("_id")}).encode(),
     "half a surrogate pair": json.dumps(DATA | {"customer_id": "\ud800", "payment_id": "\udfff"}).encode(),
-    "NUL in what nobody reads": json.dumps(DATA | {"more": {"deep": ["\0"]}}).encode(),
+    "NUL in a field that no door reads": json.dumps(DATA | {"more": {"deep": ["\0"]}}).encode(),
     "NaN": json.dumps(DATA | {"more": float("nan")}).encode(),
     "more than a bigint": json.dumps(DATA | {"more": 2**64}).encode(),
     "forty levels": json.dumps(DATA).encode()[:-1] + b', "more": ' + b"[" * 40 + b"]" * 40 + b"}",

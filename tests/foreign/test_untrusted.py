@@ -64,7 +64,7 @@ VALUES = st.recursive(
 
 @given(VALUES)
 def test_a_document_is_refused_by_both_ways_or_by_none(value: Any) -> None:
-    """Read by us from bytes, or read by somebody else and checked: the same verdict and the same value."""
+    """Reading the bytes with our parser, and checking what another parser read, give the same verdict and value."""
     try:
         assert json_of(json.dumps(value).encode()) == value
         check(value)

@@ -31,7 +31,7 @@ SANDBOX = {"BOXOFFICE_SANDBOX_URL": "http://127.0.0.1:9", "BOXOFFICE_ENVIRONMENT
 
 @pytest.fixture
 def stack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stack]:
-    """Not started. The shell it would be started from holds secrets that are nobody's business."""
+    """Not started. The shell that starts it holds secrets that no process of the stack may get."""
     for name in ("AWS_SECRET_ACCESS_KEY", "PGPASSWORD", "NGROK_AUTHTOKEN", "BOXOFFICE_SANDBOX_API_KEY"):
         monkeypatch.setenv(name, "of-the-shell")
     for name in ("DATABASE_URL", "REDIS_URL"):

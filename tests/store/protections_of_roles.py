@@ -98,7 +98,7 @@ MUTATIONS: Final = (
     ),
     Mutation(
         "P",
-        "Redis allows everything to whoever knows the password",
+        "Redis allows every command to a client with the password",
         "tests/local/test_secrets.py::test_what_boxoffice_asks_of_redis_is_all_it_may_do_there",
         (Edit("infra/redis_access.py", 'digest, KEYS, "-@all"', 'digest, "~*", "+@all"'),),
     ),

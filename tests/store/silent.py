@@ -50,7 +50,7 @@ class SilentWire:
         self._listening.wait(5)
 
     async def until_swallowed(self) -> None:
-        """Wait until somebody has sent something into the silence."""
+        """Wait until a client has sent bytes, which this server does not answer."""
         while not self.swallowed:  # noqa: ASYNC110  # it runs in another thread
             await asyncio.sleep(0.02)
 

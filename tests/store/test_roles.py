@@ -125,7 +125,7 @@ def test_a_role_that_was_given_more_by_hand_loses_it_at_the_next_deployment(data
 # --- What an attacker would try with a role's password.
 
 DENIED = errors.InsufficientPrivilege
-ANYBODY = [
+EVERY_ROLE = [
     "ALTER TABLE ledger_entries DISABLE TRIGGER ALL",
     "ALTER TABLE ledger_entries DISABLE TRIGGER ledger_is_append_only",
     "DROP TRIGGER ledger_is_append_only ON ledger_entries",
@@ -245,7 +245,7 @@ def test_an_attacker_with_the_password_of_a_role_is_refused(box: Box, database_u
     done: list[str] = []
     with connected(database_url, role) as db:
         db.execute("GRANT ALL ON test_clock TO PUBLIC")  # answered by a warning alone
-        for attack in [*ANYBODY, *FURTHER[role]]:
+        for attack in [*EVERY_ROLE, *FURTHER[role]]:
             try:
                 db.execute(attack.encode())
                 done.append(attack)

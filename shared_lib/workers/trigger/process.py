@@ -32,7 +32,10 @@ def run() -> int:
     logging.getLogger("kafka").setLevel(logging.CRITICAL)  # what matters of it, we say ourselves
     own = settings_of("trigger")
     if not own.kafka_bootstrap:
-        say("BOXOFFICE_KAFKA_BOOTSTRAP is not set: the relay delivers by itself.", sys.stderr)
+        say(
+            "BOXOFFICE_KAFKA_BOOTSTRAP is not set: the relay delivers events over HTTP, and no trigger is needed.",
+            sys.stderr,
+        )
         return 2
     signer = signer_of(own, lambda: datetime.now(UTC))
     try:
