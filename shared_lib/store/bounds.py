@@ -16,7 +16,7 @@ from typing import Any, Final
 from psycopg import AsyncConnection, Error, ProgrammingError
 from psycopg.conninfo import conninfo_to_dict
 
-# A phase holds its locks for milliseconds. One that waits longer is blocked by a session outside of Boxoffice.
+# A phase holds its locks for milliseconds. One that waits longer is blocked by a transaction that does not end.
 LOCK_WAIT_S: Final = 0.5
 STATEMENT_S: Final = 5.0
 # A process of ours that stops between two statements must not keep its locks. In a pipeline the server takes such a process

@@ -50,7 +50,7 @@ __all__ = ["NeverError", "NotNowError", "Relay", "Sink"]
 
 LANES_MAX: Final = 64
 IDLE_S: Final = 0.1
-ATTEMPTS_MAX: Final = 12  # about twenty minutes, then it is a dead letter
+ATTEMPTS_MAX: Final = 12  # with the pauses below about fourteen minutes, then it is a dead letter
 BACKOFF_S: Final = 0.5
 BACKOFF_MAX_S: Final = 300.0
 NOBODY_THERE_S: Final = 1.0

@@ -1,6 +1,6 @@
 """Remove each protection in a copy of the last commit and see its test turn red.
 
-    python -m tests.crash.mutations            # all, in about four minutes
+    python -m tests.crash.mutations            # all; it takes long, so name groups
     python -m tests.crash.mutations W4 W13     # those of some windows; T: the trigger's, O: of offers, E: of events, B: bounds, F: foreign answers, M: money
     python -m tests.crash.mutations R10 R11    # of bad rows; X: the edge, P: privileges
 
