@@ -223,3 +223,37 @@ def test_renewals_are_claimed_where_money_is_owed_and_seats_are_held_where_acces
     status = SubscriptionStatus
     assert {status.TRIALING, status.ACTIVE, status.PAST_DUE, status.SUSPENDED} == RENEWABLE
     assert {*RENEWABLE, status.PAUSED} == LIVE
+
+
+_S = SubscriptionStatus
+
+
+@pytest.mark.parametrize(
+    ("status", "auto_renew", "change", "over", "stands"),
+    [
+        (_S.ACTIVE, False, 2, False, True),
+        (_S.TRIALING, False, 2, False, True),
+        (_S.PAUSED, False, 2, False, True),
+        (_S.ACTIVE, False, 1, False, False),  # the second change followed
+        (_S.ACTIVE, False, 3, False, False),
+        (_S.ACTIVE, False, 2, True, False),  # the next tick ends it
+        (_S.TRIALING, False, 2, True, False),
+        (_S.ACTIVE, True, 2, True, True),  # the next tick renews it
+        (_S.PAST_DUE, False, 2, True, True),  # what was sent to the bank decides about it
+        (_S.SUSPENDED, True, 2, True, True),
+        (_S.CANCELED, False, 2, False, False),
+        (_S.INCOMPLETE, False, 2, False, False),
+    ],
+)
+def test_a_change_of_auto_renew_stands_while_it_is_the_newest_of_a_subscription_that_goes_on(
+    status: SubscriptionStatus, *, auto_renew: bool, change: int, over: bool, stands: bool
+) -> None:
+    now = utc(2030, 1, 1)
+    subscription = replace(
+        a_subscription(MONTHLY),
+        status=status,
+        auto_renew=auto_renew,
+        auto_renew_changes=2,
+        period_end=now if over else now + SECOND,
+    )
+    assert subscription.stands(change, now) is stands

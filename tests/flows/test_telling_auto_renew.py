@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from infra.local.mail import EmbeddedMoto
+from infra.local.town import UNREST
 from shared_lib.phases.facts import TOLD_AFTER
 from shared_lib.phases.notifications import ClaimedNotification, ClaimNotification, claim_notifications
 from shared_lib.phases.telling import Told, mail_facts
@@ -205,3 +206,16 @@ async def test_a_job_about_what_its_customer_does_not_have_is_refused_for_good(
     forged = data | {"auto_renew": True, "status": "past_due"}
     assert (await cinema.event(JOB, forged)).status_code == 200
     assert mails(moto) == [OFF]
+
+
+async def test_a_stack_is_at_rest_while_a_job_waits_for_its_minute(subscribed: Cinema) -> None:
+    cinema = subscribed
+    events = f"SELECT events FROM ({UNREST}) AS unrest"
+    await opt_out(cinema)
+    assert cinema.value(events) == 1, "the fact"
+    await cinema.drain()
+    assert cinema.value(events) == 0
+    await cinema.advance(TOLD_AFTER)
+    assert cinema.value(events) == 1, "the job is due"
+    await cinema.drain()
+    assert cinema.value(events) == 0
