@@ -28,6 +28,8 @@ MUTATIONS: tuple[Mutation, ...] = tuple(
     for mutation in importlib.import_module(f"tests.{path.parent.name}.{path.stem}").MUTATIONS
 )
 TESTS_TIMEOUT_S = 300
+# Many a removal is seen by a wait that ends in vain. The run with every protection in place has the same bound, and so shows when it is too short.
+PATIENCE_S = "20"
 
 
 def copy_of_the_last_commit(home: Path) -> Path:
@@ -38,28 +40,32 @@ def copy_of_the_last_commit(home: Path) -> Path:
     return tree
 
 
-def passes(tree: Path, *tests: str) -> bool:
-    """Whether the tests pass in this copy. Raises RuntimeError when it did not run at all."""
+def failure(tree: Path, *tests: str) -> str | None:
+    """The first failure of the tests in this copy, None when they pass. Raises RuntimeError when they did not run at all."""
     argv = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *tests]
+    given = {"TEST_PATIENCE_S": PATIENCE_S} | os.environ
     try:
         done = subprocess.run(
             argv,
             cwd=tree,
-            env=os.environ | {"PYTHONPATH": str(tree), "PYTHONDONTWRITEBYTECODE": "1"},
-            timeout=TESTS_TIMEOUT_S,
+            env=given | {"PYTHONPATH": str(tree), "PYTHONDONTWRITEBYTECODE": "1"},
+            timeout=TESTS_TIMEOUT_S * len(tests),
             capture_output=True,
             text=True,
             check=False,
         )
-    except subprocess.TimeoutExpired:
-        return False
-    summary = done.stdout.splitlines()[-1]
-    if done.returncode not in (0, 1) or (" error" in summary and " failed" not in summary):
+    except subprocess.TimeoutExpired as error:
+        return str(error.timeout) + " s were not enough"
+    lines = done.stdout.splitlines() or [""]
+    if done.returncode not in (0, 1) or (" error" in lines[-1] and " failed" not in lines[-1]):
         raise RuntimeError(f"{tests} did not run:\n{done.stdout[-3000:]}{done.stderr[-1000:]}")
-    return done.returncode == 0
+    if not done.returncode:
+        return None
+    return next((line for line in lines if line.startswith("FAILED ")), lines[-1])
 
 
-def turns_red(tree: Path, mutation: Mutation) -> bool:
+def seen(tree: Path, mutation: Mutation) -> str | None:
+    """The failure that shows the removal, None when its test stays green."""
     before = {tree / edit.file: (tree / edit.file).read_text() for edit in mutation.edits}
     try:
         for edit in mutation.edits:
@@ -67,7 +73,7 @@ def turns_red(tree: Path, mutation: Mutation) -> bool:
             if edit.old not in text:
                 raise RuntimeError(f"{mutation.window}: {edit.file} has no {edit.old!r} any more")
             (tree / edit.file).write_text(text.replace(edit.old, edit.new, 1))
-        return not passes(tree, mutation.test)
+        return failure(tree, mutation.test)
     finally:
         for path, text in before.items():
             path.write_text(text)
@@ -79,21 +85,21 @@ def main(windows: list[str]) -> int:
     try:
         tree = copy_of_the_last_commit(home)
         chosen = [it for it in MUTATIONS if not windows or it.window in windows]
-        if not passes(tree, *dict.fromkeys(it.test for it in chosen)):
-            print("these tests fail with every protection in place: mend that first")
+        if met := failure(tree, *dict.fromkeys(it.test for it in chosen)):
+            print(f"fails with every protection in place: mend that first\n{met}")
             return 1
         for mutation in chosen:
             began = time.perf_counter()
             try:
-                red = turns_red(tree, mutation)
+                red = seen(tree, mutation)
                 verdict = "red  " if red else "GREEN"
             except RuntimeError as error:
-                red, verdict = False, f"BROKEN {error}\n"
+                red, verdict = None, f"BROKEN {error}\n"
             holes += not red
-            print(
-                f"{verdict} {mutation.window:4} {mutation.removed}  ({time.perf_counter() - began:.0f} s)",
-                flush=True,
-            )
+            took = f"({time.perf_counter() - began:.0f} s)"
+            print(f"{verdict} {mutation.window:4} {mutation.removed}  {took}", flush=True)
+            if red:
+                print(f"      {red}", flush=True)
     finally:
         shutil.rmtree(home, ignore_errors=True)
     print("every protection is needed, and its test says so" if not holes else f"{holes} without a red test")
