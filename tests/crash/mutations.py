@@ -43,7 +43,7 @@ def copy_of_the_last_commit(home: Path) -> Path:
 def failure(tree: Path, *tests: str) -> str | None:
     """The first failure of the tests in this copy, None when they pass. Raises RuntimeError when they did not run at all."""
     argv = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *tests]
-    given = {"TEST_PATIENCE_S": PATIENCE_S} | os.environ
+    given = {"TEST_PATIENCE_S": PATIENCE_S, "COLUMNS": "200"} | os.environ
     try:
         done = subprocess.run(
             argv,

@@ -149,7 +149,7 @@ def test_a_line_has_an_end_whatever_it_is_given(line: Line) -> None:
     endless: dict[str, Any] = {}
     endless["again"] = endless
     wide = {f"k{n}": n for n in range(100_000)}
-    bushy = {f"k{n}": ["x" * 5_000] * 100 for n in range(1000)}
+    bushy = {f"k{n}": ["x" * 5_000] * 20 for n in range(100)}
     deep: Any = "x"
     for _ in range(DEPTH_MAX * 200):
         deep = [deep]
