@@ -9,7 +9,9 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from infra.local.access import role_url
 from shared_lib.cli.main import parser
+from shared_lib.processes import Role
 
 ROOT = Path(__file__).parents[2]
 RUNBOOK = (ROOT / "docs" / "runbook.md").read_text()
@@ -58,6 +60,18 @@ def test_the_queries_of_the_runbook_fit_the_schema(database_url: str) -> None:
     assert len(queries) > 8
     with psycopg.connect(database_url) as db:
         for query in queries:
+            db.execute(f"EXPLAIN {query}".encode())
+
+
+def test_the_queries_of_the_runbook_need_no_more_than_the_role_it_names(database_url: str) -> None:
+    queries = re.findall(r'psql -c "([^"]+)"', RUNBOOK)
+    assert {query.split()[0] for query in queries} == {"SELECT", "UPDATE"}
+    with (
+        psycopg.connect(role_url(database_url, Role.SUPPORT)) as support,
+        psycopg.connect(role_url(database_url, Role.OWNER)) as owner,
+    ):
+        for query in queries:
+            db = owner if query.startswith("UPDATE") else support
             db.execute(f"EXPLAIN {query}".encode())
 
 
