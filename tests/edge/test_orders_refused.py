@@ -44,7 +44,7 @@ async def test_what_we_do_not_know_is_refused_by_name(cinema: Cinema) -> None:
     with nothing_changes(cinema):
         for more, code in (
             ({"promotion_code": "FREE"}, "promotion_unknown"),
-            ({"promotion_code": "A\u0000B"}, "promotion_unknown"),
+            ({"promotion_code": "A\u0000B"}, "body_invalid"),  # no text that can be kept, whatever it names
             ({"provider": "stripe"}, "provider_unknown"),
             ({"provider": "__class__"}, "provider_unknown"),
             ({"payment_method_id": "pm_nobody_has"}, "payment_method_unknown"),
