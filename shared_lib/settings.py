@@ -151,7 +151,7 @@ class Settings(KafkaAccess):
     # JSON, currency -> minor units: what operators may give back of one order before a second one must approve.
     # A currency that is not named has no limit.
     operator_refund_max_minor: dict[str, int] = Field(default_factory=dict)
-    # What customers may return by themselves: so many titles in so many days, and each title once. Operators may more.
+    # What customers may return without an operator: so many titles in so many days, and each title once. Operators may more.
     self_refund_titles_max: int = Field(default=3, ge=0)
     self_refund_window_days: int = Field(default=90, ge=1)
 

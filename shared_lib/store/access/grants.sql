@@ -37,7 +37,7 @@ GRANT SELECT, DELETE ON outbox TO boxoffice_relay;
 GRANT UPDATE (available_at, attempts) ON outbox TO boxoffice_relay;
 GRANT INSERT ON dead_letters TO boxoffice_relay;
 
--- ---- support: looks, and changes nothing. Answers that are kept for a key are nobody's to read -----------------------------
+-- ---- support: looks, and changes nothing. No person reads the answers that are kept for a key -----------------------------
 GRANT SELECT
     ON customers, dead_letters, entitlements, inbox, ledger_entries, notifications, orders, outbox, payment_methods,
        payments, prices, products, refunds, set_aside, subscriptions, trials
