@@ -97,5 +97,5 @@ def test_no_process_says_a_secret_when_it_cannot_start(name: str) -> None:
         cwd=ROOT, capture_output=True, text=True, check=False, timeout=120,
     )  # fmt: skip
     assert ran.returncode != 0
-    assert "DATABASE_URL" in ran.stderr + ran.stdout
     assert parts_in(ran.stdout + ran.stderr) == set(), ran.stderr
+    assert "DATABASE_URL" in ran.stderr + ran.stdout
