@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from infra.local.timeline import Timeline, cents, shown
-from infra.local.town import Json, Town, Visitor
+from infra.local.town import Json, Town, Visitor, own_card
 
 HOUR = timedelta(hours=1)
 A_SWITCH_IS_TOLD = timedelta(minutes=2)  # automatic renewal must stay off for one
@@ -83,7 +83,7 @@ class Story:
 
     async def a_trial_begins(self) -> Visitor:
         tess = await self.comes("Tess")
-        order = await tess.buys("prc_plus_month")
+        order = await tess.buys("prc_plus_month", own_card())
         subscription = await tess.subscription()
         await self.day(f"Tess tries {order['product']['title']}: 14 days free")
         holds = order["amount"]["minor"] == 0 and subscription["status"] == "trialing"

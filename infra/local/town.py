@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import html
 import re
+import secrets
 import uuid
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -25,6 +26,7 @@ from shared_lib.events import EVENTS_PATH, binary
 
 Json = dict[str, Any]
 CARD: Final = "4242 4242 4242 4242"
+OWN_CARD_PREFIX: Final = "42424242"  # the sandbox takes every valid number that begins so
 REST_TIMEOUT_S: Final = 180.0
 # Longer than any lease: whoever took something under one and died is not waited for any more.
 NUDGE: Final = timedelta(seconds=61)
@@ -245,6 +247,14 @@ class Visitor:
     async def entitlements(self) -> list[Json]:
         items: list[Json] = (await self.get("/v1/entitlements"))["items"]
         return items
+
+
+def own_card() -> str:
+    """The number of a card that no other customer has: a plan is tried once per card."""
+    digits = OWN_CARD_PREFIX + f"{secrets.randbelow(10**7):07}"
+    doubled = [sum(divmod(2 * int(digit), 10)) for digit in digits[::2]]
+    rest = sum(doubled) + sum(map(int, digits[1::2]))
+    return f"{digits}{-rest % 10}"
 
 
 def form_action(page: httpx.Response) -> httpx.URL | None:

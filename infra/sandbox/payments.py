@@ -7,7 +7,7 @@ import json
 
 from infra.sandbox.bodies import ChargeBody, CheckoutBody
 from infra.sandbox.books import BALANCE, post
-from infra.sandbox.cards import BY_SLUG, Card, Does, Step, step
+from infra.sandbox.cards import Card, Does, Step, by_slug, step
 from infra.sandbox.core import CHECKOUT_LIFETIME_S, SECOND_US, Moment, Refused, new_id
 from infra.sandbox.database import Row, many, one
 from infra.sandbox.events import emit
@@ -94,7 +94,7 @@ def _next_answer(at: Moment, method: Row) -> Step:
         at.tx.execute("UPDATE methods SET scripted = ? WHERE id = ?", (json.dumps(scripted), method["id"]))
         return Step(Does.DECLINE, code) if code else Step(Does.APPROVE)
     at.tx.execute("UPDATE methods SET charges = charges + 1 WHERE id = ?", (method["id"],))
-    return step(BY_SLUG[method["card"]].later, method["charges"])
+    return step(by_slug(method["card"]).later, method["charges"])
 
 
 # ---- time --------------------------------------------------------------------------------------------------

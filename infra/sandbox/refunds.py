@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from infra.sandbox.bodies import RefundBody
 from infra.sandbox.books import IN_TRANSIT, REFUNDS, post
-from infra.sandbox.cards import BY_SLUG, RefundFate
+from infra.sandbox.cards import RefundFate, by_slug
 from infra.sandbox.core import Moment, Refused, new_id
 from infra.sandbox.database import Row, many, one
 from infra.sandbox.events import emit
@@ -32,7 +32,7 @@ def give_back(at: Moment, body: RefundBody) -> Row:
         )
     row = _insert(at, body, paid, amount_minor)
     post(at, paid, amount_minor, debit=REFUNDS, credit=IN_TRANSIT, refund=row["id"])
-    return _begin(at, row["id"], BY_SLUG[paid["card"]].refund)
+    return _begin(at, row["id"], by_slug(paid["card"]).refund)
 
 
 def _begin(at: Moment, id_: str, fate: RefundFate) -> Row:

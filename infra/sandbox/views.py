@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from infra.sandbox.cards import BY_SLUG, message
+from infra.sandbox.cards import by_slug, message
 from infra.sandbox.core import Moment, iso
 from infra.sandbox.database import Row, one
 
@@ -56,7 +56,7 @@ def refund_view(at: Moment, refund: Row) -> dict[str, Any]:
 
 
 def method_view(method: Row) -> dict[str, Any]:
-    card = BY_SLUG[method["card"]]
+    card = by_slug(method["card"])
     return {
         "object": "method",
         "id": method["id"],

@@ -56,7 +56,8 @@ async def test_a_return_url_elsewhere_is_refused_before_anything_is_written(cine
         for url in FORBIDDEN:
             answer = await cinema.call("POST", "/v1/orders", order_body(return_url=url))
             assert answer.status_code == 422, f"{url!r} was taken: {answer.status_code} {answer.text}"
-            assert_problem(answer, "return_url_forbidden")
+            # A text with a NUL is refused before anything reads it as an address.
+            assert_problem(answer, "body_invalid" if "\0" in url else "return_url_forbidden")
 
 
 async def test_a_page_of_the_cinema_may_be_returned_to(cinema: Cinema) -> None:

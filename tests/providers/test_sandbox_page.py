@@ -10,9 +10,10 @@ from urllib.parse import parse_qs, urlsplit
 import httpx
 import pytest
 
+from infra.local.town import own_card
 from infra.sandbox import cards
 from infra.sandbox.cards import CARDS, luhn_valid, markdown
-from shared_lib.providers.base import DeclineKind, Money, RefundState
+from shared_lib.providers.base import DeclineKind, Money, PaymentRef, RefundState
 from tests.providers.world import SandboxWorld, charge_of, checkout_of, paid, refund_of, saved_method
 
 
@@ -26,6 +27,26 @@ def test_every_test_card_has_a_valid_number_and_a_line_in_the_docs() -> None:
     assert all(luhn_valid(card.number) for card in CARDS)
     assert len({card.number for card in CARDS}) == len({card.slug for card in CARDS}) == len(CARDS)
     assert markdown() in (Path(cards.__file__).parent / "README.md").read_text()
+
+
+async def test_a_number_of_the_range_is_a_card_of_its_own(sandbox_world: SandboxWorld) -> None:
+    fingerprints = set()
+    for number in (own_card(), own_card(), "4242424242424242"):
+        assert luhn_valid(number)
+        url = await opened(sandbox_world, save_method=True)
+        form = {"number": number, "expires": "12 / 34", "cvc": "123"}
+        assert (await sandbox_world.http.post(url, data=form)).status_code == 303
+        shown = (await sandbox_world.provider.fetch_payment(ref_of(url))).saved_method
+        assert shown is not None
+        assert shown.last4 == number[-4:]
+        fingerprints.add(shown.fingerprint)
+    assert len(fingerprints) == 3
+    real = {"number": "4111111111111111", "expires": "12 / 34", "cvc": "123"}
+    assert (await sandbox_world.http.post(await opened(sandbox_world), data=real)).status_code == 422
+
+
+def ref_of(url: str) -> PaymentRef:
+    return PaymentRef(provider="sandbox", provider_payment_id=url.rpartition("/")[2])
 
 
 async def test_the_page_shows_cinema_title_amount_and_cards_and_loads_nothing_from_elsewhere(
