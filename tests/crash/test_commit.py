@@ -40,6 +40,7 @@ async def wired(
             port=gateway_port,
             keys_dir=keys_dir,
             ses_endpoint_url=aws.url,
+            provider_answer_s=20.0,  # however busy the machine is
         ) as opened:
             opened.database_url = database_url
             yield opened, proxy
