@@ -196,15 +196,20 @@ async def test_whatever_the_key_service_answers_the_known_keys_serve(
 
 
 CHILD: Final = """
-import asyncio, re, sys, httpx
+import asyncio, re, resource, sys, httpx
 from shared_lib.fetching import fetch
 from shared_lib.untrusted import UntrustedError, json_of
 
-def peak():  # not getrusage: that remembers the process it was forked from
-    return int(re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1]) * 1024
+def status(name):  # not getrusage: that remembers the process it was forked from
+    return int(re.search(name + r":\\s+(\\d+)", open("/proc/self/status").read())[1]) * 1024
+
+def peak():
+    return status("VmHWM")
 
 async def main():
     before = peak()
+    most = status("VmSize") + (512 << 20)  # a failure ends here and takes no memory from other processes
+    resource.setrlimit(resource.RLIMIT_AS, (most, most))
     async with httpx.AsyncClient() as http:
         try:
             answer = await fetch(http, "GET", sys.argv[1], bytes_max=1 << 20, within_s=20)
