@@ -58,29 +58,38 @@ class Proxy:
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def _end(self) -> None:
-        """There may be no connection any more: `gather` of nothing wants a running loop."""
         self._server.close()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        await asyncio.sleep(0)
+        await asyncio.sleep(0)  # a connection that was accepted just now has its task
+        while self._tasks:
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+        for _ in range(3):  # the loop closes the sockets of transports that were aborted
+            await asyncio.sleep(0)
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-        back, forth = await asyncio.open_connection(self._parts.hostname, self._parts.port)
-        answers = asyncio.create_task(_copy(back, writer))
+        ends = [writer]
         try:
-            await self._forward(reader, forth, answers)
-        finally:
-            answers.cancel()
-            await asyncio.gather(answers, return_exceptions=True)
-            for end in (writer, forth):
+            back, forth = await asyncio.open_connection(self._parts.hostname, self._parts.port)
+            ends.append(forth)
+            answers = asyncio.create_task(_copy(back, writer))
+            try:
+                await self._forward(reader, forth, answers)
+            finally:
+                answers.cancel()
+                await asyncio.gather(answers, return_exceptions=True)
+            for end in ends:
                 end.close()
+            for end in ends:
                 with suppress(OSError):
                     await end.wait_closed()
+        finally:  # closed already, unless the wire itself ended meanwhile
+            for end in ends:
+                end.transport.abort()
 
     async def _forward(
         self, reader: asyncio.StreamReader, forth: asyncio.StreamWriter, answers: asyncio.Task[None]
@@ -123,4 +132,4 @@ def wire_to(upstream: str) -> Iterator[Proxy]:
         yield proxy
     finally:
         proxy.stop()
-        thread.join(10)
+        thread.join(PATIENCE_S)
