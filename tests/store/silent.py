@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from urllib.parse import urlsplit, urlunsplit
 
+from tests.patience import PATIENCE_S
+
 _CHUNK = 1 << 16
 
 
@@ -34,9 +36,12 @@ class SilentWire:
         self._listening.set()
         async with server:
             await self._stopped.wait()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        while self._tasks:
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+        for _ in range(3):  # the loop closes the sockets of transports that were aborted
+            await asyncio.sleep(0)
 
     def run(self) -> None:
         self._stopped = asyncio.Event()
@@ -47,7 +52,7 @@ class SilentWire:
         self._loop.call_soon_threadsafe(self._stopped.set)
 
     def wait(self) -> None:
-        self._listening.wait(5)
+        assert self._listening.wait(PATIENCE_S)
 
     async def until_swallowed(self) -> None:
         """Wait until a client has sent bytes, which this server does not answer."""
@@ -59,14 +64,16 @@ class SilentWire:
         assert task is not None
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-        back, forth = await asyncio.open_connection(self._parts.hostname, self._parts.port)
+        ends = [writer]
         try:
+            back, forth = await asyncio.open_connection(self._parts.hostname, self._parts.port)
+            ends.append(forth)
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._copy(reader, forth))
                 group.create_task(self._copy(back, writer))
         finally:
-            for end in (writer, forth):
-                end.close()
+            for end in ends:
+                end.transport.abort()
 
     async def _copy(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with suppress(OSError):
@@ -90,4 +97,4 @@ def silent_wire(upstream: str) -> Iterator[SilentWire]:
         yield wire
     finally:
         wire.stop()
-        thread.join(10)
+        thread.join(PATIENCE_S)
