@@ -105,7 +105,7 @@ class _Builder:
             case _constants.MAX_REPEAT | _constants.MIN_REPEAT | _constants.POSSESSIVE_REPEAT:
                 return self.repeat(*argument)
             case _constants.GROUPREF | _constants.GROUPREF_EXISTS:
-                raise NotImplementedError("what refers back to a group is not linear")
+                raise ValueError("what refers back to a group is not linear")
             case _:
                 state = self.automaton.state(self.characters(item))
                 return Part(frozenset({state}), frozenset({state}), empty=False)
