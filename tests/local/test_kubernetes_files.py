@@ -1,0 +1,143 @@
+"""The manifests of k8s/ without Kubernetes: what follows from other files does, and each process holds its own secrets."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml  # type: ignore[import-untyped]  # as in tests/compose
+
+from infra.compose.env_files import env_file
+from infra.kubernetes import generate
+from infra.local.routes import EVENTS
+from infra.local.stack import DOORS
+from infra.nginx.doors import service
+from shared_lib.asgi import HTTP_DOORS
+from shared_lib.processes import PROCESSES, Needs, Role, Secret
+
+K8S = generate.ROOT / "k8s"
+# Which are no process of shared_lib/processes.py, and what they hold.
+OTHERS = {
+    "roles": {"database-admin"},
+    "catalog": {"database-operator"},
+    "sandbox": {"sandbox"},
+    "postgres": {"postgres"},
+    "redis": {"redis-acl"},
+}
+
+
+def documents(folder: str) -> list[dict[str, Any]]:
+    return [
+        one
+        for path in sorted((K8S / folder).rglob("*.yaml"))
+        for one in yaml.safe_load_all(path.read_text())
+        if isinstance(one, dict)
+    ]
+
+
+PROGRAMS = {
+    one["metadata"]["name"]: one
+    for one in [*documents("base"), *documents("overlays/kind")]
+    if "template" in one.get("spec", {})
+}
+
+
+def held(program: dict[str, Any]) -> set[str]:
+    """The Secrets that any container or volume of it names."""
+    text = json.dumps(program)
+    return set(re.findall(r'"secretRef": \{"name": "([\w-]+)"', text)) | set(
+        re.findall(r'"secretName": "([\w-]+)"', text)
+    )
+
+
+def listed(name: str, needs: Needs) -> set[str]:
+    """shared_lib/processes.py, in the names of Secrets."""
+    kinds = needs.secrets - ({Secret.EVENT_SECRETS} if name == "relay" else set())  # it writes to Kafka
+    return set(kinds) | ({f"database-{env_file(needs.role).removesuffix('.env')}"} if needs.role else set())
+
+
+@pytest.mark.parametrize("path", generate.files(), ids=lambda path: str(path.relative_to(K8S)))
+def test_what_follows_from_other_files_does(path: Path) -> None:
+    assert path.read_text() == generate.files()[path], f"run: {generate.COMMAND}"
+
+
+def test_every_door_is_there_once_and_private_unless_people_call_it() -> None:
+    doors = {
+        name: one for name, one in PROGRAMS.items() if one["apiVersion"].startswith("serving.knative.dev")
+    }
+    named = {name: one["spec"]["template"]["spec"]["containers"][0]["env"] for name, one in doors.items()}
+    assert named == {service(door): [{"name": "FUNCTION", "value": door}] for door in DOORS}
+    seen = {name: one["metadata"]["labels"] for name, one in doors.items()}
+    private = {name for name, labels in seen.items() if "networking.knative.dev/visibility" in labels}
+    assert private == {service(door) for door in set(DOORS) - HTTP_DOORS}
+    assert {seen[name]["networking.knative.dev/visibility"] for name in private} == {"cluster-local"}
+
+
+@pytest.mark.parametrize("name", sorted(PROGRAMS))
+def test_each_process_holds_exactly_the_secrets_on_its_list(name: str) -> None:
+    needs = PROCESSES.get(name.replace("-", "_"))
+    assert held(PROGRAMS[name]) == (listed(name, needs) if needs else OTHERS.get(name, set()))
+
+
+@pytest.mark.parametrize("name", sorted(PROGRAMS))
+def test_each_process_has_an_account_of_its_own_that_the_kubernetes_api_does_not_know(name: str) -> None:
+    accounts = {
+        one["metadata"]["name"]: one
+        for one in [*documents("base"), *documents("overlays/kind")]
+        if one.get("kind") == "ServiceAccount"
+    }
+    assert PROGRAMS[name]["spec"]["template"]["spec"]["serviceAccountName"] == name
+    assert accounts[name]["automountServiceAccountToken"] is False
+
+
+@pytest.mark.parametrize("name", sorted(PROGRAMS))
+def test_labels_open_the_network_to_what_a_process_uses_and_to_nothing_else(name: str) -> None:
+    """Policies select by these labels. every-door.yaml gives all doors uses-postgres."""
+    labels = PROGRAMS[name]["spec"]["template"]["metadata"]["labels"]
+    opened = {key.removeprefix("boxoffice/") for key in labels if key.startswith("boxoffice/")}
+    secrets = held(PROGRAMS[name]) if name not in ("postgres", "redis") else set()
+    wanted = {"uses-postgres"} if any(one.startswith("database-") for one in secrets) else set()
+    wanted |= {"uses-redis"} if "redis" in secrets else set()
+    wanted |= {"uses-kafka"} if "kafka" in secrets else set()
+    wanted |= {"reaches-provider"} if "provider" in secrets else set()
+    wanted |= {"calls-doors"} if name in ("gateway", "trigger", "clock") else set()
+    if name.replace("-", "_") in DOORS:
+        opened.add("uses-postgres")
+    assert opened == wanted
+
+
+def test_every_secret_of_a_process_has_a_kind() -> None:
+    kinds = {*Secret, *(f"database-{env_file(role).removesuffix('.env')}" for role in Role)}
+    own = {"database-admin", "postgres", "sandbox", "redis-acl"}
+    assert set().union(*map(held, PROGRAMS.values())) <= kinds | own
+
+
+def test_events_are_delivered_to_the_names_that_doors_answer_to() -> None:
+    (line,) = [line for line in generate.routes().splitlines() if not line.startswith("#")]
+    routes = json.loads(line.partition("=")[2])
+    assert routes == {kind: f"http://{service(door)}.{generate.DOMAIN}" for kind, door in EVENTS.items()}
+
+
+def test_production_does_not_show_the_sandbox() -> None:
+    assert "sandbox" in generate.nginx(sandbox=True)
+    production = generate.nginx(sandbox=False)
+    assert not re.search(r"sandbox|/thanks|/pay/", production)
+    kept = [line for line in production.splitlines() if line.strip().startswith("location")]
+    every = [
+        line for line in generate.nginx(sandbox=True).splitlines() if line.strip().startswith("location")
+    ]
+    assert set(every) - set(kept) == {"        location /pay/ {", "        location = /thanks {"}
+
+
+@pytest.mark.parametrize("sandbox", [True, False])
+def test_a_door_is_called_by_the_host_it_answers_to(sandbox: bool) -> None:
+    text = generate.nginx(sandbox=sandbox)
+    assert "127.0.0.11" not in text
+    places = re.findall(r"location /v1\S* \{.*?\n        \}", text, re.DOTALL)
+    assert len(places) == 2
+    for place in places:
+        assert f"proxy_set_header Host $door.{generate.DOMAIN};" in place
+        assert f"proxy_pass http://$door.{generate.DOMAIN}$request_uri;" in place
