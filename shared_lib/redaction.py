@@ -194,7 +194,8 @@ def _card(match: re.Match[str]) -> str:
         text[max(0, match.start() - 1) : match.start()].isalpha()
         or text[match.end() : match.end() + 1].isalpha()
     ):
-        return HIDDEN if len(run) in _IN_A_WORD and _luhn(run) else run
+        digits = re.sub("[ -]", "", run)  # an id may have dashes between its digits
+        return HIDDEN if len(digits) in _IN_A_WORD and _luhn(digits) else run
     if sum(map(str.isdigit, run)) >= _CARD_DIGITS.stop:
         return HIDDEN
     groups = re.split("[ -]", run)

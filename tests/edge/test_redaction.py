@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+import random
 import uuid
 from collections.abc import Iterator
 from contextlib import redirect_stderr
@@ -59,6 +60,8 @@ SECRETS: dict[str, tuple[str, str]] = {
     "card after other digits": ("order 12 4242 4242 4242 4242", "4242"),
     "card in a name": ("pan_4242424242424242", "4242"),
     "card in a word": ("x4242424242424242x", "4242"),
+    "card with dashes in a word": ("x4242-4242-4242-4242x", "4242"),
+    "card with spaces in a word": ("x4242 4242 4242 4242x", "4242"),
     "card of 19 digits": ("6304000000000000000", "6304"),
     "Amex": ("3782 822463 10005", "822463"),
 }  # fmt: skip
@@ -122,6 +125,27 @@ def test_what_is_no_secret_is_shown_as_it_is() -> None:
     }
     assert redacted(4242424242424242) == "[hidden]"
     assert redacted(1234567890123) == 1234567890123
+
+
+@pytest.mark.parametrize(
+    "id_",
+    [
+        "0a123456-7890-1234-5678-90bcdef01234",  # 15 and 16 characters between letters, dashes among them
+        "f1234567-8901-23ab-8f00-0123456789ab",
+        "abcdef01-2345-6789-0123-4fbcdef01234",
+        "ab1 2345678901234c",
+    ],
+)
+def test_an_id_of_digits_and_dashes_between_letters_is_logged_as_it_is(id_: str) -> None:
+    assert redacted(id_) == id_
+
+
+def test_every_uuid_can_be_logged() -> None:
+    """The id of a customer stands in every line of their requests: one that cannot be logged would fail all of them."""
+    digits = random.Random(7)
+    for _ in range(20_000):
+        shape = "".join(digits.choice("0123456789012345678901234567890123456789abcdef") for _ in range(32))
+        redacted(str(uuid.UUID(shape)))
 
 
 def test_a_model_and_a_locals_secret_do_not_come_with_an_exception(line: Line) -> None:
