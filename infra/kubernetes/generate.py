@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Final
 
 from infra.local.routes import EVENTS
-from infra.nginx.doors import FILE as DOORS_CONF
-from infra.nginx.doors import service, table
+from infra.nginx.doors import FILE, service, table
 
 ROOT: Final = Path(__file__).parents[2]
 BASE: Final = ROOT / "k8s" / "base"
+NGINX_CONF: Final = FILE.with_name("nginx.conf")
 KIND: Final = ROOT / "k8s" / "overlays" / "kind"
 COMMAND: Final = "python -m infra.kubernetes.generate"
 # What Knative calls a door inside the cluster. A door answers to this name alone, so calls carry it as Host.
@@ -53,7 +53,7 @@ def routes() -> str:
 
 def nginx(*, sandbox: bool) -> str:
     """infra/nginx/nginx.conf for doors on Knative. Raises ValueError when that file no longer has what is replaced."""
-    text = DOORS_CONF.with_name("nginx.conf").read_text()
+    text = NGINX_CONF.read_text()
     for there, instead, times in _CHANGES:
         if text.count(there) != times:
             raise ValueError(f"infra/nginx/nginx.conf has {there!r} {text.count(there)} times, not {times}")

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import yaml  # type: ignore[import-untyped]  # as in tests/compose
 
+from infra.compose.docker import images
 from infra.compose.env_files import env_file
 from infra.kubernetes import generate
 from infra.local.routes import EVENTS
@@ -17,6 +18,7 @@ from infra.local.stack import DOORS
 from infra.nginx.doors import service
 from shared_lib.asgi import HTTP_DOORS
 from shared_lib.processes import PROCESSES, Needs, Role, Secret
+from shared_lib.settings import Settings
 
 K8S = generate.ROOT / "k8s"
 # Which are no process of shared_lib/processes.py, and what they hold.
@@ -141,3 +143,50 @@ def test_a_door_is_called_by_the_host_it_answers_to(sandbox: bool) -> None:
     for place in places:
         assert f"proxy_set_header Host $door.{generate.DOMAIN};" in place
         assert f"proxy_pass http://$door.{generate.DOMAIN}$request_uri;" in place
+
+
+def settings_of_kind() -> dict[str, str]:
+    files = (K8S / "base/settings.env", K8S / "base/routes.env", K8S / "overlays/kind/settings.env")
+    lines = [line for file in files for line in file.read_text().splitlines() if not line.startswith("#")]
+    return dict(line.split("=", 1) for line in lines)
+
+
+def test_every_setting_is_one_and_together_they_are_accepted(monkeypatch: pytest.MonkeyPatch) -> None:
+    given = settings_of_kind()
+    ours = {name for name in given if name.startswith("BOXOFFICE_")}
+    assert ours <= {f"BOXOFFICE_{name.upper()}" for name in Settings.model_fields}
+    assert given.keys() - ours == {"AWS_EC2_METADATA_DISABLED"}
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    own = Settings()
+    assert own.may_return_to(own.public_url + "/thanks")
+    assert own.kafka_bootstrap == ("kafka:9092",)
+    assert own.trigger_instance == ""  # workers/trigger.yaml says why
+
+
+def test_no_secret_stands_in_a_setting_or_a_manifest() -> None:
+    text = "".join(path.read_text() for path in K8S.rglob("*") if path.is_file() and "nginx" not in path.name)
+    assert not re.search(r"whsec_|sk_sandbox|redis://|postgresql://|kind: Secret$", text, re.MULTILINE)
+
+
+def test_images_of_others_are_those_of_containers() -> None:
+    kind = yaml.safe_load((K8S / "overlays/kind/kustomization.yaml").read_text())["images"]
+    named = {f"{one['name']}:{one['newTag']}" for one in kind if not one["name"].startswith("boxoffice")}
+    unused = {"PYTHON_IMAGE", "NGROK_IMAGE"}
+    assert named == {image for name, image in images().items() if name not in unused}
+
+
+def test_a_change_of_nginx_that_the_generator_does_not_know_is_an_error(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    conf = tmp_path / "nginx.conf"
+    text = generate.NGINX_CONF.read_text()
+    monkeypatch.setattr(generate, "NGINX_CONF", conf)
+    for changed in (
+        text.replace("resolver 127.0.0.11", "resolver 127.0.0.1"),
+        text.replace("proxy_set_header Host $host;", "", 1),
+        text.replace("location /pay/ {", "location ^~ /pay/ {"),
+    ):
+        conf.write_text(changed)
+        with pytest.raises(ValueError, match=r"nginx\.conf has"):
+            generate.nginx(sandbox=False)
