@@ -18,13 +18,14 @@ _NOTHING: dict[str, object] = {}
 _facts: ContextVar[dict[str, object]] = ContextVar("facts", default=_NOTHING)  # outside of any invocation
 
 
-def configure(*, function: str, pretty: bool | None = None) -> None:
-    """Set logging up for a process. `function` stands in every line."""
+def configure(*, function: str, revision: str | None = None, pretty: bool | None = None) -> None:
+    """Set logging up for a process. `function`, and `revision` when there is one, stand in every line."""
+    process = {"function": function} | ({"revision": revision} if revision else {})
     readable = sys.stderr.isatty() if pretty is None else pretty
     renderer = structlog.dev.ConsoleRenderer() if readable else _json
     structlog.configure(
         processors=[
-            partial(_with_facts, function),
+            partial(_with_facts, process),
             structlog.processors.add_log_level,
             structlog.processors.format_exc_info,
             _redact,
@@ -52,8 +53,10 @@ def end(token: Token[dict[str, object]]) -> None:
     _facts.reset(token)
 
 
-def _with_facts(function: str, _: Any, __: str, line: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    return {"function": function, **_facts.get(), **line}
+def _with_facts(
+    process: Mapping[str, str], _: Any, __: str, line: MutableMapping[str, Any]
+) -> MutableMapping[str, Any]:
+    return {**process, **_facts.get(), **line}
 
 
 def _json(_: Any, __: str, line: MutableMapping[str, Any]) -> str:

@@ -51,6 +51,7 @@ class Runtime:
         self.providers = providers
         self.replays = replays
         self.seals = Seals([secret.get_secret_value() for secret in settings.reply_secrets])
+        self.stopping = asyncio.Event()  # the process was asked to end, and still answers
         self._pool = pool
         self._batcher = Batcher(pool, writers=settings.writers)
         self._kept: dict[str, Any] = {}

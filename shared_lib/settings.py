@@ -126,6 +126,9 @@ class Settings(KafkaAccess):
     writers: int = Field(default=4, ge=1, le=32)
     readers: int = Field(default=4, ge=1, le=64)
 
+    # How long a door goes on after SIGTERM, not ready and closing each connection with its answer, before its server stops.
+    drain_s: float = Field(default=1.0, ge=0, le=60)
+
     auth_jwks_url: WebAddress = ""
     auth_issuer: str = ""
     auth_audience: str = "boxoffice"

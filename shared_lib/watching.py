@@ -67,7 +67,7 @@ class OrderWatch:
                 del self._per_customer[customer_id]
 
     async def changed(self, request: Request, order_id: str, known: OrderVersion, within_s: float) -> bool:
-        """Wait until the order is another than the known one; False when the time is over.
+        """Wait until the order is another than the known one; False when the time is over, or this instance is going.
 
         Raises ClientDisconnect as soon as the caller hangs up, and what the look raised when it failed.
         """
@@ -94,6 +94,9 @@ class OrderWatch:
         try:
             while self._polls:
                 await asyncio.sleep(LOOK_EVERY_S)
+                if self._rt.stopping.is_set():
+                    self._answer_all()
+                    return
                 await self._look()
         except BaseException as error:
             failure = error if isinstance(error, Exception) else Transient("this instance is ending")
@@ -104,6 +107,12 @@ class OrderWatch:
                 raise
         finally:
             self._looking = None
+
+    def _answer_all(self) -> None:
+        """Those who wait ask again, and reach an instance that stays: none is cut off when the server stops."""
+        for poll in (poll for polls in self._polls.values() for poll in polls):
+            if not poll.changed.done():
+                poll.changed.set_result(False)
 
     async def _look(self) -> None:
         order_ids = list(self._polls)

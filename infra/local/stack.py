@@ -118,7 +118,7 @@ class Stack:
         argv = ["shared_lib.asgi:app", "--lifespan", "on", "--timeout-keep-alive", "95"]
         argv += ["--host", LOOPBACK, "--port", str(self._ports[name])]
         argv += ["--no-access-log", "--log-level", "warning", "--timeout-graceful-shutdown", "3"]
-        env = {"FUNCTION": name}
+        env = {"FUNCTION": name, "BOXOFFICE_DRAIN_S": "0"}  # the gateway stops at the same time
         return self._python(name, "uvicorn", argv, env=env, ready_url=self.address(name) + "/readyz")
 
     def _neighbours(self) -> list[Program]:

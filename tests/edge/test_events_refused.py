@@ -189,6 +189,8 @@ async def test_the_gateway_leads_no_event_in(cinema: Cinema) -> None:
         "/_events",
         "/livez",
         "/readyz",
+        "/_/health",
+        "/_/ready",
         "/metrics",
     ]
     paths += [

@@ -103,7 +103,7 @@ def uses_tls(url: str) -> bool:
 
 
 async def is_ready(url: str) -> bool:
-    """What /readyz asks."""
+    """What a door asks before it is ready."""
     rt = await Runtime.open(Settings(database_url=url, sandbox_url="http://127.0.0.1:9"))
     try:
         return await rt.read(serves, None)

@@ -1,0 +1,45 @@
+"""What keeps calls from being held or lost where platforms start and stop doors, to be removed by `python -m tests.crash.mutations D`."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from tests.crash.protections import Edit, Mutation
+
+ASGI: Final = "shared_lib/asgi.py"
+READY: Final = "tests/doors/test_ready.py::test_"
+STOP: Final = "tests/doors/test_stop.py::test_"
+UNDER_LOAD: Final = f"{STOP}a_door_that_is_stopped_under_load_answers_every_request"
+POLLS: Final = f"{STOP}long_polls_are_answered_when_their_door_is_stopped"
+
+MUTATIONS: Final = (
+    Mutation(
+        "D",
+        "readiness asks the database each time",
+        f"{READY}while_postgresql_is_away_a_warm_door_stays_ready_and_answers_503_itself",
+        (Edit(ASGI, "if self._stopping.is_set():\n            return", "self._warm = (await refuses(self._rt)) is None\n        if self._stopping.is_set():\n            return"),
+         Edit(ASGI, "            self._stopping = rt.stopping\n", "            self._stopping, self._rt = rt.stopping, rt\n")),
+    ),
+    Mutation(
+        "D",
+        "a door is ready before its database has answered",
+        f"{READY}a_door_that_starts_before_the_migration_becomes_ready_after_it",
+        (Edit(ASGI, 'PlainTextResponse("ready") if self._warm', 'PlainTextResponse("ready") if True'),),
+    ),
+    Mutation(
+        "D",
+        "a call is worked on before the database has answered",
+        f"{READY}in_production_a_door_that_starts_before_its_database_works_with_none_that_it_must_not_use",
+        (Edit(ASGI, "elif not self._warm:", "elif False:"),),
+    ),
+    Mutation(
+        "D",
+        "a database that came late is not looked at",
+        f"{READY}in_production_a_door_that_starts_before_its_database_works_with_none_that_it_must_not_use",
+        (Edit(ASGI, "await rt.read(refuse_test_clock, None, within_s=FIRST_ANSWER_S)", "pass"),),
+    ),
+    Mutation("D", "the server stops at the signal", UNDER_LOAD, (Edit("shared_lib/stopping.py", "loop.call_later(drain_s, stop)", "stop()"),)),
+    Mutation("D", "a door that is going says that it is ready", UNDER_LOAD, (Edit(ASGI, 'return PlainTextResponse("stopping", 503)', "pass"),)),
+    Mutation("D", "a door that is going keeps connections", UNDER_LOAD, (Edit(ASGI, "if self._stopping.is_set() and message", "if False and message"),)),
+    Mutation("D", "long polls are cut off", f"{POLLS}[1]", (Edit("shared_lib/watching.py", "if self._rt.stopping.is_set():", "if False:"),)),
+)  # fmt: skip

@@ -1,0 +1,93 @@
+"""One door as it runs in the image: infra/docker/serve in a process of its own, with the settings of a cinema."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryFile
+from typing import IO
+
+import httpx
+
+from infra.local.ports import free_port
+from shared_lib.settings import Settings
+from tests.crash.mortal import environment
+from tests.patience import PATIENCE_S
+
+ROOT = Path(__file__).parents[2]
+SERVE = ROOT / "infra/docker/serve"
+
+
+@dataclass(frozen=True)
+class Serving:
+    process: asyncio.subprocess.Process
+    output: IO[bytes]
+    port: int
+    http: httpx.AsyncClient
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    async def get(self, path: str) -> httpx.Response:
+        return await self.http.get(self.url + path)
+
+    async def ready(self) -> bool:
+        return (await self.get("/readyz")).status_code == 200
+
+    def terminate(self) -> None:
+        self.process.send_signal(signal.SIGTERM)
+
+    async def ended(self) -> None:
+        async with asyncio.timeout(PATIENCE_S):
+            await self.process.wait()
+
+    def said(self) -> str:
+        self.output.seek(0)
+        return self.output.read().decode(errors="replace")
+
+
+async def until(wanted: Callable[[], Awaitable[bool]]) -> None:
+    """Look until it is so."""
+    async with asyncio.timeout(PATIENCE_S):
+        while not await wanted():  # noqa: ASYNC110  # another process changes it
+            await asyncio.sleep(0.05)
+
+
+@asynccontextmanager
+async def serving(settings: Settings, function: str, **more: str) -> AsyncIterator[Serving]:
+    """The door, listening; it need not be ready. `more` goes into its environment."""
+    port = free_port()
+    given = environment(settings) | {"FUNCTION": function, "PORT": str(port), "PYTHONPATH": str(ROOT)}
+    given |= {
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "UVICORN_TIMEOUT_KEEP_ALIVE": "95",
+    }
+    given |= {"UVICORN_LOG_LEVEL": "warning", "UVICORN_TIMEOUT_GRACEFUL_SHUTDOWN": "25"}
+    with TemporaryFile() as output:
+        process = await asyncio.create_subprocess_exec(
+            str(SERVE), cwd=ROOT, stdout=output, stderr=output, env=os.environ | given | more
+        )
+        async with httpx.AsyncClient(timeout=PATIENCE_S) as http:
+            one = Serving(process, output, port, http)
+
+            async def listens() -> bool:
+                assert process.returncode is None, one.said()
+                try:
+                    return (await one.get("/livez")).is_success
+                except httpx.TransportError:
+                    return False
+
+            try:
+                await until(listens)
+                yield one
+            finally:
+                if process.returncode is None:
+                    process.kill()
+                    await process.wait()

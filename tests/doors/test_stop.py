@@ -1,0 +1,156 @@
+"""A door that is stopped under load loses no request: it says that it is going before it closes anything.
+
+The clients are like the proxies in front of a door: they keep connections, look whether one was closed before they use it
+again, and send nothing twice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+
+from tests.cinema import Cinema
+from tests.doors.running import Serving, serving, until
+from tests.doors.wire import Answer, LostError, Wire
+from tests.edge.answers import order_body
+from tests.patience import PATIENCE_S
+
+KEPT, NEW = 12, 4  # connections
+BEFORE = 60  # answers before the signal
+LONG_S = "60"  # a drain that a second signal ends before its time
+
+
+class Load:
+    """Customers who order over kept connections and over new ones."""
+
+    def __init__(self, cinema: Cinema, door: Serving) -> None:
+        self._cinema, self._door = cinema, door
+        self._body = json.dumps(order_body()).encode()
+        self._came = 0
+        self.answers: list[Answer] = []
+        self.lost: list[str] = []
+        self.door_is_known_to_go = False
+
+    async def order(self, wire: Wire) -> Answer | None:
+        """One more customer's order. None when it was lost."""
+        self._came += 1
+        headers = {"authorization": f"Bearer {self._cinema.token(f'customer-{self._came}')}"}
+        headers |= {"idempotency-key": "k", "content-type": "application/json"}
+        try:
+            answer = await wire.request("POST", "/v1/orders", headers, self._body)
+        except LostError as lost:
+            self.lost.append(str(lost))
+            return None
+        self.answers.append(answer)
+        return answer
+
+    async def over_a_kept_connection(self) -> None:
+        """Until the door closes it, or says that it will."""
+        async with await Wire.open(self._door.port) as wire:
+            while not wire.is_closed:
+                answer = await self.order(wire)
+                if answer is None or answer.is_last:
+                    return
+
+    async def over_new_connections(self) -> None:
+        """Until the door is known to go, as endpoints of a Service are."""
+        while not self.door_is_known_to_go:
+            try:
+                wire = await Wire.open(self._door.port)
+            except OSError:
+                return
+            async with wire:
+                if await self.order(wire) is None:
+                    return
+
+    async def enough(self) -> bool:
+        return len(self.answers) >= BEFORE
+
+
+@asynccontextmanager
+async def loaded(cinema: Cinema, door: Serving) -> AsyncIterator[tuple[Load, list[asyncio.Task[None]]]]:
+    load = Load(cinema, door)
+    tasks = [asyncio.create_task(load.over_a_kept_connection()) for _ in range(KEPT)]
+    tasks += [asyncio.create_task(load.over_new_connections()) for _ in range(NEW)]
+    try:
+        await until(load.enough)
+        yield load, tasks
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def is_going(door: Serving) -> bool:
+    async with await Wire.open(door.port) as wire:
+        return (await wire.request("GET", "/readyz", {})).status == 503
+
+
+async def test_a_door_that_is_stopped_under_load_answers_every_request(cinema: Cinema) -> None:
+    async with serving(cinema.rt.settings, "create_order", BOXOFFICE_DRAIN_S=LONG_S) as door:
+        await until(door.ready)
+        async with loaded(cinema, door) as (load, tasks):
+            door.terminate()
+            await until(lambda: is_going(door))
+            load.door_is_known_to_go = True
+            async with asyncio.timeout(PATIENCE_S):
+                await asyncio.gather(*tasks)
+        # It still takes what comes late, and says each time that it is going.
+        for path in ("/livez", "/_/health", "/readyz", "/_/ready"):
+            async with await Wire.open(door.port) as wire:
+                answer = await wire.request("GET", path, {})
+                assert (answer.status, answer.is_last) == (503 if "ready" in path else 200, True)
+        for _ in range(3):
+            async with await Wire.open(door.port) as wire:
+                late = await load.order(wire)
+                assert late is not None
+                assert late.is_last
+        assert load.lost == []
+        assert {answer.status for answer in load.answers} == {201}
+        assert cinema.value("SELECT count(*) FROM orders") == len(load.answers)
+        door.terminate()  # the drain is over
+        await door.ended()
+
+
+async def test_the_drain_ends_after_its_time(cinema: Cinema) -> None:
+    async with serving(cinema.rt.settings, "create_order", BOXOFFICE_DRAIN_S="0.5") as door:
+        await until(door.ready)
+        async with await Wire.open(door.port) as idle:
+            door.terminate()
+            await door.ended()
+            async with asyncio.timeout(PATIENCE_S):
+                while not idle.is_closed:  # noqa: ASYNC110  # the stream tells it no other way
+                    await asyncio.sleep(0.02)
+
+
+@pytest.mark.parametrize("graceful_s", ["25", "1"])
+async def test_long_polls_are_answered_when_their_door_is_stopped(cinema: Cinema, graceful_s: str) -> None:
+    order = await cinema.order("prc_metropolis_buy")
+    headers = {"authorization": f"Bearer {cinema.token()}"}
+    path = f"/v1/orders/{order['id']}"
+    more = {"UVICORN_TIMEOUT_GRACEFUL_SHUTDOWN": graceful_s, "BOXOFFICE_DRAIN_S": LONG_S}
+    async with serving(cinema.rt.settings, "account", **more) as door:
+        await until(door.ready)
+
+        async def poll() -> Answer:
+            async with await Wire.open(door.port) as wire:
+                return await wire.request("GET", f"{path}?wait=25", headers)
+
+        async with asyncio.timeout(PATIENCE_S):
+            polls = [asyncio.create_task(poll()) for _ in range(3)]
+            async with await Wire.open(door.port) as wire:
+                for _ in range(10):  # by then they wait
+                    assert (await wire.request("GET", path, headers)).status == 200
+                assert not any(task.done() for task in polls)
+                door.terminate()
+                await until(lambda: is_going(door))
+                found = [await task for task in polls] + [await poll()]  # the last one came during the stop
+        for answer in found:
+            assert (answer.status, answer.is_last) == (200, True)
+            assert json.loads(answer.body)["id"] == order["id"]
+        door.terminate()
+        await door.ended()
