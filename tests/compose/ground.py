@@ -179,11 +179,13 @@ def exchange(port: int, request: bytes) -> tuple[int, dict[str, str], Any]:
 
 
 @contextmanager
-def running_nginx(folder: Path, changed: Mapping[str, str] | None = None) -> Iterator[Gateway]:
-    """The project's nginx.conf with other addresses; of the rest only what is said to be `changed`."""
+def running_nginx(
+    folder: Path, changed: Mapping[str, str] | None = None, conf: str | None = None
+) -> Iterator[Gateway]:
+    """The project's nginx.conf, or `conf`, with other addresses; of the rest only what is said to be `changed`."""
     names, port, door_port = Names(), free_port(), free_port()
     log = folder / "access.log"
-    text = NGINX_CONF.read_text()
+    text = NGINX_CONF.read_text() if conf is None else conf
     for here, there in {
         "/tmp/": f"{folder}/",  # noqa: S108  # the configuration's, replaced here
         "listen 8080 default_server": f"listen 127.0.0.1:{port} default_server",
