@@ -27,7 +27,7 @@ from tests.servers import ExternalPostgres, ExternalRedis, PostgresServer, Redis
 # Left out, it is production, which refuses the sandbox. Processes that tests start inherit it.
 os.environ["BOXOFFICE_ENVIRONMENT"] = "test"
 
-pytest_plugins = ["tests.cinema_fixtures", "tests.kafka_fixtures"]
+pytest_plugins = ["tests.cinema_fixtures", "tests.kafka_fixtures", "tests.selection"]
 
 ServerFolders = Callable[[], Path]
 

@@ -1,0 +1,243 @@
+"""A real apiserver takes both overlays, with Knative's webhook and PodSecurity; and refuses a fault of each layer."""
+
+from __future__ import annotations
+
+import copy
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+import pytest
+
+from tests.k8s.apiserver import Answer, Apiserver
+from tests.k8s.manifests import (
+    CLUSTER_SCOPED,
+    NAMESPACE,
+    OVERLAYS,
+    PRODUCTION,
+    Manifests,
+    Object,
+    Pod,
+    at,
+    rendered,
+)
+
+pytestmark = pytest.mark.k8s
+
+# Knative's part of a door's pod template, which no Pod has.
+NOT_OF_PODS: Final = (
+    "containerConcurrency",
+    "timeoutSeconds",
+    "responseStartTimeoutSeconds",
+    "idleTimeoutSeconds",
+)
+FIRST: Final = ("Namespace", "ServiceAccount")
+
+
+@dataclass(frozen=True)
+class Applied:
+    """An overlay in a namespace of its own. `answer`: what the apiserver said to it."""
+
+    server: Apiserver
+    manifests: Manifests
+    namespace: str
+    answer: Answer
+
+    def ask(self, *objects: Object) -> Answer:
+        """What the apiserver would say to these; nothing is kept."""
+        return self.server.apply(objects, dry_run=True)
+
+
+@pytest.fixture(scope="module", params=OVERLAYS)
+def applied(apiserver: Apiserver, request: pytest.FixtureRequest) -> Applied:
+    namespace = f"{NAMESPACE}-{request.param}-{uuid.uuid4().hex[:7]}"
+    manifests = moved(rendered(request.param), namespace)
+    first = [thing for thing in manifests.objects if thing["kind"] in FIRST]
+    apiserver.namespaces.append(namespace)
+    made = apiserver.apply(first, dry_run=False)
+    assert made.code == 0, made.text
+    rest = [thing for thing in manifests.objects if thing["kind"] not in FIRST]
+    return Applied(apiserver, manifests, namespace, apiserver.apply(rest, dry_run=not apiserver.throwaway))
+
+
+def moved(manifests: Manifests, namespace: str) -> Manifests:
+    """A copy with every object in this namespace, which takes the place of `boxoffice`."""
+    copied = manifests.planted()
+    for thing in copied.objects:
+        if thing["kind"] == "Namespace":
+            thing["metadata"]["name"] = namespace
+            # Templates are only warned of, and a warning is a failure here.
+            thing["metadata"]["labels"]["pod-security.kubernetes.io/warn"] = "restricted"
+        elif thing["kind"] not in CLUSTER_SCOPED:
+            thing["metadata"]["namespace"] = namespace
+    return copied
+
+
+def as_pod(pod: Pod, namespace: str) -> Object:
+    """The pod that a controller would make of a template, for the apiserver to judge."""
+    spec = {name: value for name, value in copy.deepcopy(pod.spec).items() if name not in NOT_OF_PODS}
+    claims = [claim["metadata"]["name"] for claim in at(pod.owner, "spec", "volumeClaimTemplates") or []]
+    spec["volumes"] = [*(spec.get("volumes") or []), *({"name": claim, "emptyDir": {}} for claim in claims)]
+    for container in spec["containers"]:
+        container.setdefault("name", "user-container")
+        for probe in ("readinessProbe", "livenessProbe", "startupProbe"):
+            if pod.door and at(container, probe, "httpGet") is not None:
+                container[probe]["httpGet"].setdefault("port", container["ports"][0]["containerPort"])
+    name = f"{pod.owner['kind']}-{pod.owner['metadata']['name']}".lower()
+    metadata = {"name": name, "namespace": namespace, "labels": pod.labels, "annotations": pod.annotations}
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}
+
+
+def test_every_object_is_taken_without_a_warning(applied: Applied) -> None:
+    assert (applied.answer.code, applied.answer.err) == (0, "")
+    kept = applied.answer.out.splitlines()
+    assert len(kept) == sum(thing["kind"] not in FIRST for thing in applied.manifests.objects) > 40
+
+
+def test_a_second_apply_has_nothing_to_change(applied: Applied) -> None:
+    if not applied.server.throwaway:
+        return  # nothing was kept, so that there is nothing to compare with
+    answer = applied.server.kubectl("diff", "--server-side", "-f", "-", objects=applied.manifests.objects)
+    assert (answer.code, answer.out) == (0, "")
+
+
+def test_every_pod_is_taken(applied: Applied) -> None:
+    """Of a Deployment's or a door's template the apiserver refuses nothing: pods are what PodSecurity judges."""
+    pods = [as_pod(pod, applied.namespace) for pod in applied.manifests.pods]
+    answer = applied.ask(*pods)
+    assert (answer.code, answer.err) == (0, "")
+    assert len(answer.out.splitlines()) == len(pods) > 12
+
+
+def _container(thing: Object) -> Object:
+    found: Object = thing["spec"]["template"]["spec"]["containers"][0]
+    return found
+
+
+def _door_with_an_unknown_field(manifests: Manifests) -> Object:
+    door = manifests.one("Door", "renew")
+    _container(door)["imagePullPolice"] = "IfNotPresent"
+    return door
+
+
+def _door_that_takes_a_quarter_of_an_hour(manifests: Manifests) -> Object:
+    door = manifests.one("Door", "renew")
+    door["spec"]["template"]["spec"]["timeoutSeconds"] = 900
+    return door
+
+
+def _door_with_an_init_container(manifests: Manifests) -> Object:
+    door = manifests.one("Door", "renew")
+    door["spec"]["template"]["spec"]["initContainers"] = [
+        {"name": "wait", "image": "dev.local/boxoffice:local"}
+    ]
+    return door
+
+
+def _door_scaled_on_the_service(manifests: Manifests) -> Object:
+    door = manifests.one("Door", "renew")
+    door["metadata"]["annotations"] = {"autoscaling.knative.dev/max-scale": "3"}
+    return door
+
+
+def _door_with_the_bounds_of_its_scale_swapped(manifests: Manifests) -> Object:
+    door = manifests.one("Door", "renew")
+    door["spec"]["template"]["metadata"]["annotations"] |= {
+        "autoscaling.knative.dev/min-scale": "5",
+        "autoscaling.knative.dev/max-scale": "3",
+    }
+    return door
+
+
+def _deployment_with_an_unknown_field(manifests: Manifests) -> Object:
+    relay = manifests.one("Deployment", "relay")
+    relay["spec"]["template"]["spec"]["terminationGracePeriod"] = 30
+    return relay
+
+
+def _deployment_that_gains_privileges(manifests: Manifests) -> Object:
+    relay = manifests.one("Deployment", "relay")
+    del _container(relay)["securityContext"]
+    return relay
+
+
+def _quantity_that_is_none(manifests: Manifests) -> Object:
+    relay = manifests.one("Deployment", "relay")
+    _container(relay)["resources"]["limits"]["memory"] = "5Zi"
+    return relay
+
+
+def _policy_with_a_wrong_selector(manifests: Manifests) -> Object:
+    policy = manifests.some("NetworkPolicy")
+    policy["spec"]["podSelectors"] = {}
+    return policy
+
+
+def _pod(manifests: Manifests, process: str) -> Object:
+    pod = as_pod(manifests.pod(process), manifests.pod(process).owner["metadata"]["namespace"])
+    del pod["spec"]["containers"][0]["securityContext"]
+    return pod
+
+
+REFUSED: Final[dict[str, tuple[Callable[[Manifests], Object], str]]] = {
+    "schema: a door's unknown field": (_door_with_an_unknown_field, "imagePullPolice"),
+    "schema: a Deployment's unknown field": (_deployment_with_an_unknown_field, "terminationGracePeriod"),
+    "schema: a quantity": (_quantity_that_is_none, "quantities must match"),
+    "schema: a policy's unknown field": (_policy_with_a_wrong_selector, "podSelectors"),
+    "webhook: timeoutSeconds 900": (_door_that_takes_a_quarter_of_an_hour, "expected 0 <= 900 <= 600"),
+    "webhook: an init container": (_door_with_an_init_container, "must not set the field(s)"),
+    "webhook: scaling on the Service": (_door_scaled_on_the_service, "autoscaling.knative.dev/max-scale"),
+    "webhook: min above max": (
+        _door_with_the_bounds_of_its_scale_swapped,
+        "max-scale=3 is less than min-scale=5",
+    ),
+    "PodSecurity: a template without securityContext": (
+        _deployment_that_gains_privileges,
+        'would violate PodSecurity "restricted',
+    ),
+    "PodSecurity: a worker's pod without securityContext": (
+        lambda manifests: _pod(manifests, "relay"),
+        'violates PodSecurity "restricted',
+    ),
+    "PodSecurity: a door's pod without securityContext": (
+        lambda manifests: _pod(manifests, "webhook"),
+        'violates PodSecurity "restricted',
+    ),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_a_fault_is_refused_by_name(applied: Applied, case: str) -> None:
+    plant, message = REFUSED[case]
+    answer = applied.ask(plant(applied.manifests.planted()))
+    assert answer.code != 0
+    assert message in answer.err
+
+
+# What operators read, of which there is nothing here but the schema.
+OPERATORS: Final = (
+    "KafkaSource",
+    "KafkaSink",
+    "PingSource",
+    "Kafka",
+    "KafkaNodePool",
+    "KafkaTopic",
+    "KafkaUser",
+    "Cluster",
+    "Pooler",
+)
+
+
+@pytest.mark.parametrize("kind", OPERATORS)
+def test_an_operators_schema_refuses_what_it_does_not_know(applied: Applied, kind: str) -> None:
+    """Were a CRD missing or its schema open, everything would be taken."""
+    found: list[Any] = applied.manifests.of(kind)
+    if applied.manifests.overlay != PRODUCTION:
+        assert not found
+        return
+    planted = copy.deepcopy(found[0])
+    planted["spec"]["replicaz"] = 3
+    answer = applied.ask(planted)
+    assert answer.code != 0
+    assert "replicaz" in answer.err

@@ -1,0 +1,55 @@
+"""Every rule holds for both overlays, and complains of the faults it is for."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.k8s.manifests import OVERLAYS, Manifests, rendered
+from tests.k8s.rules import FAULTS, RULES, Fault, Rule, name_of_rule
+
+pytestmark = pytest.mark.k8s
+PLANTED = [(one, overlay) for one in FAULTS for overlay in one.only]
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+@pytest.mark.parametrize("rule", RULES, ids=name_of_rule)
+def test_the_overlay_keeps(rule: Rule, overlay: str) -> None:
+    assert rule(rendered(overlay)) == []
+
+
+@pytest.mark.parametrize(
+    ("planted", "overlay"), PLANTED, ids=[f"{one.title} [{overlay}]" for one, overlay in PLANTED]
+)
+def test_a_fault_is_seen(planted: Fault, overlay: str) -> None:
+    sound = rendered(overlay)
+    faulty = sound.planted()
+    planted.plant(faulty)
+
+    new = set(planted.rule(faulty)) - set(planted.rule(sound))
+
+    assert any(planted.says in complaint for complaint in new), new
+
+
+@pytest.mark.parametrize("rule", RULES, ids=name_of_rule)
+def test_every_rule_has_a_fault_that_it_sees(rule: Rule) -> None:
+    assert [one.title for one in FAULTS if one.rule is rule]
+
+
+def test_rules_do_not_change_what_they_read() -> None:
+    for overlay in OVERLAYS:
+        sound = rendered(overlay)
+        before = sound.planted()
+        for rule in RULES:
+            rule(sound)
+        assert sound == before
+
+
+def test_titles_of_faults_are_their_own() -> None:
+    titles = [one.title for one in FAULTS]
+    assert len(set(titles)) == len(titles)
+
+
+def test_a_rendering_is_not_empty() -> None:
+    assert all(
+        isinstance(rendered(overlay), Manifests) and len(rendered(overlay).pods) > 9 for overlay in OVERLAYS
+    )
