@@ -6,7 +6,6 @@ python -m infra.kubernetes.generate
 from __future__ import annotations
 
 import json
-import re
 from pathlib import Path
 from typing import Final
 
@@ -66,11 +65,15 @@ def nginx(*, sandbox: bool) -> str:
 
 def _without(text: str, place: str) -> str:
     """Take a location out, with the comment above it and the empty line below."""
-    block = re.compile(rf"(?:^ +#.*\n)*^( +){re.escape(place)}\n(?:.*\n)*?\1\}}\n\n", re.MULTILINE)
-    text, times = block.subn("", text)
-    if times != 1:
-        raise ValueError(f"infra/nginx/nginx.conf has {place!r} {times} times, not once")
-    return text
+    lines = text.split("\n")
+    found = [number for number, line in enumerate(lines) if line.strip() == place]
+    if len(found) != 1:
+        raise ValueError(f"infra/nginx/nginx.conf has {place!r} {len(found)} times, not once")
+    first = found[0]
+    last = lines.index(lines[first].removesuffix(place) + "}", first)
+    while lines[first - 1].strip().startswith("#"):
+        first -= 1
+    return "\n".join(lines[:first] + lines[last + 2 :])
 
 
 if __name__ == "__main__":
