@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from datetime import timedelta
 
 import pytest
@@ -33,6 +34,13 @@ class Looks:
         return status, self._capsys.readouterr().out
 
 
+def waited_s(pattern: str, said: str) -> int:
+    """Seconds as the output names them. The clock goes on while the test looks, so they are at least what it was put ahead."""
+    found = re.search(pattern, said)
+    assert found, said
+    return int(found[1])
+
+
 async def test_an_empty_outbox_is_well_even_without_a_relay(rt: Runtime, looks: Looks) -> None:
     assert await looks() == (
         0,
@@ -55,12 +63,12 @@ async def test_it_counts_what_is_ready_what_waits_and_says_when_nobody_works(
     await ahead(rt, timedelta(minutes=1))
     status, said = await looks()
     assert status == 1
-    assert "the oldest for 60 s" in said
+    assert waited_s(r"the oldest for (\d+) s", said) >= 60
     assert "start a relay" in said
-    assert [line.split() for line in said.splitlines() if line.startswith("billing.")] == [
-        ["billing.events", "billing.order.paid", "3", "60", "0", "0", "0"],
-        ["billing.jobs", "billing.job.start_payment", "0", "-", "1", "0", "0"],
-    ]
+    facts_line, jobs_line = [line.split() for line in said.splitlines() if line.startswith("billing.")]
+    assert [*facts_line[:3], *facts_line[4:]] == ["billing.events", "billing.order.paid", "3", "0", "0", "0"]
+    assert int(facts_line[3]) >= 60
+    assert jobs_line == ["billing.jobs", "billing.job.start_payment", "0", "-", "1", "0", "0"]
 
 
 async def test_it_names_the_relays_with_their_shards_and_tells_when_one_does_not_move(
@@ -77,6 +85,6 @@ async def test_it_names_the_relays_with_their_shards_and_tells_when_one_does_not
         await ahead(rt, timedelta(minutes=2))
         status, said = await looks()
         assert status == 1
-        assert "Stuck for 120 s although a relay holds the shard" in said
+        assert waited_s(r"Stuck for (\d+) s although a relay holds the shard", said) >= 120
         for task in relay._busy.values():
             task.cancel()
