@@ -122,4 +122,16 @@ MUTATIONS: Final = (
         f"{POLLS}when_looking_fails_all_who_wait_are_answered",
         (Edit(WATCHING, "poll.changed.set_exception(failure)", "_ = failure"),),
     ),
+    Mutation(
+        "B",
+        "a tick reads every webhook of the last 30 days",
+        "tests/phases/test_reads_of_ticks.py::test_a_tick_reads_no_rows_that_are_done",
+        (
+            Edit(
+                "shared_lib/store/migrations/versions/0010_orphaned_webhooks.py",
+                "op.execute(\"CREATE INDEX inbox_orphaned ON inbox (received_at) WHERE status = 'orphaned'\")",
+                "pass",
+            ),
+        ),
+    ),
 )

@@ -84,6 +84,7 @@ class InboxRow(SQLModel, table=True):
     __table_args__ = (
         one_of("inbox", "status", InboxStatus),
         Index("inbox_parked", "next_try_at", postgresql_where=sql("status = 'parked'")),
+        Index("inbox_orphaned", "received_at", postgresql_where=sql("status = 'orphaned'")),
         Index("inbox_to_forget", "received_at", postgresql_where=sql("status = 'done'")),
     )
     source: str = text(key=True)
