@@ -13,8 +13,11 @@ CODE := $(wildcard shared_lib functions infra benchmarks tests)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 # The stack in containers. Everything about it works without the virtualenv.
-COMPOSED := $(filter compose,$(TARGET))
+# So does everything about the cluster, TARGET=kind.
+ELSEWHERE := $(filter compose kind,$(TARGET))
 COMPOSE := $(PYTHON) -m infra.compose
+KUBERNETES := $(PYTHON) -m infra.kubernetes
+THERE := $(if $(filter kind,$(TARGET)),$(KUBERNETES),$(COMPOSE))
 
 .PHONY: help
 help:
@@ -26,8 +29,8 @@ help:
 ##@ Start
 
 .PHONY: demo
-demo: $(if $(COMPOSED),,$(READY)) ## play the whole story and count the money; TARGET=compose: on the stack of up_all
-	@$(if $(COMPOSED),$(COMPOSE) demo,$(BIN)/python -m infra.local demo) $(ARGS)
+demo: $(if $(ELSEWHERE),,$(READY)) ## play the whole story and count the money; TARGET=compose|kind: on the stack of up_all, kind_up
+	@$(if $(ELSEWHERE),$(THERE) demo,$(BIN)/python -m infra.local demo) $(ARGS)
 
 .PHONY: up
 up: $(READY) ## start every door, PostgreSQL, Redis, mail and the sandbox provider; Ctrl-C stops them
@@ -41,15 +44,40 @@ up_all: ## start everything in containers, on Kafka behind NGINX, and wait until
 down_all: ## stop the containers; ARGS=-v also forgets their data
 	@$(COMPOSE) down $(ARGS)
 
+.PHONY: kind_up
+kind_up: ## the whole of Boxoffice in a kind cluster, stage by stage: needs Docker, kind and kubectl; twice changes nothing
+	@$(KUBERNETES) up
+
+.PHONY: kind_cluster
+kind_cluster: ## stage 1: a cluster with a kubeconfig of its own; KIND_NODE_IMAGE=... of that image
+	@$(KUBERNETES) cluster
+
+.PHONY: kind_platform
+kind_platform: ## stage 2: Knative Serving and Kourier; a platform that is already there is kept
+	@$(KUBERNETES) platform
+
+.PHONY: kind_images
+kind_images: ## stage 3: build our images and load them; BUILD_DOCKER_HOST, BUILD_FLAGS: the Docker that builds
+	@$(KUBERNETES) images
+
+.PHONY: kind_deploy
+kind_deploy: ## stage 4: secrets, manifests, jobs, then wait, or say why a pod does not run
+	@$(KUBERNETES) deploy
+
+.PHONY: kind_down
+kind_down: ## delete the cluster and everything in it
+	@$(KUBERNETES) down
+
 ##@ Look
 
 .PHONY: db
-db: $(if $(COMPOSED),,$(READY)) ## open psql on the running stack's database, read-only; ROLE=owner: another role; TARGET=compose
-	@$(if $(COMPOSED),$(COMPOSE) db,$(BIN)/python -m infra.local.psql)
+db: $(if $(ELSEWHERE),,$(READY)) ## open psql on the running stack's database, read-only; ROLE=owner: another role; TARGET=compose|kind
+	@$(if $(ELSEWHERE),$(THERE) db,$(BIN)/python -m infra.local.psql)
 
 .PHONY: logs
-logs: ## follow what the running stack writes; TARGET=compose: the containers, ARGS=relay: one of them
-	@if [ -n "$(COMPOSED)" ] || { [ ! -e .local/running.json ] && $(COMPOSE) running 2>/dev/null; }; then \
+logs: ## follow what the running stack writes; TARGET=compose|kind: containers or pods, ARGS=relay: one of them
+	@if [ "$(TARGET)" = kind ]; then exec $(KUBERNETES) logs $(ARGS); fi; \
+	  if [ "$(TARGET)" = compose ] || { [ ! -e .local/running.json ] && $(COMPOSE) running 2>/dev/null; }; then \
 	    exec $(COMPOSE) logs $(ARGS); \
 	  fi; \
 	  ls .local/logs/*.log >/dev/null 2>&1 || { echo "No logs yet: make up, or make up_all"; exit 1; }; \
@@ -58,19 +86,19 @@ logs: ## follow what the running stack writes; TARGET=compose: the containers, A
 ##@ Poke
 
 .PHONY: cli
-cli: $(if $(COMPOSED),,$(READY)) ## run the operator's command line on the running stack: make cli ARGS="explain ord_..."
-	@$(if $(COMPOSED),exec $(COMPOSE) cli $(ARGS);) set -a; if [ -f .local/settings.env ]; then source .local/settings.env; fi; \
+cli: $(if $(ELSEWHERE),,$(READY)) ## run the operator's command line on the running stack: make cli ARGS="explain ord_..."
+	@$(if $(ELSEWHERE),exec $(THERE) cli $(ARGS);) set -a; if [ -f .local/settings.env ]; then source .local/settings.env; fi; \
 	  $(BIN)/python -m shared_lib.cli.main $(ARGS)
 
 CUSTOMER ?= ann
 
 .PHONY: token
-token: ## print a token of up_all's stack: make token CUSTOMER=bob
-	@$(COMPOSE) token $(CUSTOMER) $(ARGS)
+token: ## print a token of up_all's stack, TARGET=kind: of kind_up's: make token CUSTOMER=bob
+	@$(THERE) token $(CUSTOMER) $(ARGS)
 
 .PHONY: kills
-kills: ## kill each container of up_all's stack in turn under a load of orders, and count what was lost
-	@$(COMPOSE) kills $(ARGS)
+kills: ## kill each container, TARGET=kind: each pod, in turn under a load of orders, and count what was lost
+	@$(THERE) kills $(ARGS)
 
 .PHONY: bench
 bench: $(READY) ## measure orders and renewals beside their controls; ARGS go to the benchmark

@@ -20,6 +20,7 @@ from typing import Final
 
 from infra.compose import env_files, kills, up
 from infra.compose.docker import DockerError, compose, containers
+from infra.compose.drill import DrillError
 from shared_lib.visible import say
 
 # What is passed on to Compose as it stands.
@@ -42,7 +43,7 @@ def main(arguments: list[str]) -> int:
     os.environ.setdefault("BOXOFFICE_PUBLIC_URL", up.address())
     try:
         return _do(options.what, options.rest)
-    except DockerError as error:
+    except (DockerError, DrillError) as error:
         say(error, sys.stderr)
         return 1
     except KeyboardInterrupt:

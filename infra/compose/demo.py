@@ -2,13 +2,14 @@
 
     docker compose run --rm demo
 
-Customers come through NGINX. The provider's control surface, the Auth stand-in and the database are not published, so
+On Kubernetes it is told from a pod; GATEWAY_URL says where NGINX is there. Customers come through NGINX. The provider's control surface, the Auth stand-in and the database are not published, so
 whoever turns the clock and counts the money must stand inside.
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 from pathlib import Path
 from typing import Any, Final
@@ -34,10 +35,10 @@ _PLAYED: Final = (
 
 
 def inside(own: Settings) -> Running:
-    """The parts of the stack as docker-compose.yml names them."""
+    """The parts of the stack as docker-compose.yml names them; Kubernetes names them likewise, but for the gateway."""
     return Running(
         pid=0,
-        gateway="http://nginx:8080",
+        gateway=os.environ.get("GATEWAY_URL", "http://nginx:8080"),
         public=own.public_url,
         auth="http://auth:8080",
         sandbox=own.sandbox_url,
@@ -65,7 +66,7 @@ class TownOnKafka(Town):
         while not await self.rows(_PLAYED, customer_id, product_id):
             if asyncio.get_running_loop().time() > deadline:
                 raise StackError(
-                    "What the cinema told on Kafka has not arrived. Look at: make logs TARGET=compose"
+                    "What the cinema told on Kafka has not arrived. Look at what trigger and playback wrote."
                 )
             await asyncio.sleep(0.05)
 
@@ -94,7 +95,7 @@ def main() -> int:
     try:
         return 0 if asyncio.run(demo()) else 1
     except (StackError, httpx.TransportError, psycopg.OperationalError, KafkaError) as error:
-        say(f"{error!r}\nIs everything up? make up_all", sys.stderr)
+        say(f"{error!r}\nIs everything up? make up_all, or make kind_up", sys.stderr)
         return 1
 
 

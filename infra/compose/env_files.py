@@ -38,16 +38,26 @@ def make(folder: Path = FOLDER) -> bool:
     """Write the files, with new secrets where there are none yet. True when the database's are new: an older one would
     not let us in.
     """
+    held, is_new = keep(folder)
+    for name, variables in values(held).items():
+        _write(folder / name, "".join(f"{key}={value}\n" for key, value in variables.items()))
+    # No secret: each password stands there as the SHA-256 of a random one, and Redis runs as a user of its own.
+    _write(folder / REDIS_ACL, redis_acl(held), mode=0o644)
+    return is_new
+
+
+def keep(folder: Path) -> tuple[dict[str, str], bool]:
+    """The secrets of the folder, those that it lacks made now; True when the database's is among the new ones."""
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     kept = _kept(folder)
     held = _fresh() | kept
     _write(folder / KEPT, json.dumps(held, indent=2) + "\n")
-    for name, values in _files(held).items():
-        _write(folder / name, "".join(f"{key}={value}\n" for key, value in values.items()))
-    # No secret: each password stands there as the SHA-256 of a random one, and Redis runs as a user of its own.
-    acl = "".join(f"user {' '.join(rule)}\n" for rule in rules(held["REDIS_PASSWORD"]))
-    _write(folder / REDIS_ACL, acl, mode=0o644)
-    return "POSTGRES_PASSWORD" not in kept
+    return held, "POSTGRES_PASSWORD" not in kept
+
+
+def redis_acl(held: Mapping[str, str]) -> str:
+    """The rules of Redis, a line each."""
+    return "".join(f"user {' '.join(rule)}\n" for rule in rules(held["REDIS_PASSWORD"]))
 
 
 def _fresh() -> dict[str, str]:
@@ -63,7 +73,9 @@ def _fresh() -> dict[str, str]:
     }
 
 
-def _files(held: Mapping[str, str]) -> dict[str, dict[str, str]]:
+def values(held: Mapping[str, str]) -> dict[str, dict[str, str]]:
+    """The environment variables of each kind of secret, by the name of its file."""
+
     def database(user: str, password: str) -> str:
         return f"postgresql://{user}:{password}@postgres:5432/boxoffice"
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import time
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Final
 
 from infra.compose.docker import ROOT, DockerError, compose, containers, docker
@@ -71,14 +73,19 @@ def _trouble(one: dict[str, Any]) -> str:
 
 def token(customer: str, *scopes: str) -> str:
     """A token of the Auth stand-in."""
+    auth = containers()["auth"]["Id"]
+    return docker("exec", auth, *asking_for_token(customer, *scopes)).strip()
+
+
+def asking_for_token(customer: str, *scopes: str) -> list[str]:
+    """The command that prints a token, to be run where the Auth stand-in runs."""
     wanted = {
         "sub": customer,
         "scopes": list(scopes),
         "email": f"{customer}@example.com",
         "ttl_s": TOKEN_TTL_S,
     }
-    auth = containers()["auth"]["Id"]
-    return docker("exec", auth, "python", "-c", _ASKING, json.dumps(wanted)).strip()
+    return ["python", "-c", _ASKING, json.dumps(wanted)]
 
 
 def address() -> str:
@@ -100,22 +107,31 @@ def _project() -> str:
 
 
 def _welcome(took_s: float) -> None:
+    keep_tokens(FOLDER, token)
+    say(welcome(address(), FOLDER, took_s, "compose", "make down_all"))
+
+
+def keep_tokens(folder: Path, make: Callable[[str, str], str]) -> None:
+    """Tokens of a customer and an operator, in files: they are too long to be typed."""
     for name, scope in ((CUSTOMER, "billing:customer"), (OPERATOR, "billing:operator")):
-        path = FOLDER / f"{name}.token"
+        path = folder / f"{name}.token"
         path.touch(0o600)
-        path.write_text(token(name, scope))
-    here = address()
-    say(
-        f"""
+        path.write_text(make(name, scope))
+
+
+def welcome(here: str, folder: Path, took_s: float, target: str, end: str) -> str:
+    """Where it is and what to type first."""
+    kept = folder.relative_to(ROOT)
+    another = "make token CUSTOMER=bob" + ("" if target == "compose" else f" TARGET={target}")
+    return f"""
 Everything is healthy after {took_s:.0f} s: {here}
 
 A first order; open its checkout_url in a browser and pay with 4242 4242 4242 4242:
-curl -s {here}/v1/orders -H "Authorization: Bearer $(cat .local/compose/{CUSTOMER}.token)" \\
+curl -s {here}/v1/orders -H "Authorization: Bearer $(cat {kept}/{CUSTOMER}.token)" \\
   -H "Idempotency-Key: $(date +%s%N)" -H 'Content-Type: application/json' \\
   -d '{{"price_id": "prc_metropolis_buy", "return_url": "{here}/thanks"}}'
-curl -s {here}/v1/orders -H "Authorization: Bearer $(cat .local/compose/{CUSTOMER}.token)"
+curl -s {here}/v1/orders -H "Authorization: Bearer $(cat {kept}/{CUSTOMER}.token)"
 
-The tokens in .local/compose/*.token ({CUSTOMER} is a customer, {OPERATOR} an operator) are good for 12 hours;
-another one: make token CUSTOMER=bob
-The whole story: make demo TARGET=compose    What happens: make logs TARGET=compose    The end: make down_all"""
-    )
+The tokens in {kept}/*.token ({CUSTOMER} is a customer, {OPERATOR} an operator) are good for 12 hours;
+another one: {another}
+The whole story: make demo TARGET={target}    What happens: make logs TARGET={target}    The end: {end}"""

@@ -1,0 +1,123 @@
+"""Boxoffice in a kind cluster. Needs Docker, kind and kubectl, and nothing else of ours: no virtualenv.
+
+python3 -m infra.kubernetes up            the four stages, then where it is
+python3 -m infra.kubernetes cluster       1: a kind cluster with a kubeconfig of its own
+python3 -m infra.kubernetes platform      2: Knative Serving and an ingress; kept where they are already there
+python3 -m infra.kubernetes images        3: our images built and loaded
+python3 -m infra.kubernetes deploy        4: secrets, manifests, jobs; waits, or says why something does not come up
+python3 -m infra.kubernetes down          delete the cluster
+python3 -m infra.kubernetes diff          what `deploy` would change
+python3 -m infra.kubernetes reasons       why pods do not run
+python3 -m infra.kubernetes demo          play the whole story through the gateway and count the money
+python3 -m infra.kubernetes logs [NAME]   follow what it writes
+python3 -m infra.kubernetes cli ...       the operator's command line: explain ord_..., lag, dead-letters
+python3 -m infra.kubernetes db            psql, read-only; ROLE=owner: as that role
+python3 -m infra.kubernetes token [CUSTOMER] [SCOPE...]
+python3 -m infra.kubernetes kills [NAME...]   kill each pod in turn under a load of orders, and count
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import time
+
+from infra.compose.drill import DrillError
+from infra.compose.up import CUSTOMER
+from infra.kubernetes import deploy, visitors
+from infra.kubernetes.cluster import cluster, down
+from infra.kubernetes.commands import NAMESPACE, KubernetesError, environment, tool
+from infra.kubernetes.images import images
+from infra.kubernetes.kills import kills
+from infra.kubernetes.knative import knative, need_cluster
+from infra.kubernetes.needs import need
+from shared_lib.visible import say
+
+STAGES = {"cluster": cluster, "platform": knative, "images": images, "deploy": deploy.deploy}
+FOR_PEOPLE = ("diff", "reasons", "demo", "logs", "cli", "db", "token", "kills")
+
+
+def main(arguments: list[str]) -> int:
+    parser = argparse.ArgumentParser(
+        prog="infra.kubernetes", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("what", choices=["up", *STAGES, "down", *FOR_PEOPLE])
+    parser.add_argument("rest", nargs=argparse.REMAINDER)
+    options = parser.parse_args(arguments)
+    try:
+        return _do(options.what, options.rest)
+    except (KubernetesError, DrillError) as error:
+        say(error, sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+
+
+def up() -> None:
+    """All stages, each with the seconds that it took."""
+    need("docker", "kind", "kubectl")
+    began = time.monotonic()
+    for name, stage in STAGES.items():
+        say(f"--- {name}")
+        at = time.monotonic()
+        stage()
+        say(f"--- {name}: {time.monotonic() - at:.0f} s")
+    deploy.greet(time.monotonic() - began)
+
+
+def _do(what: str, rest: list[str]) -> int:
+    if what in STAGES:
+        STAGES[what]()
+        return 0
+    if what == "up":
+        up()
+        return 0
+    if what == "down":
+        down()
+        return 0
+    need("kubectl")
+    need_cluster()
+    return _for_people(what, rest)
+
+
+def _for_people(what: str, rest: list[str]) -> int:
+    match what:
+        case "diff":
+            return 0 if deploy.say_differences() else 1
+        case "reasons":
+            say(deploy.told())
+        case "demo":
+            return visitors.demo(rest)
+        case "cli":
+            return visitors.cli(rest)
+        case "db":  # support looks at everything and changes nothing
+            return visitors.psql(os.environ.get("ROLE") or "support", rest)
+        case "token":
+            say(deploy.token(rest[0] if rest else CUSTOMER, *(rest[1:] or ["billing:customer"])))
+        case "kills":
+            return kills(rest)
+        case _:
+            return _logs(rest)
+    return 0
+
+
+def _logs(rest: list[str]) -> int:
+    name = f"name={rest[0]}" if rest else "part-of=boxoffice"
+    line = [
+        "logs",
+        "-n",
+        NAMESPACE,
+        "-f",
+        "--tail=20",
+        "--prefix",
+        "--all-containers",
+        "--max-log-requests=60",
+    ]
+    command = tool("kubectl", *line, "-l", f"app.kubernetes.io/{name}", *rest[1:])
+    return subprocess.run(command, env=environment(), check=False).returncode
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

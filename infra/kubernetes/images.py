@@ -1,0 +1,99 @@
+"""Stage 3: our two images built, and everything this machine's Docker has of the rest, loaded into the node.
+
+An image's tag is made of its id: what has not changed keeps its name, so nothing in the cluster changes either.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import tempfile
+from pathlib import Path
+from typing import Final
+
+from infra.compose.docker import images as named_images
+from infra.kubernetes.commands import (
+    CLUSTER,
+    FOLDER,
+    NODE,
+    KubernetesError,
+    building,
+    docker,
+    kind,
+    run,
+    tool,
+)
+from infra.kubernetes.needs import need
+from shared_lib.visible import say
+
+# Dockerfile target -> what the manifests call it. Knative asks no registry about names under dev.local.
+OURS: Final = {"boxoffice": "dev.local/boxoffice", "neighbours": "dev.local/boxoffice-neighbours"}
+OTHERS: Final = ("NGINX_IMAGE", "POSTGRES_IMAGE", "KAFKA_IMAGE", "REDIS_IMAGE", "MOTO_IMAGE")
+BUILT: Final = FOLDER / "images.json"
+_TAG_LENGTH: Final = 12
+_BUILD_ARGUMENTS: Final = ("PYTHON_IMAGE", "PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "PIP_TRUSTED_HOST")
+
+
+def images() -> None:
+    """The node has our images; `built()` says under which tags."""
+    need("docker", "kind")
+    if CLUSTER not in kind("get", "clusters").split():
+        raise KubernetesError(f"There is no cluster {CLUSTER}. First: make kind_cluster")
+    tags = {name: _build(target, name) for target, name in OURS.items()}
+    others = [named_images()[variable] for variable in OTHERS]
+    # What nobody has here, or is pinned by digest, the node pulls itself.
+    here = [image for image in others if "@" not in image and not _absent(image)]
+    ours = [f"{name}:{tag}" for name, tag in tags.items()]
+    _load([image for image in [*ours, *here] if image not in _in_node()])
+    BUILT.write_text(json.dumps(tags, indent=2) + "\n")
+
+
+def built() -> dict[str, str]:
+    """Tags by image name. KubernetesError when the stage has not run yet.
+
+    A cluster that somebody else has made holds what the overlay names.
+    """
+    if os.environ.get("K8S_KUBECONFIG"):
+        return {}
+    if not BUILT.exists():
+        raise KubernetesError("No images have been built yet. First: make kind_images")
+    tags: dict[str, str] = json.loads(BUILT.read_text())
+    return tags
+
+
+def _build(target: str, name: str) -> str:
+    """Build and name it after its id. The tag."""
+    environment = named_images() | os.environ
+    arguments = [f"--build-arg={key}={environment[key]}" for key in _BUILD_ARGUMENTS if environment.get(key)]
+    # BUILD_FLAGS: what a machine's Docker needs besides, such as --network=host.
+    flags = shlex.split(os.environ.get("BUILD_FLAGS", ""))
+    say(f"Building {name} ...")
+    command = ["build", "-q", "-f", "infra/docker/Dockerfile", "--target", target, *arguments, *flags, "."]
+    id_ = docker(*command, build=True).strip().removeprefix("sha256:")
+    tag = id_[:_TAG_LENGTH]
+    docker("tag", id_, f"{name}:{tag}", build=True)
+    return tag
+
+
+def _absent(image: str) -> bool:
+    return bool(run(tool("docker", "image", "inspect", image), env=building()).returncode)
+
+
+def _in_node() -> set[str]:
+    """Names of the images that the node has, as people write them."""
+    told = docker("exec", NODE, "crictl", "images", "-o", "json")
+    names = [name for one in json.loads(told)["images"] for name in one["repoTags"]]
+    return {name.removeprefix("docker.io/").removeprefix("library/") for name in names}
+
+
+def _load(names: list[str]) -> None:
+    """By a file: the daemon that builds need not be the one that kind runs on."""
+    if not names:
+        say("The node has every image: nothing loaded.")
+        return
+    say(f"Loading {', '.join(names)} ...")
+    with tempfile.TemporaryDirectory(dir=FOLDER) as folder:
+        archive = Path(folder) / "images.tar"
+        docker("save", "-o", str(archive), *names, build=True)
+        kind("load", "image-archive", str(archive), "--name", CLUSTER)

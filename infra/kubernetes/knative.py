@@ -1,0 +1,141 @@
+"""Stage 2: Knative Serving, and Kourier as its ingress. A platform that is already there is kept as it is.
+
+Clusters may bring a Serving of their own: a company's, or one built from source where nothing can be downloaded.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import Final
+
+from infra.kubernetes.commands import (
+    FOLDER,
+    KUBECONFIG,
+    KubernetesError,
+    Object,
+    kubectl,
+    objects,
+    run,
+    tool,
+)
+from infra.kubernetes.needs import need, pin
+from infra.kubernetes.reasons import reasons
+from shared_lib.visible import say
+
+SERVING: Final = "knative-serving"
+KOURIER: Final = "kourier-system"
+KOURIER_CLASS: Final = "kourier.ingress.networking.knative.dev"
+AVAILABLE_S: Final = 240
+FETCH_S: Final = 8.0
+_RELEASES: Final = "https://github.com/knative/serving/releases/download/knative-v{serving}"
+_KOURIER: Final = (
+    "https://github.com/knative-extensions/net-kourier/releases/download/knative-v{kourier}/kourier.yaml"
+)
+
+
+def knative() -> None:
+    """Serving and its ingress are available. KubernetesError says which part is not, and why."""
+    need("kubectl")
+    need_cluster()
+    if _deployments(SERVING):
+        _available(SERVING)
+        say(f"Knative Serving{_version()} is there and available, ingress {ingress_class()}: kept.")
+        return
+    serving, kourier = pin("KNATIVE_SERVING").removeprefix("v"), pin("KOURIER").removeprefix("v")
+    base = _RELEASES.format(serving=serving)
+    folder = FOLDER / "platform" / f"{serving}-{kourier}"
+    urls = [f"{base}/serving-crds.yaml", f"{base}/serving-core.yaml", _KOURIER.format(kourier=kourier)]
+    crds, core, ingress = [_fetched(url, folder) for url in urls]
+    say(f"Installing Knative Serving {serving} and Kourier {kourier} ...")
+    _apply(crds)
+    kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=60s")
+    _apply(core)
+    _apply(ingress)
+    _use_kourier()
+    _available(SERVING)
+    _available(KOURIER)
+    say(f"Knative Serving {serving} is available, ingress {KOURIER_CLASS}.")
+
+
+def need_cluster() -> None:
+    if (
+        not KUBECONFIG.exists()
+        or run(tool("kubectl", "get", "--raw", "/readyz", "--request-timeout=8s")).returncode
+    ):
+        raise KubernetesError("No cluster answers. First: make kind_cluster")
+
+
+def ingress_class() -> str:
+    """Which ingress Serving uses; the pods that may call doors follow from it."""
+    told = run(tool("kubectl", "get", "configmap", "config-network", "-n", SERVING, "-o", "json"))
+    data = json.loads(told.stdout).get("data", {}) if not told.returncode else {}
+    return str(data.get("ingress-class", KOURIER_CLASS))
+
+
+def _use_kourier() -> None:
+    """Doors are reached by names inside the cluster and through our gateway, so the ingress is published nowhere."""
+    _merge("config-network", {"ingress-class": KOURIER_CLASS})
+    _merge("config-domain", {"boxoffice.test": ""})
+
+
+def _merge(name: str, data: dict[str, str]) -> None:
+    kubectl("patch", "configmap", name, "-n", SERVING, "--type=merge", "-p", json.dumps({"data": data}))
+
+
+def _deployments(namespace: str) -> list[Object]:
+    return objects("deployments", namespace=namespace)
+
+
+def _version() -> str:
+    labels = {
+        one["metadata"].get("labels", {}).get("app.kubernetes.io/version") for one in _deployments(SERVING)
+    }
+    return " " + "/".join(sorted(filter(None, labels))) if any(labels) else ""
+
+
+def _available(namespace: str) -> None:
+    arguments = ["wait", "-n", namespace, "--for=condition=Available", "deployment", "--all"]
+    ended = run(tool("kubectl", *arguments, f"--timeout={AVAILABLE_S}s"))
+    if ended.returncode:
+        told = "\n".join(reasons(objects("pods", namespace=namespace))) or ended.stderr.strip()
+        raise KubernetesError(f"Not everything in {namespace} became available:\n{told}")
+
+
+def _apply(file: Path) -> None:
+    """Again where the webhook that looks at the rest is only just starting."""
+    arguments = ["apply", "--server-side", "--force-conflicts", "-f", str(file)]
+    if run(tool("kubectl", *arguments)).returncode:
+        kubectl(
+            "wait",
+            "-n",
+            SERVING,
+            "--for=condition=Available",
+            "deployment",
+            "--all",
+            "--timeout=180s",
+            timeout_s=200,
+        )
+        kubectl(*arguments)
+
+
+def _fetched(url: str, folder: Path) -> Path:
+    """A file of a release, fetched once."""
+    file = folder / url.rpartition("/")[2]
+    if file.exists():
+        return file
+    folder.mkdir(parents=True, exist_ok=True)
+    draft = file.with_suffix(".draft")
+    try:
+        with urllib.request.urlopen(url, timeout=FETCH_S) as answer, draft.open("wb") as target:  # noqa: S310  # https, above
+            shutil.copyfileobj(answer, target)
+    except (urllib.error.URLError, OSError) as error:
+        raise KubernetesError(
+            f"{url} cannot be fetched: {error}\n"
+            "Install Knative Serving and an ingress yourself: what is there and available is kept."
+        ) from error
+    draft.replace(file)
+    return file

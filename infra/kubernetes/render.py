@@ -1,0 +1,68 @@
+"""The manifests of the kind overlay for this cluster: images by the tags that were built, the address that customers see."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any, Final
+
+from infra.kubernetes.cluster import address
+from infra.kubernetes.commands import FOLDER, ROOT, Object, kubectl, parsed
+from infra.kubernetes.knative import KOURIER_CLASS, ingress_class
+
+OVERLAY: Final = ROOT / "k8s" / "overlays" / "kind"
+# Who may call doors depends on the ingress; each one beside Kourier has a component of its own.
+INGRESSES: Final = OVERLAY / "ingresses"
+# What a database needs before it may be migrated.
+JOBS: Final = ("roles", "migrate", "topics", "catalog")
+_GROUND: Final = frozenset({"store", "neighbour"})
+
+
+def rendered(tags: dict[str, str]) -> list[Object]:
+    """Every object of the overlay but the Secrets."""
+    folder = FOLDER / "overlay"
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    (folder / "kustomization.yaml").write_text(json.dumps(_kustomization(folder, tags), indent=2) + "\n")
+    return parsed(kubectl("kustomize", str(folder)))
+
+
+def _kustomization(folder: Path, tags: dict[str, str]) -> dict[str, Any]:
+    """JSON is YAML."""
+    own: dict[str, Any] = {
+        "apiVersion": "kustomize.config.k8s.io/v1beta1",
+        "kind": "Kustomization",
+        "resources": [os.path.relpath(OVERLAY, folder)],
+        "images": [{"name": name, "newTag": tag} for name, tag in tags.items()],
+    }
+    component = INGRESSES / ingress_class().partition(".")[0]
+    if ingress_class() != KOURIER_CLASS and component.exists():
+        own["components"] = [os.path.relpath(component, folder)]
+    if os.environ.get("BOXOFFICE_PORT"):
+        here = [f"BOXOFFICE_PUBLIC_URL={address()}", f"BOXOFFICE_RETURN_URL_ORIGINS={address()}"]
+        own["namespace"] = "boxoffice"
+        own["configMapGenerator"] = [{"name": "settings", "behavior": "merge", "literals": here}]
+    # Where the node is not a container: the folder that keeps the data instead of its own /var/local.
+    if kept := os.environ.get("K8S_NODE_FOLDER"):
+        there = [{"op": "replace", "path": "/spec/local/path", "value": kept}]
+        own["patches"] = [{"target": {"kind": "PersistentVolume"}, "patch": json.dumps(there)}]
+    return own
+
+
+def in_order(items: list[Object]) -> tuple[list[Object], list[Object], list[Object]]:
+    """What everything stands on; the jobs, one after another; doors, workers and gateway."""
+    jobs = [one for name in JOBS for one in items if one["kind"] == "Job" and one["metadata"]["name"] == name]
+    jobs += [one for one in items if one["kind"] == "Job" and one not in jobs]
+    later = [one for one in items if one not in jobs and _runs(one) and _component(one) not in _GROUND]
+    first = [one for one in items if one not in jobs and one not in later]
+    return first, jobs, later
+
+
+def _runs(one: Object) -> bool:
+    """It has pods."""
+    return "template" in one.get("spec", {})
+
+
+def _component(one: Object) -> str:
+    labels = one["spec"]["template"]["metadata"].get("labels", {})
+    return str(labels.get("app.kubernetes.io/component", ""))
