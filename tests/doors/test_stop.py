@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 import pytest
@@ -19,7 +19,7 @@ from tests.doors.wire import Answer, LostError, Wire
 from tests.edge.answers import order_body
 from tests.patience import PATIENCE_S
 
-KEPT, NEW = 12, 4  # connections
+KEPT, QUICK, NEW = 12, 16, 4  # connections
 BEFORE = 60  # answers before the signal
 LONG_S = "60"  # a drain that a second signal ends before its time
 
@@ -40,19 +40,31 @@ class Load:
         self._came += 1
         headers = {"authorization": f"Bearer {self._cinema.token(f'customer-{self._came}')}"}
         headers |= {"idempotency-key": "k", "content-type": "application/json"}
+        answer = await self._sent(wire, "POST", "/v1/orders", headers, self._body)
+        if answer:
+            self.answers.append(answer)
+        return answer
+
+    async def ask(self, wire: Wire) -> Answer | None:
+        """A call that is refused at once, so that most of its time is spent on the way."""
+        answer = await self._sent(wire, "GET", "/v1/orders", {}, b"")
+        assert answer is None or answer.status == 405
+        return answer
+
+    async def _sent(
+        self, wire: Wire, method: str, path: str, headers: dict[str, str], body: bytes
+    ) -> Answer | None:
         try:
-            answer = await wire.request("POST", "/v1/orders", headers, self._body)
+            return await wire.request(method, path, headers, body)
         except LostError as lost:
             self.lost.append(str(lost))
             return None
-        self.answers.append(answer)
-        return answer
 
-    async def over_a_kept_connection(self) -> None:
+    async def over_a_kept_connection(self, sent: Callable[[Wire], Awaitable[Answer | None]]) -> None:
         """Until the door closes it, or says that it will."""
         async with await Wire.open(self._door.port) as wire:
             while not wire.is_closed:
-                answer = await self.order(wire)
+                answer = await sent(wire)
                 if answer is None or answer.is_last:
                     return
 
@@ -74,7 +86,8 @@ class Load:
 @asynccontextmanager
 async def loaded(cinema: Cinema, door: Serving) -> AsyncIterator[tuple[Load, list[asyncio.Task[None]]]]:
     load = Load(cinema, door)
-    tasks = [asyncio.create_task(load.over_a_kept_connection()) for _ in range(KEPT)]
+    tasks = [asyncio.create_task(load.over_a_kept_connection(load.order)) for _ in range(KEPT)]
+    tasks += [asyncio.create_task(load.over_a_kept_connection(load.ask)) for _ in range(QUICK)]
     tasks += [asyncio.create_task(load.over_new_connections()) for _ in range(NEW)]
     try:
         await until(load.enough)
