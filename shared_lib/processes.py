@@ -90,6 +90,17 @@ PROCESSES: Final[Mapping[str, Needs]] = MappingProxyType(
 )
 
 
+def variables_of(process: str) -> list[str]:
+    """The variables that carry the secrets of `process`; none for a process that is not listed."""
+    needs = PROCESSES.get(process)
+    if needs is None:
+        return []
+    return [
+        *([DATABASE] if needs.role else []),
+        *(name for it in sorted(needs.secrets) for name in VARIABLES[it]),
+    ]
+
+
 def lacking(process: str, environment: Mapping[str, str], providers: tuple[str, ...]) -> list[str]:
     """The variables that `process` needs and `environment` does not have; none for a process that is not listed.
 

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
 
+from shared_lib.mounted import UnreadableSecretError, hold_mounted_secrets
 from shared_lib.processes import PROCESSES, Secret, lacking
 
 
@@ -123,6 +124,8 @@ class Settings(KafkaAccess):
     redis_url: Annotated[str | None, AfterValidator(_redis_address), Field(repr=False)] = None
     # Seal the replies that Redis repeats; the newest first. Empty: PostgreSQL repeats them.
     reply_secrets: Secrets = ()
+    # Where a platform mounts secrets as files, one for each variable that carries one (mounted.py). Empty: nowhere.
+    secrets_dir: str = ""
     writers: int = Field(default=4, ge=1, le=32)
     readers: int = Field(default=4, ge=1, le=64)
 
@@ -263,12 +266,21 @@ def _variable(place: tuple[int | str, ...]) -> str:
     return f"BOXOFFICE_{str(place[0]).upper()}" if place else "together"
 
 
+def take_mounted(process: str) -> None:
+    """Secrets that are mounted as files come into the environment, where all read them. Raises WrongSettingsError."""
+    try:
+        hold_mounted_secrets(process)
+    except UnreadableSecretError as wrong:
+        raise WrongSettingsError(str(wrong)) from None
+
+
 class MissingSecretError(ValueError):
     """A process lacks what it needs; the text names the settings."""
 
 
 def settings_of(process: str) -> Settings:
-    """The settings of this process, once they hold what it needs (processes.py). Raises MissingSecretError."""
+    """The settings of this process, once they hold what it needs (processes.py). Raises MissingSecretError, WrongSettingsError."""
+    take_mounted(process)
     own = settings()
     if missing := lacking(process, os.environ, own.providers):
         raise MissingSecretError(f"{process} needs {', '.join(missing)}: see docs/roles.md")

@@ -13,13 +13,14 @@ from shared_lib.cli.doctor import doctor
 from shared_lib.cli.explain import explain
 from shared_lib.cli.terminal import CannotError
 from shared_lib.domain.money import Money
-from shared_lib.settings import WrongSettingsError
+from shared_lib.settings import WrongSettingsError, take_mounted
 from shared_lib.visible import say
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     options = parser().parse_args(arguments)
     try:
+        take_mounted("cli")
         healthy, text = run(options)
     except (CannotError, WrongSettingsError) as error:
         say(str(error), sys.stderr)

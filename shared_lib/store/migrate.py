@@ -15,7 +15,7 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from sqlalchemy import create_engine, pool, text
 
-from shared_lib.settings import Environment, Settings, database_address
+from shared_lib.settings import Environment, Settings, WrongSettingsError, database_address, take_mounted
 from shared_lib.store.access import MissingRolesError, apply_grants
 
 _MIGRATIONS = Path(__file__).with_name("migrations")
@@ -62,6 +62,10 @@ def _sqlalchemy_url(url: str) -> str:
 
 
 if __name__ == "__main__":
+    try:
+        take_mounted("migrate")
+    except WrongSettingsError as unreadable:
+        sys.exit(str(unreadable))
     target = os.environ.get("BOXOFFICE_DATABASE_URL") or sys.exit(
         "migrate needs BOXOFFICE_DATABASE_URL: see docs/roles.md"
     )

@@ -19,7 +19,7 @@ from kafka import KafkaAdminClient
 from kafka.errors import KafkaError, TopicAlreadyExistsError
 
 from shared_lib import log as logs
-from shared_lib.settings import settings
+from shared_lib.settings import settings_of
 from shared_lib.store.outbox import FACTS, JOBS
 from shared_lib.visible import say
 from shared_lib.workers.kafka_client import opened, servers
@@ -113,7 +113,7 @@ def main() -> int:
     """Compose's topic job: 0 when every topic exists."""
     logs.configure(function="topics")
     logging.getLogger("kafka").setLevel(logging.CRITICAL)
-    own = settings()
+    own = settings_of("topics")
     if not own.kafka_bootstrap:
         say("BOXOFFICE_KAFKA_BOOTSTRAP is not set: there is no Kafka to create topics in.", sys.stderr)
         return 2

@@ -7,6 +7,8 @@ from typing import Final
 from tests.crash.protections import Edit, Mutation
 
 ASGI: Final = "shared_lib/asgi.py"
+MOUNTED: Final = "shared_lib/mounted.py"
+FILES: Final = "tests/doors/test_mounted_secrets.py::test_"
 READY: Final = "tests/doors/test_ready.py::test_"
 STOP: Final = "tests/doors/test_stop.py::test_"
 UNDER_LOAD: Final = f"{STOP}a_door_that_is_stopped_under_load_answers_every_request"
@@ -42,4 +44,7 @@ MUTATIONS: Final = (
     Mutation("D", "a door that is going says that it is ready", UNDER_LOAD, (Edit(ASGI, 'return PlainTextResponse("stopping", 503)', "pass"),)),
     Mutation("D", "a door that is going keeps connections", UNDER_LOAD, (Edit(ASGI, "if self._stopping.is_set() and message", "if False and message"),)),
     Mutation("D", "long polls are cut off", f"{POLLS}[1]", (Edit("shared_lib/watching.py", "if self._rt.stopping.is_set():", "if False:"),)),
+    Mutation("D", "a process takes each file that lies there", f"{FILES}each_process_takes_what_is_on_its_list_and_nothing_else", (Edit(MOUNTED, "in variables_of(process):", "in [path.name for path in Path(directory).iterdir()]:"),)),
+    Mutation("D", "of two values for a secret one is taken", f"{FILES}a_secret_that_is_given_twice_is_refused", (Edit(MOUNTED, 'not in ("", value):', 'in ("no",):'),)),
+    Mutation("D", "an unreadable secret is shown", f"{FILES}what_is_no_line_is_refused_by_its_name", (Edit(MOUNTED, "({type(error).__name__})\")", "({error})\")"), Edit(MOUNTED, "does not hold one line", "does not hold one line: {text[:9]}"))),
 )  # fmt: skip
