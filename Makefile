@@ -124,6 +124,10 @@ test-fast: $(READY) ## run what needs no browser, no broker, no crash and less t
 k8s_check: $(READY) ## check k8s/ against rules and a real apiserver: K8S_KUBECONFIG=FILE, or K8S_TOOLS and K8S_CRDS (tests/k8s)
 	@$(BIN)/python -m pytest -m k8s tests/k8s $(ARGS)
 
+.PHONY: cluster_test
+cluster_test: $(READY) ## run Boxoffice on a cluster of pods, with troubles: K8S_TOOLS, or K8S_KUBECONFIG (tests/cluster)
+	@$(BIN)/python -m pytest -m cluster tests/cluster $(ARGS)
+
 .PHONY: lint
 lint: $(READY) ## check formatting and style with ruff
 	@$(BIN)/ruff format --check $(CODE)

@@ -19,10 +19,10 @@ def scripts(tmp_path: Path) -> Path:
     return _executables(tmp_path / "scripts", *SCRIPTS)
 
 
-def _executables(folder: Path, *names: str) -> Path:
+def _executables(folder: Path, *names: str, ends_with: int = 0) -> Path:
     folder.mkdir()
     for name in names:
-        (folder / name).write_text("#!/bin/sh\n")
+        (folder / name).write_text(f"#!/bin/sh\nexit {ends_with}\n")
         (folder / name).chmod(0o755)
     return folder
 
@@ -78,6 +78,15 @@ def test_scripts_need_docker_or_images(scripts: Path, tmp_path: Path) -> None:
         given(variables | {"K8S_IMAGES": str(empty)}, is_root=True)
     (empty / "one.tar").touch()
     assert given(variables | {"K8S_IMAGES": str(empty)}, is_root=True).images == empty
+
+
+def test_docker_must_answer(scripts: Path, tmp_path: Path) -> None:
+    mute = _executables(tmp_path / "mute", "docker", ends_with=1)
+    with pytest.raises(MissingError, match="Docker does not answer"):
+        given({"K8S_TOOLS": str(scripts), "PATH": str(mute)}, is_root=True)
+    well = _executables(tmp_path / "well", "docker")
+    found = given({"K8S_TOOLS": str(scripts), "PATH": str(well)}, is_root=True)
+    assert found == Given(kubeconfig=None, scripts=scripts, images=None)
 
 
 def test_the_run_itself_fails_with_the_sentence_and_skips_nothing() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ HOW: Final = (
     " in its nodes, and kubectl on PATH or in K8S_BIN; or K8S_TOOLS=FOLDER of scripts that start one (root, and docker or"
     " K8S_IMAGES=FOLDER of image archives)."
 )
+DOCKER_ANSWERS_S: Final = 5.0
 # What is run in K8S_TOOLS, in this order.
 SCRIPTS: Final = ("tools.sh", "control-plane.sh", "node.sh", "knative.sh", "down.sh")
 
@@ -60,9 +62,23 @@ def _images(environment: Mapping[str, str]) -> Path | None:
         if not list(Path(named).glob("*.tar")):
             raise MissingError(f"{named}, which K8S_IMAGES names, holds no *.tar. {HOW}")
         return Path(named)
-    if found_tool("docker", environment) is None:
+    docker = found_tool("docker", environment)
+    if docker is None:
         raise MissingError(f"There is no docker to build the images, and K8S_IMAGES is not set. {HOW}")
+    if not _answers(docker, environment):
+        raise MissingError(f"Docker does not answer (try: docker info), and K8S_IMAGES is not set. {HOW}")
     return None
+
+
+def _answers(docker: str, environment: Mapping[str, str]) -> bool:
+    asked = [docker, "version"]
+    try:
+        ended = subprocess.run(
+            asked, env=dict(environment), capture_output=True, timeout=DOCKER_ANSWERS_S, check=False
+        )
+    except subprocess.TimeoutExpired:
+        return False
+    return ended.returncode == 0
 
 
 def found_tool(name: str, environment: Mapping[str, str]) -> str | None:
