@@ -8,6 +8,7 @@ python3 -m infra.kubernetes deploy        4: secrets, manifests, jobs; waits, or
 python3 -m infra.kubernetes down          delete the cluster
 python3 -m infra.kubernetes diff          what `deploy` would change
 python3 -m infra.kubernetes reasons       why pods do not run
+python3 -m infra.kubernetes reach         who reaches what, tried out; 1 when a NetworkPolicy lets too much or too little
 python3 -m infra.kubernetes demo          play the whole story through the gateway and count the money
 python3 -m infra.kubernetes logs [NAME]   follow what it writes
 python3 -m infra.kubernetes cli ...       the operator's command line: explain ord_..., lag, dead-letters
@@ -33,10 +34,11 @@ from infra.kubernetes.images import images
 from infra.kubernetes.kills import kills
 from infra.kubernetes.knative import knative, need_cluster
 from infra.kubernetes.needs import need
+from infra.kubernetes.reach import reach
 from shared_lib.visible import say
 
 STAGES = {"cluster": cluster, "platform": knative, "images": images, "deploy": deploy.deploy}
-FOR_PEOPLE = ("diff", "reasons", "demo", "logs", "cli", "db", "token", "kills")
+FOR_PEOPLE = ("diff", "reasons", "reach", "demo", "logs", "cli", "db", "token", "kills")
 
 
 def main(arguments: list[str]) -> int:
@@ -88,6 +90,8 @@ def _for_people(what: str, rest: list[str]) -> int:
             return 0 if deploy.say_differences() else 1
         case "reasons":
             say(deploy.told())
+        case "reach":
+            return reach()
         case "demo":
             return visitors.demo(rest)
         case "cli":

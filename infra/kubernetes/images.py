@@ -31,6 +31,8 @@ from shared_lib.visible import say
 OURS: Final = {"boxoffice": "dev.local/boxoffice", "neighbours": "dev.local/boxoffice-neighbours"}
 OTHERS: Final = ("NGINX_IMAGE", "POSTGRES_IMAGE", "KAFKA_IMAGE", "REDIS_IMAGE", "MOTO_IMAGE")
 BUILT: Final = FOLDER / "images.json"
+# What was loaded into which node, by image ids: a tag such as postgres:17 may name other bytes tomorrow.
+LOADED: Final = FOLDER / "loaded.json"
 _TAG_LENGTH: Final = 12
 _BUILD_ARGUMENTS: Final = ("PYTHON_IMAGE", "PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "PIP_TRUSTED_HOST")
 
@@ -41,11 +43,14 @@ def images() -> None:
     if CLUSTER not in kind("get", "clusters").split():
         raise KubernetesError(f"There is no cluster {CLUSTER}. First: make kind_cluster")
     tags = {name: _build(target, name) for target, name in OURS.items()}
-    others = [named_images()[variable] for variable in OTHERS]
-    # What nobody has here, or is pinned by digest, the node pulls itself.
-    here = [image for image in others if "@" not in image and not _absent(image)]
-    ours = [f"{name}:{tag}" for name, tag in tags.items()]
-    _load([image for image in [*ours, *here] if image not in _in_node()])
+    names = [f"{name}:{tag}" for name, tag in tags.items()]
+    # What this machine does not have, or is pinned by digest, the node pulls itself.
+    names += [image for image in (named_images()[variable] for variable in OTHERS) if "@" not in image]
+    ids = {name: id_ for name in names if (id_ := _id(name))}
+    node = docker("inspect", "-f", "{{.Id}}", NODE).strip()
+    loaded, there = _loaded(node), _in_node()
+    _load([name for name, id_ in ids.items() if name not in there or loaded.get(name) != id_])
+    LOADED.write_text(json.dumps({"node": node, "images": loaded | ids}, indent=2) + "\n")
     BUILT.write_text(json.dumps(tags, indent=2) + "\n")
 
 
@@ -76,8 +81,16 @@ def _build(target: str, name: str) -> str:
     return tag
 
 
-def _absent(image: str) -> bool:
-    return bool(run(tool("docker", "image", "inspect", image), env=building()).returncode)
+def _id(image: str) -> str:
+    """Empty when the building Docker does not have it."""
+    return run(tool("docker", "image", "inspect", "-f", "{{.Id}}", image), env=building()).stdout.strip()
+
+
+def _loaded(node: str) -> dict[str, str]:
+    """Ids by name; none for a node that has been made since."""
+    kept = json.loads(LOADED.read_text()) if LOADED.exists() else {}
+    images: dict[str, str] = kept.get("images", {}) if kept.get("node") == node else {}
+    return images
 
 
 def _in_node() -> set[str]:

@@ -11,6 +11,7 @@ import pytest
 from infra.compose import env_files
 from infra.kubernetes import cluster_secrets
 from infra.kubernetes.commands import documents
+from infra.kubernetes.reach import TARGETS, compared, expected
 from infra.kubernetes.render import in_order
 from infra.kubernetes.visitors import pod
 from shared_lib.processes import DATABASE, VARIABLES, Role, Secret
@@ -102,3 +103,34 @@ def test_a_pod_for_people_is_as_restricted_as_any_other_and_holds_what_it_is_giv
         "readOnlyRootFilesystem": True,
         "capabilities": {"drop": ["ALL"]},
     }
+
+
+def test_only_what_holds_a_key_of_the_provider_may_reach_it() -> None:
+    assert [
+        name for name in ("create_order", "notify", "relay", "webhook") if expected(name)["sandbox:8080"]
+    ] == [
+        "create_order",
+        "webhook",
+    ]
+    assert not any(expected("clock").values())
+
+
+@pytest.mark.parametrize(
+    ("changed", "code", "words"),
+    [
+        ({}, 0, "Every way is as wished"),
+        ({"sandbox:8080": True}, 1, "**open**"),
+        ({"mail:5000": False}, 1, "**closed**"),
+    ],
+)
+def test_a_way_too_many_and_a_way_too_few_are_both_seen(
+    changed: dict[str, bool], code: int, words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = {"notify": expected("notify") | changed, "clock": expected("clock")}
+    assert compared(found) == code
+    assert words in capsys.readouterr().out
+
+
+def test_a_cluster_that_enforces_nothing_is_named_so(capsys: pytest.CaptureFixture[str]) -> None:
+    assert compared({"clock": dict.fromkeys(TARGETS, True)}) == 1
+    assert "enforces no NetworkPolicies" in capsys.readouterr().out
