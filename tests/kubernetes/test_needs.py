@@ -2,48 +2,27 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from infra.kubernetes.needs import DOCKER_ANSWERS_S, REGISTRY_ANSWERS_S
-from tests.patience import PATIENCE_S
+from tests.kubernetes.machine import Machine
 
-ROOT = Path(__file__).parents[2]
 STAGES = ("up", "cluster", "platform", "images", "deploy")
 NO_REGISTRY = "dial tcp: lookup registry: no such host"
-
-
-class Machine:
-    """A folder of tools, and nothing else on PATH."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-
-    def has(self, name: str, script: str) -> None:
-        path = self.folder / name
-        path.write_text(f"#!/bin/bash\n{script}\n")
-        path.chmod(0o755)
-
-    def run(self, *arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
-        paths = {"PATH": str(self.folder), "K8S_BIN": "", "K8S_KUBECONFIG": str(self.folder / "kubeconfig")}
-        return subprocess.run(
-            [sys.executable, "-m", "infra.kubernetes", *arguments],
-            cwd=ROOT,
-            env=os.environ | paths | env,
-            text=True,
-            capture_output=True,
-            check=False,
-            timeout=PATIENCE_S,
-        )
 
 
 @pytest.fixture
 def machine(tmp_path: Path) -> Machine:
     return Machine(tmp_path)
+
+
+# kubectl of a cluster that has a Serving of its own.
+SERVING = """case "$2" in
+  deployments) echo '{"items": [{"metadata": {"labels": {"app.kubernetes.io/version": "1.15.2"}}}]}';;
+  configmap) echo '{"data": {"ingress-class": "box.example"}}';;
+esac"""
 
 
 def docker(pull: str) -> str:
@@ -96,16 +75,16 @@ def test_both_limits_together_stay_within_ten_seconds() -> None:
     ids=["silent", "refused", "broken off"],
 )
 def test_a_node_image_that_cannot_be_pulled_is_named_and_kind_is_not_asked(
-    machine: Machine, tmp_path: Path, pull: str, why: str
+    machine: Machine, pull: str, why: str
 ) -> None:
     machine.has("kubectl", "exit 0")
-    machine.has("kind", f'[ "$1" = create ] && echo created >{tmp_path}/created; exit 0')
+    machine.has("kind", "exit 0")
     machine.has("docker", docker(pull))
     told = machine.run("cluster", KIND_NODE_IMAGE="example.invalid/node:v1")
     assert told.returncode == 1
     assert "example.invalid/node:v1" in told.stderr
     assert why in told.stderr
-    assert not (tmp_path / "created").exists()
+    assert not [call for call in machine.calls() if call.startswith("kind create")]
 
 
 def test_a_stage_before_its_cluster_names_the_stage_that_makes_it(machine: Machine) -> None:
@@ -113,3 +92,43 @@ def test_a_stage_before_its_cluster_names_the_stage_that_makes_it(machine: Machi
     told = machine.run("deploy")
     assert told.returncode == 1
     assert "make kind_cluster" in told.stderr
+
+
+def test_the_callers_own_cluster_is_never_asked(machine: Machine) -> None:
+    (machine.folder / "kubeconfig").touch()
+    machine.has("kubectl", f'echo "with $KUBECONFIG" >>{machine.folder}/calls; exit 1')
+    machine.run("deploy", KUBECONFIG="/callers/own")
+    assert f"with {machine.folder}/kubeconfig" in machine.calls()
+
+
+def test_a_cluster_that_is_there_is_kept_and_woken(machine: Machine) -> None:
+    machine.has("kubectl", "exit 0")
+    machine.has("kind", '[ "$1 $2" = "get clusters" ] && echo boxoffice; exit 0')
+    machine.has("docker", '[ "$1" = inspect ] && echo false; exit 0')
+    told = machine.run("cluster")
+    assert told.returncode == 0, told.stderr
+    calls = machine.calls()
+    assert "docker start boxoffice-control-plane" in calls
+    assert not [call for call in calls if call.startswith("kind create")]
+
+
+def test_a_platform_that_is_there_is_kept(machine: Machine) -> None:
+    (machine.folder / "kubeconfig").touch()
+    machine.has("kubectl", SERVING)
+    told = machine.run("platform")
+    assert told.returncode == 0, told.stderr
+    assert "Knative Serving 1.15.2 is there and available, ingress box.example: kept." in told.stdout
+    assert not [call for call in machine.calls() if call.split()[1] in ("apply", "patch")]
+
+
+def test_a_platform_that_does_not_become_available_is_not_touched_and_says_why(machine: Machine) -> None:
+    (machine.folder / "kubeconfig").touch()
+    recorded = Path(__file__).with_name("recorded.json")
+    machine.has(
+        "kubectl", f'[ "$1" = wait ] && exit 1; [ "$2" = pods ] && exec /bin/cat {recorded}; {SERVING}'
+    )
+    told = machine.run("platform")
+    assert told.returncode == 1
+    assert "Not everything in knative-serving became available" in told.stderr
+    assert "Unschedulable" in told.stderr
+    assert not [call for call in machine.calls() if call.split()[1] in ("apply", "patch")]
