@@ -43,7 +43,7 @@ MUTATIONS: Final = (
     Mutation("D", "the server stops at the signal", UNDER_LOAD, (Edit("shared_lib/stopping.py", "loop.call_later(drain_s, stop)", "stop()"),)),
     Mutation("D", "a door that is going says that it is ready", UNDER_LOAD, (Edit(ASGI, 'return PlainTextResponse("stopping", 503)', "pass"),)),
     Mutation("D", "a door that is going keeps connections", UNDER_LOAD, (Edit(ASGI, "if self._stopping.is_set() and message", "if False and message"),)),
-    Mutation("D", "long polls are cut off", f"{POLLS}[1]", (Edit("shared_lib/watching.py", "if self._rt.stopping.is_set():", "if False:"),)),
+    Mutation("D", "long polls are cut off", f"{POLLS}[short]", (Edit("shared_lib/watching.py", "if self._rt.stopping.is_set():", "if False:"),)),
     Mutation("D", "a process takes each file that lies there", f"{FILES}each_process_takes_what_is_on_its_list_and_nothing_else", (Edit(MOUNTED, "in variables_of(process):", "in [path.name for path in Path(directory).iterdir()]:"),)),
     Mutation("D", "of two values for a secret one is taken", f"{FILES}a_secret_that_is_given_twice_is_refused", (Edit(MOUNTED, 'not in ("", value):', 'in ("no",):'),)),
     Mutation("D", "an unreadable secret is shown", f"{FILES}what_is_no_line_is_refused_by_its_name", (Edit(MOUNTED, "({type(error).__name__})\")", "({error})\")"), Edit(MOUNTED, "does not hold one line", "does not hold one line: {text[:9]}"))),

@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -42,7 +42,8 @@ class Serving:
         return (await self.get("/readyz")).status_code == 200
 
     def terminate(self) -> None:
-        self.process.send_signal(signal.SIGTERM)
+        with suppress(ProcessLookupError):  # it has ended
+            self.process.send_signal(signal.SIGTERM)
 
     async def ended(self) -> None:
         async with asyncio.timeout(PATIENCE_S):
