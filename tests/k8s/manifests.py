@@ -7,6 +7,7 @@ import json
 import os
 import re
 import subprocess
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -21,6 +22,14 @@ K8S: Final = Path(__file__).parents[2] / "k8s"
 KIND: Final = "kind"
 PRODUCTION: Final = "production"
 OVERLAYS: Final = (KIND, PRODUCTION)
+# An overlay, or one with a component: `production+keda` is what one has who adds that component to it.
+COMPONENTS: Final[Mapping[str, Path]] = {
+    f"{overlay}+{folder.name}": folder
+    for overlay, parts in ((KIND, K8S / "overlays" / KIND / "ingresses"), (PRODUCTION, K8S / "components"))
+    for folder in sorted(parts.glob("*"))
+    if (folder / "kustomization.yaml").is_file()
+}
+VARIANTS: Final = (*OVERLAYS, *COMPONENTS)
 NAMESPACE: Final = "boxoffice"
 SERVING: Final = "serving.knative.dev"
 PROCESS_LABEL: Final = "app.kubernetes.io/name"
@@ -122,14 +131,18 @@ class Pod:
 
 @dataclass(frozen=True)
 class Manifests:
-    """Every object of an overlay, in the order of the rendering."""
+    """Every object of a variant, in the order of the rendering."""
 
-    overlay: str
+    variant: str
     objects: list[Object]
+
+    @property
+    def overlay(self) -> str:
+        return self.variant.partition("+")[0]
 
     def planted(self) -> Manifests:
         """A copy to plant a fault in."""
-        return Manifests(self.overlay, copy.deepcopy(self.objects))
+        return Manifests(self.variant, copy.deepcopy(self.objects))
 
     def of(self, *kinds: str) -> list[Object]:
         """Those of these kinds; `Door` is a Knative Service, `Service` a core one."""
@@ -139,14 +152,14 @@ class Manifests:
         """The object. Raises LookupError."""
         found = [thing for thing in self.of(kind) if thing["metadata"]["name"] == name]
         if len(found) != 1:
-            raise LookupError(f"{len(found)} of {kind} {name} in {self.overlay}")
+            raise LookupError(f"{len(found)} of {kind} {name} in {self.variant}")
         return found[0]
 
     def some(self, kind: str) -> Object:
         """The first of a kind. Raises LookupError."""
         for thing in self.of(kind):
             return thing
-        raise LookupError(f"no {kind} in {self.overlay}")
+        raise LookupError(f"no {kind} in {self.variant}")
 
     def names(self, *kinds: str) -> set[str]:
         return {thing["metadata"]["name"] for thing in self.of(*kinds)}
@@ -164,7 +177,7 @@ class Manifests:
         for pod in self.pods:
             if pod.process == process.replace("-", "_"):
                 return pod
-        raise LookupError(f"no pod of {process} in {self.overlay}")
+        raise LookupError(f"no pod of {process} in {self.variant}")
 
     def config(self, name: str) -> dict[str, str]:
         """What a ConfigMap holds; nothing when there is none of this name."""
@@ -211,12 +224,24 @@ def texts(value: Any) -> Iterator[str]:
 
 
 @cache
-def rendered(overlay: str) -> Manifests:
-    """What `kubectl kustomize` makes of k8s/overlays/{overlay}. Raises ValueError with its message."""
-    return render(K8S / "overlays" / overlay, overlay)
+def rendered(variant: str) -> Manifests:
+    """What `kubectl kustomize` makes of an overlay, or of one with a component. Raises ValueError with its message."""
+    folder = K8S / "overlays" / variant.partition("+")[0]
+    if variant not in COMPONENTS:
+        return render(folder, variant)
+    with tempfile.TemporaryDirectory() as outer:
+        place = Path(outer).resolve()
+        kustomization = {
+            "apiVersion": "kustomize.config.k8s.io/v1beta1",
+            "kind": "Kustomization",
+            "resources": [os.path.relpath(folder, place)],
+            "components": [os.path.relpath(COMPONENTS[variant], place)],
+        }
+        (place / "kustomization.yaml").write_text(yaml.safe_dump(kustomization))
+        return render(place, variant)
 
 
-def render(folder: Path, overlay: str) -> Manifests:
+def render(folder: Path, variant: str) -> Manifests:
     done = subprocess.run(
         [kubectl_for_rendering(), "kustomize", str(folder)],
         env={**os.environ, "KUBECONFIG": os.devnull},
@@ -227,7 +252,7 @@ def render(folder: Path, overlay: str) -> Manifests:
     )
     if done.returncode or done.stderr.strip():  # it warns of deprecated fields there
         raise ValueError(f"kubectl kustomize {folder}: {done.stderr.strip()[-2000:]}")
-    return Manifests(overlay, [one for one in yaml.safe_load_all(done.stdout) if one])
+    return Manifests(variant, [one for one in yaml.safe_load_all(done.stdout) if one])
 
 
 def selects(selector: Mapping[str, Any] | None, labels: Mapping[str, str]) -> bool:

@@ -4,24 +4,24 @@ from __future__ import annotations
 
 import pytest
 
-from tests.k8s.manifests import OVERLAYS, Manifests, rendered
+from tests.k8s.manifests import VARIANTS, Manifests, rendered
 from tests.k8s.rules import FAULTS, RULES, Fault, Rule, name_of_rule
 
 pytestmark = pytest.mark.k8s
-PLANTED = [(one, overlay) for one in FAULTS for overlay in one.only]
+PLANTED = [(one, variant) for one in FAULTS for variant in one.only]
 
 
-@pytest.mark.parametrize("overlay", OVERLAYS)
+@pytest.mark.parametrize("variant", VARIANTS)
 @pytest.mark.parametrize("rule", RULES, ids=name_of_rule)
-def test_the_overlay_keeps(rule: Rule, overlay: str) -> None:
-    assert rule(rendered(overlay)) == []
+def test_the_manifests_keep(rule: Rule, variant: str) -> None:
+    assert rule(rendered(variant)) == []
 
 
 @pytest.mark.parametrize(
-    ("planted", "overlay"), PLANTED, ids=[f"{one.title} [{overlay}]" for one, overlay in PLANTED]
+    ("planted", "variant"), PLANTED, ids=[f"{one.title} [{variant}]" for one, variant in PLANTED]
 )
-def test_a_fault_is_seen(planted: Fault, overlay: str) -> None:
-    sound = rendered(overlay)
+def test_a_fault_is_seen(planted: Fault, variant: str) -> None:
+    sound = rendered(variant)
     faulty = sound.planted()
     planted.plant(faulty)
 
@@ -36,8 +36,8 @@ def test_every_rule_has_a_fault_that_it_sees(rule: Rule) -> None:
 
 
 def test_rules_do_not_change_what_they_read() -> None:
-    for overlay in OVERLAYS:
-        sound = rendered(overlay)
+    for variant in VARIANTS:
+        sound = rendered(variant)
         before = sound.planted()
         for rule in RULES:
             rule(sound)
@@ -51,5 +51,5 @@ def test_titles_of_faults_are_their_own() -> None:
 
 def test_a_rendering_is_not_empty() -> None:
     assert all(
-        isinstance(rendered(overlay), Manifests) and len(rendered(overlay).pods) > 9 for overlay in OVERLAYS
+        isinstance(rendered(variant), Manifests) and len(rendered(variant).pods) > 9 for variant in VARIANTS
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.k8s.rules import capacity, containers, doors, environment, events, references, secrets
+from tests.k8s.rules import capacity, containers, doors, environment, events, policies, references, secrets
 from tests.k8s.rules.registry import FAULTS, RULES, Fault, Rule, name_of_rule
 
 __all__ = [
@@ -16,6 +16,7 @@ __all__ = [
     "environment",
     "events",
     "name_of_rule",
+    "policies",
     "references",
     "secrets",
 ]

@@ -79,10 +79,16 @@ def connections_fit_what_postgresql_takes(manifests: Manifests) -> Iterator[str]
     parts = {
         pod.name: replicas_max(manifests, pod) * connections_of(manifests, pod) for pod in manifests.pods
     }
-    for pooler in manifests.of("Pooler"):
-        size = at(pooler, "spec", "pgbouncer", "parameters", "default_pool_size") or 20
-        parts[f"Pooler {pooler['metadata']['name']}"] = int(size) * int(pooler["spec"].get("instances", 1))
     parts["people"] = PEOPLE
+    doors = sum(parts[pod.name] for pod in manifests.pods if pod.door)
+    for pooler in manifests.of("Pooler"):
+        name, instances = f"Pooler {pooler['metadata']['name']}", int(pooler["spec"].get("instances", 1))
+        own = at(pooler, "spec", "pgbouncer", "parameters") or {}
+        server = int(own.get("max_db_connections") or own.get("default_pool_size") or 20) * instances
+        # Doors go through it or, while it is passed by, around it: never both.
+        parts[name] = max(0, server - doors)
+        if (clients := int(own.get("max_client_conn") or 100) * instances) < doors:
+            yield f"{name} takes {clients} connections, and the doors have {doors}"
     if (wanted := sum(parts.values())) > there:
         most = sorted(parts.items(), key=lambda one: -one[1])
         yield f"{wanted} connections at most, {there} there are: " + ", ".join(
@@ -140,6 +146,14 @@ def _(manifests: Manifests) -> None:
 def _(manifests: Manifests) -> None:
     manifests.pod("postgres").containers[0]["args"] = ["postgres"]
     manifests.pod("account").metadata["annotations"][MAX_SCALE] = "50"
+
+
+@fault(
+    connections_fit_what_postgresql_takes, "a pooler that takes few", says="takes 30 conn", only=PRODUCTION
+)
+def _(manifests: Manifests) -> None:
+    spec = manifests.some("Pooler")["spec"]
+    spec["instances"], spec["pgbouncer"]["parameters"]["max_client_conn"] = 3, "10"
 
 
 @fault(requests_of_cpu_fit_a_small_node, "a door that asks for much", says="requests of CPU", only=KIND)

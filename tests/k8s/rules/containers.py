@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from infra.compose.docker import images
+from shared_lib.processes import PROCESSES
 from tests.k8s.manifests import KIND, PRODUCTION, Manifests, Object, Pod, at, is_door, name_of
 from tests.k8s.quantities import quantity
 from tests.k8s.rules.registry import fault, rule
@@ -125,6 +126,8 @@ def images_cannot_change_under_us(manifests: Manifests) -> Iterator[str]:
 def pods_say_who_they_are(manifests: Manifests) -> Iterator[str]:
     for pod in manifests.pods:
         name = pod.owner["metadata"]["name"]
+        if pod.owner["kind"] == "CronJob":  # several may be of one process
+            name = pod.process.replace("_", "-") if pod.process in PROCESSES else name
         if pod.process.replace("_", "-") != name:
             yield f"{pod.name}: app.kubernetes.io/name is {pod.process!r}"
         if pod.labels.get("app.kubernetes.io/part-of") != "boxoffice":

@@ -17,7 +17,16 @@ from tests.k8s.rules.secrets import ADMIN, variables_of
 PREFIX: Final = "BOXOFFICE_"
 KNOWN: Final = frozenset(f"{PREFIX}{name.upper()}" for name in Settings.model_fields) | {*ADMIN}
 # What is no setting of ours, and read all the same.
-FOREIGN: Final = frozenset(("AWS_EC2_METADATA_DISABLED", "AWS_REGION", "AWS_DEFAULT_REGION", "FUNCTION"))
+FOREIGN: Final = frozenset(
+    (
+        "AWS_EC2_METADATA_DISABLED",
+        "AWS_REGION",
+        "AWS_DEFAULT_REGION",
+        "FUNCTION",
+        "PGSSLMODE",
+        "PGSSLROOTCERT",
+    )
+)
 OURS: Final = frozenset(PROCESSES) | {"roles", "catalog"}
 _A_SECRET: Final = "x" * 32
 _VALUES: Final = {
@@ -71,6 +80,19 @@ def a_trigger_without_a_name_may_be_several(manifests: Manifests) -> Iterator[st
         name = f"{PREFIX}TRIGGER_INSTANCE"
         if pod.process == "trigger" and name in manifests.environment(pod.containers[-1]):
             yield f"{pod.name}: each of its pods would be {name}"
+
+
+@rule
+def files_that_settings_name_are_mounted(manifests: Manifests) -> Iterator[str]:
+    for pod in manifests.pods:
+        needs = PROCESSES.get(pod.process)
+        for container in pod.containers:
+            mounts = [mount["mountPath"] for mount in container.get("volumeMounts") or []]
+            given = manifests.environment(container)
+            for name in ("PGSSLROOTCERT", f"{PREFIX}KAFKA_CA_FILE"):
+                used = name in given and (name != "PGSSLROOTCERT" or needs is None or needs.role is not None)
+                if used and not any(given[name].startswith(f"{mount}/") for mount in mounts):
+                    yield f"{pod.name}: {name} names {given[name]}, which is not mounted"
 
 
 @contextmanager
@@ -207,6 +229,12 @@ def _(manifests: Manifests) -> None:
 @fault(a_trigger_without_a_name_may_be_several, "one name for all", says="BOXOFFICE_TRIGGER_INSTANCE")
 def _(manifests: Manifests) -> None:
     _config(manifests, "BOXOFFICE_WRITERS")["BOXOFFICE_TRIGGER_INSTANCE"] = "trigger-1"
+
+
+@fault(files_that_settings_name_are_mounted, "a certificate that is not there", says="which is not mounted")
+def _(manifests: Manifests) -> None:
+    container = manifests.pod("relay").containers[-1]
+    container.setdefault("env", []).append({"name": "PGSSLROOTCERT", "value": "/etc/authority/ca.crt"})
 
 
 @fault(addresses_inside_the_cluster_exist, "a broker that is not there", says="there is no kafka-2")

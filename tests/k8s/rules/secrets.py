@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from shared_lib.processes import DATABASE, PROCESSES, VARIABLES, Role, Secret
 from shared_lib.store.access.__main__ import ADMIN_URL, password_setting
-from tests.k8s.manifests import KIND, Manifests, Pod, at
+from tests.k8s.manifests import KIND, PRODUCTION, Manifests, Pod, at
 from tests.k8s.rules.registry import fault, rule
 
 ADMIN: Final = (ADMIN_URL, *(password_setting(role) for role in Role))
@@ -29,7 +29,9 @@ OTHERS: Final[Mapping[str, tuple[str, ...]]] = {
 }
 # Files instead of variables: an ACL with hashes, certificates that operators make.
 MOUNTED: Final = {"redis": ("redis-acl",)}
+# With `-ca` the Secret also holds the authority's key.
 CERTIFICATES: Final = ("-cluster-ca-cert", "-ca")
+CERTIFICATE: Final = "ca.crt"
 
 
 def variables_of(pod: Pod) -> Iterator[tuple[str, str, str]]:
@@ -83,6 +85,11 @@ def each_process_connects_under_its_role(manifests: Manifests) -> Iterator[str]:
                 yield f"{pod.name}: {DATABASE} is of Secret {name}, not of {wanted}"
             if name in CARRIED and key not in CARRIED[name]:
                 yield f"{pod.name}: Secret {name} has no {key}"
+            if name not in CARRIED and variable != "?":  # Strimzi's: of a user, with a password
+                if name not in manifests.names("KafkaUser") or key != "password":
+                    yield f"{pod.name}: nothing makes {key} of Secret {name}"
+                elif name != f"kafka-{pod.process}":
+                    yield f"{pod.name} is known to Kafka as {name}"
 
 
 @rule
@@ -94,6 +101,9 @@ def secrets_are_mounted_where_files_are_needed(manifests: Manifests) -> Iterator
             known = name in MOUNTED.get(pod.process, ()) or str(name).endswith(CERTIFICATES)
             if name is not None and not known:
                 yield f"{pod.name} mounts Secret {name}"
+            items = [item["key"] for item in at(volume, "secret", "items") or []]
+            if str(name).endswith(CERTIFICATES) and items != [CERTIFICATE]:
+                yield f"{pod.name} mounts more of Secret {name} than {CERTIFICATE}"
 
 
 @rule
@@ -161,6 +171,30 @@ def _(manifests: Manifests) -> None:
 @fault(secrets_are_mounted_where_files_are_needed, "a secret as a file", says="mounts Secret database-owner")
 def _(manifests: Manifests) -> None:
     manifests.pod("notify").spec["volumes"].append({"name": "s", "secret": {"secretName": "database-owner"}})
+
+
+@fault(secrets_are_mounted_where_files_are_needed, "an authority with its key", says="than ca.crt")
+def _(manifests: Manifests) -> None:
+    manifests.pod("notify").spec["volumes"].append({"name": "s", "secret": {"secretName": "postgres-ca"}})
+
+
+@fault(
+    each_process_connects_under_its_role,
+    "another one's user of Kafka",
+    says="known to Kafka",
+    only=PRODUCTION,
+)
+def _(manifests: Manifests) -> None:
+    for one in manifests.pod("trigger").containers[0]["env"]:
+        if "valueFrom" in one:
+            one["valueFrom"]["secretKeyRef"]["name"] = "kafka-relay"
+
+
+@fault(
+    each_process_connects_under_its_role, "a user that is not there", says="nothing makes", only=PRODUCTION
+)
+def _(manifests: Manifests) -> None:
+    manifests.objects.remove(manifests.one("KafkaUser", "kafka-relay"))
 
 
 @fault(no_secret_is_written_down, "in a ConfigMap", says="holds BOXOFFICE_CARD_PEPPER")
