@@ -2,7 +2,19 @@
 
 from __future__ import annotations
 
-from tests.k8s.rules import capacity, containers, doors, environment, events, policies, references, secrets
+from tests.k8s.rules import (
+    capacity,
+    containers,
+    doors,
+    environment,
+    events,
+    images,
+    policies,
+    references,
+    routing,
+    secrets,
+    workloads,
+)
 from tests.k8s.rules.registry import FAULTS, RULES, Fault, Rule, name_of_rule
 
 __all__ = [
@@ -15,8 +27,11 @@ __all__ = [
     "doors",
     "environment",
     "events",
+    "images",
     "name_of_rule",
     "policies",
     "references",
+    "routing",
     "secrets",
+    "workloads",
 ]

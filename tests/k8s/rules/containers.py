@@ -2,28 +2,22 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from typing import Any, Final
 
-from infra.compose.docker import images
 from shared_lib.processes import PROCESSES
-from tests.k8s.manifests import KIND, PRODUCTION, Manifests, Object, Pod, at, is_door, name_of
+from tests.k8s.manifests import KIND, Manifests, Object, Pod, at, name_of
 from tests.k8s.quantities import quantity
 from tests.k8s.rules.registry import fault, rule
 
-DIGEST: Final = re.compile(r"[a-z0-9.:/_-]+@sha256:[0-9a-f]{64}")
-LOCAL: Final = "dev.local/"
 COMPONENTS: Final = frozenset(("door", "worker", "job", "gateway", "store", "neighbour", "visitor"))
 TMP: Final = "/tmp"  # noqa: S108 - a folder of a container's own
 # Its image writes its configuration from variables, each time it starts.
 WRITES_TO_ITS_ROOT: Final = {KIND: ("kafka",)}
 HOST: Final = ("hostNetwork", "hostPID", "hostIPC", "shareProcessNamespace")
-# Places whose value is a quantity. What an operator makes of a wrong one shows only when it tries.
-SIZES: Final = frozenset(("cpu", "memory", "storage", "size", "sizeLimit", "ephemeral-storage"))
 
 
-def _containers(manifests: Manifests) -> Iterator[tuple[Pod, Object, str]]:
+def containers_of(manifests: Manifests) -> Iterator[tuple[Pod, Object, str]]:
     for pod in manifests.pods:
         for container in pod.containers:
             yield pod, container, f"{pod.name}, container {container.get('name', 'user-container')}"
@@ -31,7 +25,7 @@ def _containers(manifests: Manifests) -> Iterator[tuple[Pod, Object, str]]:
 
 @rule
 def containers_have_no_rights(manifests: Manifests) -> Iterator[str]:
-    for pod, container, where in _containers(manifests):
+    for pod, container, where in containers_of(manifests):
         own, shared = container.get("securityContext") or {}, pod.spec.get("securityContext") or {}
         if own.get("allowPrivilegeEscalation") is not False:
             yield f"{where} may gain privileges"
@@ -71,7 +65,7 @@ def pods_stay_away_from_their_node(manifests: Manifests) -> Iterator[str]:
 @rule
 def containers_are_bounded_in_memory_alone(manifests: Manifests) -> Iterator[str]:
     """A limit of CPU stops a process for parts of each tenth of a second, whether or not the node is busy."""
-    for _, container, where in _containers(manifests):
+    for _, container, where in containers_of(manifests):
         asked, most = (at(container, "resources", part) or {} for part in ("requests", "limits"))
         if "cpu" in most:
             yield f"{where} has a limit of CPU"
@@ -80,46 +74,6 @@ def containers_are_bounded_in_memory_alone(manifests: Manifests) -> Iterator[str
         needs, may = quantity(asked.get("memory", 0)), quantity(most.get("memory", 0))
         if needs is not None and may is not None and needs > may:
             yield f"{where} asks for more memory than it may use"
-
-
-@rule
-def quantities_are_quantities(manifests: Manifests) -> Iterator[str]:
-    for thing in manifests.objects:
-        for path, value in _sizes(thing):
-            if quantity(value) is None:
-                yield f"{name_of(thing)}: {path} is {value!r}"
-
-
-def _sizes(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    if isinstance(value, dict):
-        for key, inner in value.items():
-            if key in SIZES and isinstance(inner, str | int | float):
-                yield f"{path}.{key}"[1:], inner
-            elif key != "annotations":
-                yield from _sizes(inner, f"{path}.{key}")
-    elif isinstance(value, list):
-        for index, inner in enumerate(value):
-            yield from _sizes(inner, f"{path}[{index}]")
-
-
-@rule
-def images_cannot_change_under_us(manifests: Manifests) -> Iterator[str]:
-    others = set(images().values())
-    for pod, container, where in _containers(manifests):
-        image = str(container.get("image", ""))
-        pinned = DIGEST.fullmatch(image) is not None
-        tag = image.split("@", maxsplit=1)[0].rpartition("/")[2].partition(":")[2]
-        if tag == "latest" or (not tag and not pinned):
-            yield f"{where}: {image} is whatever was pushed last"
-        if manifests.overlay == PRODUCTION and not pinned:
-            yield f"{where}: {image} has no digest"
-        if manifests.overlay == KIND and not pinned and not image.startswith(LOCAL):
-            if is_door(pod.owner):
-                yield f"{where}: Knative would look {image} up in a registry; {LOCAL} it leaves alone"
-            elif image not in others:
-                yield f"{where}: {image} is neither of {LOCAL} nor of infra/docker/images.env"
-        if manifests.overlay == KIND and container.get("imagePullPolicy", "IfNotPresent") == "Always":
-            yield f"{where}: {image} is loaded into the node, and would be pulled"
 
 
 @rule
@@ -159,7 +113,7 @@ def each_process_has_an_account_without_a_token(manifests: Manifests) -> Iterato
 
 @rule
 def our_image_may_write_to_tmp(manifests: Manifests) -> Iterator[str]:
-    for pod, container, where in _containers(manifests):
+    for pod, container, where in containers_of(manifests):
         mounts = {mount["mountPath"]: mount["name"] for mount in container.get("volumeMounts") or []}
         volumes = {volume["name"]: volume for volume in pod.volumes}
         claims = {at(one, "metadata", "name") for one in at(pod.owner, "spec", "volumeClaimTemplates") or []}
@@ -176,33 +130,33 @@ def our_image_may_write_to_tmp(manifests: Manifests) -> Iterator[str]:
                 yield f"{pod.name}: emptyDir {volume['name']} may fill the node"
 
 
-def _first(manifests: Manifests, process: str = "webhook") -> Any:
+def first(manifests: Manifests, process: str = "webhook") -> Any:
     return manifests.pod(process).containers[0]
 
 
 @fault(containers_have_no_rights, "no securityContext", says="may gain privileges")
 def _(manifests: Manifests) -> None:
-    del _first(manifests)["securityContext"]
+    del first(manifests)["securityContext"]
 
 
 @fault(containers_have_no_rights, "a root that can be written", says="write to its root")
 def _(manifests: Manifests) -> None:
-    _first(manifests, "relay")["securityContext"]["readOnlyRootFilesystem"] = False
+    first(manifests, "relay")["securityContext"]["readOnlyRootFilesystem"] = False
 
 
 @fault(containers_have_no_rights, "a capability", says="keeps capabilities")
 def _(manifests: Manifests) -> None:
-    _first(manifests)["securityContext"]["capabilities"]["add"] = ["NET_BIND_SERVICE"]
+    first(manifests)["securityContext"]["capabilities"]["add"] = ["NET_BIND_SERVICE"]
 
 
 @fault(containers_have_no_rights, "user 0", says="may run as root")
 def _(manifests: Manifests) -> None:
-    _first(manifests)["securityContext"]["runAsUser"] = 0
+    first(manifests)["securityContext"]["runAsUser"] = 0
 
 
 @fault(containers_have_no_rights, "every system call", says="every system call")
 def _(manifests: Manifests) -> None:
-    _first(manifests)["securityContext"]["seccompProfile"] = {"type": "Unconfined"}
+    first(manifests)["securityContext"]["seccompProfile"] = {"type": "Unconfined"}
 
 
 @fault(pods_stay_away_from_their_node, "a folder of the node", says="hostPath /var/run")
@@ -219,60 +173,20 @@ def _(manifests: Manifests) -> None:
 
 @fault(containers_are_bounded_in_memory_alone, "a limit of CPU", says="limit of CPU")
 def _(manifests: Manifests) -> None:
-    _first(manifests)["resources"]["limits"]["cpu"] = "1"
+    first(manifests)["resources"]["limits"]["cpu"] = "1"
 
 
 @fault(containers_are_bounded_in_memory_alone, "no limit of memory", says="lacks a request")
 def _(manifests: Manifests) -> None:
-    del _first(manifests, "trigger")["resources"]["limits"]
+    del first(manifests, "trigger")["resources"]["limits"]
 
 
 @fault(containers_are_bounded_in_memory_alone, "more asked than allowed", says="more memory")
 def _(manifests: Manifests) -> None:
-    _first(manifests)["resources"] |= {
+    first(manifests)["resources"] |= {
         "requests": {"cpu": "10m", "memory": "1Gi"},
         "limits": {"memory": "512Mi"},
     }
-
-
-@fault(quantities_are_quantities, "a unit that does not exist", says="'5Zi'")
-def _(manifests: Manifests) -> None:
-    _first(manifests)["resources"]["limits"]["memory"] = "5Zi"
-
-
-@fault(quantities_are_quantities, "a database of no size", says="storage.size is '5Zi'", only=PRODUCTION)
-def _(manifests: Manifests) -> None:
-    manifests.some("Cluster")["spec"]["storage"]["size"] = "5Zi"
-
-
-@fault(images_cannot_change_under_us, "latest", says="pushed last")
-def _(manifests: Manifests) -> None:
-    _first(manifests)["image"] = "dev.local/boxoffice:latest"
-
-
-@fault(images_cannot_change_under_us, "no tag", says="pushed last")
-def _(manifests: Manifests) -> None:
-    _first(manifests, "relay")["image"] = "dev.local/boxoffice"
-
-
-@fault(images_cannot_change_under_us, "a tag in production", says="no digest", only=PRODUCTION)
-def _(manifests: Manifests) -> None:
-    _first(manifests)["image"] = "registry.cinema.example/boxoffice:1.0"
-
-
-@fault(images_cannot_change_under_us, "an image to be looked up", says="would look", only=KIND)
-def _(manifests: Manifests) -> None:
-    _first(manifests)["image"] = "boxoffice:local"
-
-
-@fault(images_cannot_change_under_us, "an unpinned neighbour", says="neither of", only=KIND)
-def _(manifests: Manifests) -> None:
-    _first(manifests, "redis")["image"] = "valkey:8"
-
-
-@fault(images_cannot_change_under_us, "pulled all the same", says="would be pulled", only=KIND)
-def _(manifests: Manifests) -> None:
-    _first(manifests)["imagePullPolicy"] = "Always"
 
 
 @fault(pods_say_who_they_are, "another name", says="is 'worker'")
@@ -324,12 +238,12 @@ def _(manifests: Manifests) -> None:
 
 @fault(our_image_may_write_to_tmp, "no folder to write to", says="no emptyDir at /tmp")
 def _(manifests: Manifests) -> None:
-    _first(manifests)["volumeMounts"] = []
+    first(manifests)["volumeMounts"] = []
 
 
 @fault(our_image_may_write_to_tmp, "a volume that is not there", says="no volume tmpp")
 def _(manifests: Manifests) -> None:
-    _first(manifests, "relay")["volumeMounts"][0]["name"] = "tmpp"
+    first(manifests, "relay")["volumeMounts"][0]["name"] = "tmpp"
 
 
 @fault(our_image_may_write_to_tmp, "a folder without a bound", says="may fill the node")

@@ -211,6 +211,7 @@ def _operators() -> list[Place]:
     return [
         Place("CloudNativePG", {"app.kubernetes.io/name": "cloudnative-pg"}, "cnpg-system"),
         Place("Strimzi", {"name": "strimzi-cluster-operator"}, "strimzi"),
+        Place("KEDA", {"app": "keda-operator"}, "keda"),
         Place("Eventing", {"app": "kafka-source-dispatcher"}, "knative-eventing"),
     ]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Final
 
 from tests.k8s.manifests import (
     CLUSTER_SCOPED,
@@ -15,14 +15,13 @@ from tests.k8s.manifests import (
     at,
     kind_of,
     name_of,
-    selects,
 )
 from tests.k8s.rules.registry import fault, rule
+from tests.k8s.rules.workloads import scaler
 
 HASHED: Final = re.compile(r"[a-z0-9.-]+-[a-z0-9]{10}")
 # What `kubectl kustomize` makes hashes of: letters and digits that make no words.
 STANDARD: Final = ("enforce", "warn")
-SCALABLE: Final = ("Deployment", "StatefulSet")
 
 
 def config_map_names(pod: Pod) -> Iterator[tuple[str, str | None]]:
@@ -80,37 +79,6 @@ def everything_is_in_one_namespace_that_is_restricted(manifests: Manifests) -> I
 
 
 @rule
-def selectors_take_pods(manifests: Manifests) -> Iterator[str]:
-    pods = manifests.pods
-    for service in manifests.of("Service"):
-        selector = at(service, "spec", "selector")
-        if selector is None:
-            continue
-        taken = [pod for pod in pods if selects({"matchLabels": selector}, pod.labels_in_cluster)]
-        if not taken:
-            yield f"{name_of(service)} selects no pod"
-        for port in service["spec"].get("ports") or []:
-            target = port.get("targetPort", port["port"])
-            if taken and not all(_listens(pod, target) for pod in taken):
-                yield f"{name_of(service)}: no port {target} in its pods"
-    for budget in manifests.of("PodDisruptionBudget"):
-        if not any(selects(budget["spec"].get("selector"), pod.labels_in_cluster) for pod in pods):
-            yield f"{name_of(budget)} selects no pod"
-    for owner in manifests.of("Deployment", "StatefulSet", "DaemonSet"):
-        own = [pod for pod in pods if pod.owner is owner]
-        if not all(selects(at(owner, "spec", "selector"), pod.labels) for pod in own):
-            yield f"{name_of(owner)} does not select its own pods"
-        for pod in pods:
-            if pod.owner is not owner and selects(at(owner, "spec", "selector"), pod.labels):
-                yield f"{name_of(owner)} also selects the pods of {pod.name}"
-
-
-def _listens(pod: Pod, target: Any) -> bool:
-    ports = [port for container in pod.containers for port in container.get("ports") or []]
-    return any(target in (port.get("containerPort"), port.get("name")) for port in ports)
-
-
-@rule
 def references_lead_somewhere(manifests: Manifests) -> Iterator[str]:
     for thing in manifests.objects:
         for path in (
@@ -145,49 +113,6 @@ def _there(manifests: Manifests, ref: Object) -> bool:
     if kind == "Service" and str(ref.get("apiVersion", "")).startswith("serving."):
         kind = "Door"
     return at(ref, "name") in manifests.names(str(kind)) and ref.get("namespace", NAMESPACE) == NAMESPACE
-
-
-@rule
-def what_is_scaled_has_no_number_of_its_own(manifests: Manifests) -> Iterator[str]:
-    for scaler in manifests.of("HorizontalPodAutoscaler", "ScaledObject"):
-        spec = scaler["spec"]
-        low, high = (
-            (spec.get("minReplicas", 1), spec.get("maxReplicas"))
-            if scaler["kind"] == "HorizontalPodAutoscaler"
-            else (spec.get("minReplicaCount", 0), spec.get("maxReplicaCount", 100))
-        )
-        if not isinstance(high, int) or low > high or high < 2:
-            yield f"{name_of(scaler)} scales between {low} and {high}"
-        for target in manifests.of(*SCALABLE):
-            if (
-                target["metadata"]["name"] == at(spec, "scaleTargetRef", "name")
-                and "replicas" in target["spec"]
-            ):
-                yield f"{name_of(target)}: each apply would undo what {name_of(scaler)} did"
-
-
-@rule
-def a_node_can_be_drained(manifests: Manifests) -> Iterator[str]:
-    for budget in manifests.of("PodDisruptionBudget"):
-        spec = budget["spec"]
-        for owner in manifests.of(*SCALABLE):
-            pod = next((pod for pod in manifests.pods if pod.owner is owner), None)
-            if pod is None or not selects(spec.get("selector"), pod.labels):
-                continue
-            replicas = owner["spec"].get("replicas", 1)
-            if spec.get("maxUnavailable") in (0, "0%"):
-                yield f"{name_of(budget)} lets no pod go"
-            if isinstance(spec.get("minAvailable"), int) and spec["minAvailable"] >= replicas:
-                yield f"{name_of(budget)} keeps {spec['minAvailable']} of {replicas}: no pod may go"
-            if spec.get("minAvailable") == "100%":
-                yield f"{name_of(budget)} lets no pod go"
-    for worker in ("relay", "trigger"):
-        pods = [pod for pod in manifests.pods if pod.process == worker]
-        if pods and not any(
-            selects(budget["spec"].get("selector"), pods[0].labels)
-            for budget in manifests.of("PodDisruptionBudget")
-        ):
-            yield f"{worker} has no PodDisruptionBudget"
 
 
 @fault(config_maps_are_hashed_and_used, "a name without a hash", says="has no hash")
@@ -228,27 +153,6 @@ def _(manifests: Manifests) -> None:
     manifests.objects.append({"kind": "Secret", "metadata": {"name": "provider", "namespace": NAMESPACE}})
 
 
-@fault(selectors_take_pods, "a Service without pods", says="Service gateway selects no pod")
-def _(manifests: Manifests) -> None:
-    manifests.one("Service", "gateway")["spec"]["selector"] = {"app": "nginx"}
-
-
-@fault(selectors_take_pods, "a port without a listener", says="no port 9999")
-def _(manifests: Manifests) -> None:
-    manifests.one("Service", "gateway")["spec"]["ports"][0]["targetPort"] = 9999
-
-
-@fault(selectors_take_pods, "a budget for nothing", says="PodDisruptionBudget relay selects no pod")
-def _(manifests: Manifests) -> None:
-    manifests.one("PodDisruptionBudget", "relay")["spec"]["selector"] = {"matchLabels": {"app": "relay"}}
-
-
-@fault(selectors_take_pods, "two Deployments, one selector", says="also selects")
-def _(manifests: Manifests) -> None:
-    part = {"matchLabels": {"app.kubernetes.io/part-of": "boxoffice"}}
-    manifests.one("Deployment", "relay")["spec"]["selector"] = part
-
-
 @fault(references_lead_somewhere, "a source without a door", says="no Service rennew")
 def _(manifests: Manifests) -> None:
     ref = {"apiVersion": "serving.knative.dev/v1", "kind": "Service", "name": "rennew"}
@@ -269,7 +173,7 @@ def _(manifests: Manifests) -> None:
 @fault(references_lead_somewhere, "a scaler of nothing", says="scales relays")
 def _(manifests: Manifests) -> None:
     ref = {"apiVersion": "apps/v1", "kind": "Deployment", "name": "relays"}
-    manifests.objects.append(_scaler(ref))
+    manifests.objects.append(scaler(ref))
 
 
 @fault(references_lead_somewhere, "a claim that is not there", says="PersistentVolumeClaim data")
@@ -277,35 +181,3 @@ def _(manifests: Manifests) -> None:
     manifests.pod("relay").spec.setdefault("volumes", []).append(
         {"name": "data", "persistentVolumeClaim": {"claimName": "data"}}
     )
-
-
-@fault(what_is_scaled_has_no_number_of_its_own, "two numbers", says="would undo")
-def _(manifests: Manifests) -> None:
-    manifests.one("Deployment", "relay")["spec"]["replicas"] = 2
-    manifests.objects.append(_scaler({"kind": "Deployment", "name": "relay"}))
-
-
-@fault(what_is_scaled_has_no_number_of_its_own, "the wrong way round", says="between 5 and 4")
-def _(manifests: Manifests) -> None:
-    manifests.objects.append(_scaler({"kind": "Deployment", "name": "relay"}, low=5))
-
-
-def _scaler(ref: dict[str, str], low: int = 2) -> Object:
-    return {
-        "kind": "HorizontalPodAutoscaler",
-        "metadata": {"name": "planted", "namespace": NAMESPACE},
-        "spec": {"scaleTargetRef": ref, "minReplicas": low, "maxReplicas": 4},
-    }
-
-
-@fault(a_node_can_be_drained, "no pod may go", says="no pod may go")
-def _(manifests: Manifests) -> None:
-    manifests.one("PodDisruptionBudget", "relay")["spec"] = {
-        "minAvailable": 9,
-        "selector": {"matchLabels": manifests.pod("relay").labels},
-    }
-
-
-@fault(a_node_can_be_drained, "no budget", says="trigger has no PodDisruptionBudget")
-def _(manifests: Manifests) -> None:
-    manifests.objects.remove(manifests.one("PodDisruptionBudget", "trigger"))
