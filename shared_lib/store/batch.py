@@ -49,6 +49,8 @@ _DISCONNECTED = (errors.OperationalError, errors.InterfaceError, errors.IdleInTr
 _UNSTORABLE = (errors.DataError, UnicodeEncodeError, errors.ProgramLimitExceeded)
 # The place of an item that needs a row which is locked for long.
 _BLOCKED: Final = object()
+# Less than five seconds: within those a door answers that the database is away, whatever else the answer costs.
+CONNECTION_S: Final = 4.0
 
 log = structlog.get_logger(__name__)
 
@@ -268,7 +270,7 @@ class Batcher:
 
 
 def connection_pool(
-    url: str, *, connections_max: int, timeout_s: float = 5.0, bounded: bool = True
+    url: str, *, connections_max: int, timeout_s: float = CONNECTION_S, bounded: bool = True
 ) -> AsyncConnectionPool[Any]:
     """A pool that is opened by the warm instance, never at import. Connections prove themselves before use.
 

@@ -29,6 +29,7 @@ def test_without_postgresql_create_order_answers_503_itself_and_goes_on_afterwar
     kubectl: Kubectl, visitors: Visitors, watch: Watch
 ) -> None:
     until("create-order has a ready pod", lambda: kubectl.ready_pods("create-order"), BACK_S)
+    before = _restarts(kubectl)
     with _postgresql_away(kubectl):
         began = time.monotonic()
         answers = []
@@ -36,6 +37,7 @@ def test_without_postgresql_create_order_answers_503_itself_and_goes_on_afterwar
             answers.append(visitors.place())
             time.sleep(1)
         assert not kubectl.all("pods", "app.kubernetes.io/name=postgres"), "it came back meanwhile"
+        assert _restarts(kubectl) == before, "the door was restarted, or is not ready any more"
     assert [answer for answer in answers if not _is_the_doors_own(answer)] == []
     slowest = max(answer["seconds"] for answer in answers)
     assert slowest < OWN_ANSWER_S
@@ -46,6 +48,16 @@ def test_without_postgresql_create_order_answers_503_itself_and_goes_on_afterwar
     watch.note("PostgreSQL back: to the first order taken", time.monotonic() - began)
     bought = visitors.buy(f"visitor-{uuid.uuid4().hex[:12]}")
     assert bought["order"]["status"] == "paid", bought
+
+
+def _restarts(kubectl: Kubectl) -> dict[str, int]:
+    """Restarts of each ready pod of create-order."""
+    pods = [pod for pod in kubectl.pods("create-order") if condition(pod) == "True"]
+    assert pods
+    return {
+        pod["metadata"]["name"]: sum(one["restartCount"] for one in pod["status"]["containerStatuses"])
+        for pod in pods
+    }
 
 
 def _is_the_doors_own(answer: Told) -> bool:
