@@ -27,6 +27,9 @@ SOURCE: Final = "/boxoffice"
 # Where a door that also speaks HTTP takes its events; the gateway does not lead here.
 EVENTS_PATH: Final = "/events"
 
+# The type of every event of a Knative PingSource; it cannot be chosen. At a door that takes ticks it is a tick.
+PING: Final = "dev.knative.sources.ping"
+
 # What names an event is a part of keys; other attributes are carried at most.
 NAME_CHARS_MAX: Final = 255
 ATTRIBUTE_CHARS_MAX: Final = 2048

@@ -1,4 +1,4 @@
-"""CloudEvent billing.tick.reconcile: finish what somebody began and could not end.
+"""CloudEvent billing.tick.reconcile, or a PingSource's: finish what somebody began and could not end.
 
 Payments and refunds that are stuck or unknown: ask the provider. Parked webhooks and plays: apply them again. Keys and messages past
 their time: forget them. Orders past their time: their checkouts are closed at the provider, then they expire.
@@ -22,7 +22,7 @@ from shared_lib.aside import Round, reason_of
 from shared_lib.asking import ASK_S, ask_payment, ask_refund
 from shared_lib.domain.errors import Transient
 from shared_lib.domain.messages import SetAsideKind
-from shared_lib.events import Incoming, InvalidEventError, consumer
+from shared_lib.events import PING, Incoming, InvalidEventError, consumer
 from shared_lib.phases.claims import Claim, Claimed, ClaimedRefund, claim_payments, claim_refunds
 from shared_lib.phases.housekeeping import backlog, forget_keys, forget_messages, old_keys, old_messages
 from shared_lib.phases.observations import Observed, ObservedRefund
@@ -37,6 +37,7 @@ from shared_lib.refreshing import settle_event
 from shared_lib.runtime import Runtime, runtime
 from shared_lib.store.batch import Failed
 
+TICKS: Final = frozenset({"billing.tick.reconcile", PING})
 BATCH_MAX: Final = 200
 AT_ONCE: Final = 16
 FORGET_MAX: Final = 5000
@@ -48,7 +49,7 @@ log = structlog.get_logger("boxoffice")
 @functions_framework.aio.cloud_event
 @consumer
 async def reconcile(event: Incoming) -> None:
-    if event.type != "billing.tick.reconcile":
+    if event.type not in TICKS:
         raise InvalidEventError(f"{event.type} is not for reconcile")
     rt = runtime()
     deadline = time.monotonic() + TICK_MAX_S

@@ -1,4 +1,4 @@
-"""CloudEvent billing.tick.renewal: claim every subscription that is due, and fan the charges out in chunks.
+"""CloudEvent billing.tick.renewal, or a PingSource's: claim every subscription that is due, and fan the charges out in chunks.
 
 CloudEvent billing.job.charge_renewals: charge one chunk. Ticking twice, or after a day of silence, charges once.
 """
@@ -17,7 +17,7 @@ from pydantic import BaseModel
 from shared_lib.aside import Round
 from shared_lib.asking import ask_payment
 from shared_lib.domain.messages import SetAsideKind
-from shared_lib.events import Incoming, InvalidEventError, consumer, data_of
+from shared_lib.events import PING, Incoming, InvalidEventError, consumer, data_of
 from shared_lib.phases.claims import Claim, Claimed, claim_payments
 from shared_lib.phases.observations import Observed
 from shared_lib.phases.payments import settle_payments
@@ -25,6 +25,7 @@ from shared_lib.phases.renewals import OpenRenewal, open_renewals
 from shared_lib.phases.undecided import due_subscriptions
 from shared_lib.runtime import Runtime, runtime
 
+TICKS: Final = frozenset({"billing.tick.renewal", PING})
 CLAIM_LIMIT: Final = 1000
 CHUNKS_AT_ONCE: Final = 4  # a chunk that waited for its turn after its claim would outlive its lease
 TICK_MAX_S: Final = 20.0  # the next tick goes on where this one stopped
@@ -44,7 +45,7 @@ class ChargeRenewals(BaseModel):
 @consumer
 async def renew(event: Incoming) -> None:
     match event.type:
-        case "billing.tick.renewal":
+        case tick if tick in TICKS:
             await claim_all_due(runtime())
         case "billing.job.charge_renewals":
             await charge(runtime(), data_of(event, ChargeRenewals).payment_ids)

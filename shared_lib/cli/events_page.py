@@ -91,8 +91,8 @@ JOBS: Final = (
     ("billing.job.find_refunds", "`payment_id`", "refund", "a provider gave back more than is known: adopt its refunds"),
     ("billing.job.send_notification", "`event_id`, `event_type`, `data`", "notify", "send a mail that did not leave another time"),
     ("billing.job.tell_auto_renew", "`customer_id`, `subscription_id`, `change`", "notify", "mail the newest change of `auto_renew` once it has stood for a minute and differs from what was mailed last; `change` counts from 1"),
-    ("billing.tick.renewal", "none", "renew", "claim every subscription that is due"),
-    ("billing.tick.reconcile", "none", "reconcile", "finish what somebody began and could not end"),
+    ("billing.tick.renewal", "none", "renew", "claim every subscription that is due; `dev.knative.sources.ping`, the type of every PingSource of Knative, is the same here"),
+    ("billing.tick.reconcile", "none", "reconcile", "finish what was begun and could not be ended; so is `dev.knative.sources.ping`"),
     ("cinema.playback.started", "`customer_id`, `product_id`, `started_at`", "playback", "of the cinema: the first play starts a rental's 48 hours; `started_at` is moved into [access start, now]"),
 )  # fmt: skip
 

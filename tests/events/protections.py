@@ -20,6 +20,24 @@ FORGED: Final = f"{PROOF}a_forged_event_is_refused_by_every_door"
 MUTATIONS: Final = (
     Mutation(
         "E",
+        "a PingSource's tick is refused",
+        "tests/events/test_knative_senders.py::test_a_pingsource_makes_renewals_begin",
+        (
+            Edit(
+                "functions/renew/main.py",
+                'frozenset({"billing.tick.renewal", PING})',
+                'frozenset({"billing.tick.renewal"})',
+            ),
+        ),
+    ),
+    Mutation(
+        "E",
+        "what else the cinema publishes becomes dead letters",
+        "tests/events/test_knative_senders.py::test_what_else_the_cinema_publishes_is_taken_and_left_alone",
+        (Edit("functions/playback/main.py", "if event.type.startswith(OURS):", "if True:"),),
+    ),
+    Mutation(
+        "E",
         "a play before its access is not noted",
         f"{PLAYING}a_slow_clock_starts_the_rental_all_the_same",
         (
