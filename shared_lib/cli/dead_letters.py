@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-from datetime import datetime
 
 from kafka.errors import KafkaError
 
@@ -101,27 +100,22 @@ def _id(letter: Letter) -> str:
 
 
 def _line(letter: Letter) -> tuple[str, str, str, str, str]:
-    said = letter.headers.get
-    return _id(letter), _died(letter), said("ce_type", "-"), _key(letter), said("dead_reason", "")[:100]
-
-
-def _died(letter: Letter) -> str:
-    at = letter.headers.get("dead_at")
-    return moment(datetime.fromisoformat(at) if at else None)
+    kind = letter.headers.get("ce_type", "-")
+    return _id(letter), moment(letter.died_at), kind, _key(letter), letter.reason[:100]
 
 
 def _key(letter: Letter) -> str:
-    return "-" if letter.record.key is None else letter.record.key.decode(errors="replace")
+    return "-" if letter.key is None else letter.key.decode(errors="replace")
 
 
 def _show_letter(letter: Letter) -> str:
     said = letter.headers.get
-    topic, partition, offset = letter.origin
+    where = f"partition {said('dead_partition', '-')}, offset {said('dead_offset', '-')}"
     lines = [
-        f"{said('ce_type', 'no CloudEvent')}  {said('ce_id', '-')}  of {topic} for {_key(letter)}",
-        f"partition {partition}, offset {offset}",
-        f"died {_died(letter)}",
-        f"reason: {said('dead_reason', '-')}",
+        f"{said('ce_type', 'no CloudEvent')}  {said('ce_id', '-')}  of {letter.topic} for {_key(letter)}",
+        where,
+        f"died {moment(letter.died_at)}",
+        f"reason: {letter.reason or '-'}",
         f"headers: {json.dumps(letter.headers, ensure_ascii=False)}",
     ]
     return "\n".join([*map(on_one_line, lines), _readable(letter.record.value or b"")])

@@ -13,6 +13,18 @@ WORKERS: Final = "shared_lib/workers/trigger/"
 MUTATIONS: Final = (
     Mutation(
         "T",
+        "a KafkaSource's letter goes back without its customer's key",
+        "tests/trigger/test_looking.py::test_letters_of_a_kafkasource_go_back_to_their_topic_under_their_customer",
+        (Edit(f"{WORKERS}letters.py", "return customer.encode() if", "return None if"),),
+    ),
+    Mutation(
+        "T",
+        "a KafkaSource's second letter is taken for the first",
+        "tests/trigger/test_looking.py::test_a_kafkasource_that_fails_again_is_seen_again",
+        (Edit(f"{WORKERS}letters.py", 'return "", "", str(self.offset)', 'return "", "", ""'),),
+    ),
+    Mutation(
+        "T",
         "a commit passes records that are not done",
         f"{PARTITIONS}what_is_not_done_is_not_committed_although_later_records_are",
         (

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import json
 import re
+from contextlib import closing
 
 import pytest
+from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 
 from shared_lib.cli.main import main
-from shared_lib.workers.topics import DEAD_LETTERS
+from shared_lib.store.outbox import FACTS, JOBS
+from shared_lib.workers.topics import DEAD_LETTERS, PLAYBACK, TOPICS, create
 from tests.trigger.conftest import NewStreet
-from tests.trigger.ground import Door, Heard, Street, opened, until
+from tests.trigger.ground import Door, Heard, Street, event_headers, opened, until
 
 pytestmark = pytest.mark.kafka
 Capture = pytest.CaptureFixture[str]
@@ -99,6 +104,69 @@ async def test_all_of_both_stores_are_sent_again(street: Street, operator: Opera
     assert "0 put back into the outbox" in said
     assert "produced again" in said
     assert await operator("dead-letters", "list") == "No dead letters.\n"
+
+
+def knative(kind: str, event_id: str, **more: bytes) -> list[tuple[str, bytes]]:
+    """The headers that a KafkaSource and the KafkaSink behind it write: no key, and nothing of where the record stood."""
+    error = base64.b64encode(b'{"code":"unavailable"}')
+    left = {
+        "ce_knativeerrordest": b"http://notify.boxoffice.svc.cluster.local/events",
+        "ce_knativeerrorcode": b"503",
+        "ce_knativeerrordata": error,
+    }
+    return [*event_headers(event_id, kind), *(left | more).items()]
+
+
+async def test_letters_of_a_kafkasource_go_back_to_their_topic_under_their_customer(
+    street: Street, operator: Operator
+) -> None:
+    mark = street.group[-6:]
+    kinds = {f"billing.poison.{mark}": FACTS, f"billing.job.{mark}": JOBS, f"cinema.{mark}": PLAYBACK}
+    create(street.bootstrap, TOPICS)
+    with closing(KafkaProducer(bootstrap_servers=street.bootstrap)) as sink:
+        for n, kind in enumerate(kinds):
+            letter = json.dumps({"customer_id": f"ann-{mark}", "n": n}).encode()
+            sink.send(DEAD_LETTERS, value=letter, headers=knative(kind, f"evt_{n}_{mark}")).get(10)
+    listed = await operator("dead-letters", "list")
+    for kind, topic in kinds.items():
+        (id_,) = ids_of(listed, kind)
+        shown = await operator("dead-letters", "show", id_)
+        for words in (f"of {topic} for ann-{mark}", 'answered 503: {"code":"unavailable"}'):
+            assert words in shown, shown
+        assert "1 produced again" in await operator("dead-letters", "replay", id_)
+        assert await again(street, topic, mark) == [(f"ann-{mark}".encode(), kind.encode())]
+    listed = await operator("dead-letters", "list")
+    assert [ids_of(listed, kind) for kind in kinds] == [[], [], []]
+
+
+async def test_a_kafkasource_that_fails_again_is_seen_again(street: Street, operator: Operator) -> None:
+    kind = f"billing.poison.{street.group[-6:]}"
+    create(street.bootstrap, TOPICS)
+    for _ in range(2):
+        with closing(KafkaProducer(bootstrap_servers=street.bootstrap)) as sink:
+            sink.send(DEAD_LETTERS, value=b"{}", headers=knative(kind, "evt_same")).get(10)
+        (id_,) = ids_of(await operator("dead-letters", "list"), kind)
+        await operator("dead-letters", "replay", id_)
+
+
+async def again(street: Street, topic: str, mark: str) -> list[tuple[bytes | None, bytes]]:
+    """Key and type of this test's records in a topic."""
+    return await asyncio.to_thread(_again, street.bootstrap, topic, mark)
+
+
+def _again(bootstrap: list[str], topic: str, mark: str) -> list[tuple[bytes | None, bytes]]:
+    with closing(
+        KafkaConsumer(bootstrap_servers=bootstrap, auto_offset_reset="earliest", enable_auto_commit=False)
+    ) as consumer:
+        places = [TopicPartition(topic, n) for n in consumer.partitions_for_topic(topic)]
+        consumer.assign(places)
+        ends, found = consumer.end_offsets(places), []
+        while any(consumer.position(place) < ends[place] for place in places):
+            for records in consumer.poll(timeout_ms=500).values():
+                found += [(one.key, dict(one.headers)) for one in records]
+    mine = [(key, headers) for key, headers in found if headers.get("ce_type", b"").decode().endswith(mark)]
+    assert not any(name.startswith("ce_kn") for _, headers in mine for name in headers)
+    return [(key, headers["ce_type"]) for key, headers in mine]
 
 
 async def test_lag_is_told_and_nobody_consuming_is_an_alarm(street: Street, operator: Operator) -> None:

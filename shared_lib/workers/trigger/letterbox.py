@@ -43,9 +43,9 @@ def replay(bootstrap: Sequence[str], letters: Sequence[Letter], topic: str = DEA
     )
     try:
         for letter in letters:
-            record, origin = letter.record, letter.origin[0]
+            record = letter.record._replace(key=letter.key)
             again = original_headers(record.headers)
-            producer.send(origin, key=record.key, value=content(record), headers=again).get(ANSWER_S)
+            producer.send(letter.topic, key=record.key, value=content(record), headers=again).get(ANSWER_S)
             mark = [(REPLAYED, str(letter.offset).encode())]
             producer.send(topic, value=b"", headers=mark, partition=0).get(ANSWER_S)
     finally:

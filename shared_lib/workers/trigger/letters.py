@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import json
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -16,13 +17,17 @@ from typing import Final
 
 from kafka import KafkaProducer
 
+from shared_lib.store.outbox import FACTS, JOBS
 from shared_lib.workers.kafka_client import servers
+from shared_lib.workers.topics import PLAYBACK
 from shared_lib.workers.trigger.delivery import KEPT_OF_ANSWER, Failure
 from shared_lib.workers.trigger.envelope import Headers, Record
 
 _KNATIVE: Final = "ce_knativeerror"
 _KNATIVE_OWN: Final = "ce_kne"
 _OURS: Final = "dead_"
+# The type of what a KafkaSource made of a record that is no CloudEvent; its source ends in # and the topic.
+_WRAPPED: Final = "dev.knative.kafka.event"
 # Of a record that only says: the letter at this offset was sent again.
 REPLAYED: Final = "dead_replayed"
 
@@ -91,9 +96,55 @@ class Letter:
 
     @property
     def origin(self) -> tuple[str, str, str]:
-        """Where the record stood: two letters of one origin are the same, written twice."""
+        """Where the record stood: two letters of one origin are the same, written twice.
+
+        A KafkaSource does not say where, so its letter is its own origin.
+        """
         said = self.headers.get
+        if "dead_topic" not in self.headers:
+            return "", "", str(self.offset)
         return said("dead_topic", ""), said("dead_partition", ""), said("dead_offset", "")
+
+    @property
+    def topic(self) -> str:
+        """Where the record stood, and is sent again. Of a KafkaSource's letter it follows from the event."""
+        said, kind = self.headers.get, self.headers.get("ce_type", "")
+        if topic := said("dead_topic"):
+            return topic
+        if kind == _WRAPPED:
+            return said("ce_source", "").rpartition("#")[2]
+        if kind.startswith("billing."):
+            return JOBS if kind.startswith("billing.job.") else FACTS
+        return PLAYBACK
+
+    @property
+    def key(self) -> bytes | None:
+        """The record's. A KafkaSink has lost it: it was the customer whom the event is about."""
+        if self.record.key is not None or "dead_topic" in self.headers:
+            return self.record.key
+        try:
+            data = json.loads(self.record.value or b"")
+        except ValueError:
+            return None
+        customer = data.get("customer_id") if isinstance(data, dict) else None
+        return customer.encode() if isinstance(customer, str) and customer else None
+
+    @property
+    def died_at(self) -> datetime:
+        """A KafkaSource's letter has the time at which it was written."""
+        if at := self.headers.get("dead_at"):
+            return datetime.fromisoformat(at)
+        return datetime.fromtimestamp(self.record.timestamp_ms / 1000, UTC)
+
+    @property
+    def reason(self) -> str:
+        """Why it died, in words: ours, or those that Knative's headers hold."""
+        said = self.headers.get
+        if reason := said("dead_reason"):
+            return reason
+        if code := said(f"{_KNATIVE}code"):
+            return f"answered {code}: {_decoded(said(f'{_KNATIVE}data', ''))}"
+        return "did not answer" if said(f"{_KNATIVE}dest") else ""
 
 
 def read_letter(record: Record) -> Letter | int:
@@ -102,6 +153,13 @@ def read_letter(record: Record) -> Letter | int:
     if REPLAYED in headers:
         return int(headers[REPLAYED])
     return Letter(offset=record.offset, record=record, headers=headers)
+
+
+def _decoded(data: str) -> str:
+    try:
+        return base64.b64decode(data).decode(errors="replace")
+    except ValueError:
+        return data
 
 
 def _instant(timestamp_ms: int) -> str:
