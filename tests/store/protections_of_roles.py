@@ -104,6 +104,18 @@ MUTATIONS: Final = (
     ),
     Mutation(
         "P",
+        "behind a pooler a door waits without end",
+        "tests/store/test_roles.py::test_a_door_behind_a_pooler_waits_no_longer_than_one_before_it",
+        (
+            Edit(
+                "shared_lib/store/access/roles.sql",
+                "IF current_setting(bounds[place], true) IS NOT NULL THEN",
+                "IF false THEN",
+            ),
+        ),
+    ),
+    Mutation(
+        "P",
         "a function starts as a superuser in production",
         "tests/edge/test_production.py::test_a_door_does_not_start_as_a_role_that_may_change_the_ledger",
         (

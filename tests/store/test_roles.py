@@ -19,6 +19,7 @@ from infra.local.postgres import EmbeddedPostgres
 from shared_lib.processes import Role
 from shared_lib.store.access import MissingRolesError, apply_grants
 from shared_lib.store.access.roles import as_role, scram_verifier
+from shared_lib.store.bounds import IDLE_IN_TRANSACTION_S, connection_options
 from shared_lib.store.migrate import upgrade
 from tests.store.box import Box
 
@@ -334,3 +335,29 @@ def test_security_says_of_every_table_what_it_keeps_of_a_person_and_how_long(dat
             name for (name,) in db.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")
         }
     assert tables <= named
+
+
+def test_a_door_behind_a_pooler_waits_no_longer_than_one_before_it(database_url: str) -> None:
+    """PgBouncer ignores what a connection asks for at its start, so the bounds of store/bounds.py stand at the role too."""
+    names = (
+        "lock_timeout",
+        "statement_timeout",
+        "idle_in_transaction_session_timeout",
+        "transaction_timeout",
+    )
+
+    def bounds(url: str, **more: str) -> dict[str, str]:
+        with psycopg.connect(url, **more) as db:
+            rows = db.execute("SELECT name, setting FROM pg_settings WHERE name = ANY(%s)", [list(names)])
+            return dict(rows.fetchall())
+
+    door = role_url(database_url, Role.DOOR)
+    asked_for = connection_options(door, bounded=True)["options"]
+    assert bounds(door) == bounds(door, options=asked_for) | {
+        "transaction_timeout": str(round(IDLE_IN_TRANSACTION_S * 1000))
+    }
+    assert (
+        bounds(door, options="-c lock_timeout=7s")["lock_timeout"] == "7000"
+    )  # the connection's word counts
+    for role in set(Role) - {Role.DOOR}:  # a migration, a person's question may last
+        assert set(bounds(role_url(database_url, role)).values()) == {"0"}

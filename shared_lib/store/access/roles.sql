@@ -6,6 +6,9 @@ DECLARE
     name text;
     wanted text[] := ARRAY['boxoffice_owner', 'boxoffice_door', 'boxoffice_relay', 'boxoffice_support', 'boxoffice_operator'];
     change record;
+    -- In ms, as in shared_lib/store/bounds.py (a test compares).
+    bounds text[] := ARRAY['lock_timeout', '500', 'statement_timeout', '5000',
+                           'idle_in_transaction_session_timeout', '15000', 'transaction_timeout', '15000'];
 BEGIN
     FOREACH name IN ARRAY wanted LOOP
         IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = name) THEN
@@ -26,6 +29,14 @@ BEGIN
                       WHERE member = (SELECT oid FROM pg_roles WHERE rolname = name) LOOP
             EXECUTE change.command;
         END LOOP;
+    END LOOP;
+
+    -- A door asks for these as it connects, and PgBouncer ignores what a connection asks for: behind it they hold all the same.
+    -- What reaches the server wins over them. transaction_timeout is of PostgreSQL 17.
+    FOR place IN 1 .. array_length(bounds, 1) BY 2 LOOP
+        IF current_setting(bounds[place], true) IS NOT NULL THEN
+            EXECUTE format('ALTER ROLE boxoffice_door SET %I = %s', bounds[place], bounds[place + 1]);
+        END IF;
     END LOOP;
 
     -- An administrator who is no superuser gives away only what it could take back.
