@@ -346,8 +346,8 @@ def test_a_door_behind_a_pooler_waits_no_longer_than_one_before_it(database_url:
         "transaction_timeout",
     )
 
-    def bounds(url: str, **more: str) -> dict[str, str]:
-        with psycopg.connect(url, **more) as db:
+    def bounds(url: str, options: str = "") -> dict[str, str]:
+        with psycopg.connect(url, options=options) as db:
             rows = db.execute("SELECT name, setting FROM pg_settings WHERE name = ANY(%s)", [list(names)])
             return dict(rows.fetchall())
 
