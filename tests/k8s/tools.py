@@ -39,7 +39,7 @@ def missing(environment: Mapping[str, str] = os.environ, *, apiserver: bool) -> 
     """A sentence for each thing that is missing. Looks at files only."""
     found = []
     given, scripts, crds = (environment.get(name, "") for name in ("K8S_KUBECONFIG", "K8S_TOOLS", "K8S_CRDS"))
-    if not kubectl_file(environment) and not (scripts and apiserver):
+    if not kubectl_file(environment) and not scripts:
         found.append("kubectl is not on PATH; K8S_BIN may name the folder it is in.")
     if not apiserver:
         return found
