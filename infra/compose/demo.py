@@ -83,7 +83,7 @@ async def demo() -> bool:
         return town
 
     async with open_town(inside(own), own.sandbox_api_key.get_secret_value(), on_kafka) as town:
-        console.say(f"Playing on the stack in containers; customers know it as {own.public_url}")
+        console.say(f"Playing behind NGINX; customers know it as {own.public_url}")
         try:
             return await told(town, console)
         finally:

@@ -29,7 +29,7 @@ from infra.kubernetes.commands import (
 from infra.kubernetes.images import built
 from infra.kubernetes.knative import need_cluster
 from infra.kubernetes.needs import need
-from infra.kubernetes.reasons import crashing, hopeless, reasons
+from infra.kubernetes.reasons import crashing, hopeless, reasons, serves
 from infra.kubernetes.render import in_order, rendered
 from shared_lib.visible import say
 
@@ -151,7 +151,7 @@ def _trouble(one: Object) -> str:
             )
         case _:  # Knative's Service
             said = {c["type"]: c for c in status.get("conditions", [])}.get("Ready", {})
-            is_done = not behind and said.get("status") == "True"
+            is_done = not behind and (said.get("status") == "True" or serves(one))
             return "" if is_done else f"not ready ({said.get('reason') or said.get('status') or 'new'})"
     return "" if is_done else f"{ready} of {wished} ready"
 

@@ -103,10 +103,24 @@ def _is_hopeless(one: Object) -> bool:
     if one["kind"] == "Job":
         return any(c["type"] == "Failed" and c["status"] == "True" for c in _conditions(one))
     if one["kind"] == "Service":  # Knative's: Unknown while it is trying
-        return any(c["type"] == "Ready" and c["status"] == "False" for c in _conditions(one))
+        return _is_given_up(one) and not serves(one)
     return one["kind"] == "Pod" and any(
         status.get("state", {}).get("waiting", {}).get("reason") in HOPELESS for status in _statuses(one)
     )
+
+
+def serves(service: Object) -> bool:
+    """A Knative Service that says it is not ready, although the revision that was created last has been.
+
+    Up to 1.15 a container that was restarted once marks its revision for good (knative/serving#15487); it goes on serving.
+    """
+    status = service.get("status", {})
+    ready, created = status.get("latestReadyRevisionName"), status.get("latestCreatedRevisionName")
+    return _is_given_up(service) and bool(ready) and ready == created
+
+
+def _is_given_up(service: Object) -> bool:
+    return any(c["type"] == "Ready" and c["status"] == "False" for c in _conditions(service))
 
 
 def _ended(status: Object) -> Object:

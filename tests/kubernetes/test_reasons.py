@@ -74,6 +74,17 @@ def test_who_is_not_as_wished_is_named_and_who_is_missing_too() -> None:
     }
 
 
+def test_a_door_that_was_restarted_once_is_not_given_up_by_us_although_knative_does() -> None:
+    """knative/serving#15487. A revision that never was ready is another matter."""
+    door = json.loads(json.dumps(one("Service", "door-outside")))
+    door["status"]["latestReadyRevisionName"] = door["status"]["latestCreatedRevisionName"]
+    assert troubles([door], {"door-outside"}) == {}
+    assert hopeless([door]) == set()
+    door["status"]["latestReadyRevisionName"] = "door-outside-00000"
+    assert troubles([door], {"door-outside"})
+    assert hopeless([door])
+
+
 @pytest.mark.parametrize(
     ("status", "why"),
     [
