@@ -127,11 +127,12 @@ def _fetched(url: str, folder: Path) -> Path:
     file = folder / url.rpartition("/")[2]
     if file.exists():
         return file
-    folder.mkdir(parents=True, exist_ok=True)
     draft = file.with_suffix(".draft")
     try:
-        with urllib.request.urlopen(url, timeout=FETCH_S) as answer, draft.open("wb") as target:  # noqa: S310  # https, above
-            shutil.copyfileobj(answer, target)
+        with urllib.request.urlopen(url, timeout=FETCH_S) as answer:  # noqa: S310  # https, above
+            folder.mkdir(parents=True, exist_ok=True)
+            with draft.open("wb") as target:
+                shutil.copyfileobj(answer, target)
     except (urllib.error.URLError, OSError) as error:
         raise KubernetesError(
             f"{url} cannot be fetched: {error}\n"

@@ -132,3 +132,16 @@ def test_a_platform_that_does_not_become_available_is_not_touched_and_says_why(m
     assert "Not everything in knative-serving became available" in told.stderr
     assert "Unschedulable" in told.stderr
     assert not [call for call in machine.calls() if call.split()[1] in ("apply", "patch")]
+
+
+def test_a_release_that_cannot_be_fetched_is_named_with_what_helps(machine: Machine) -> None:
+    (machine.folder / "kubeconfig").touch()
+    machine.has("kubectl", """[ "$2" = deployments ] && echo '{"items": []}'; exit 0""")
+    nowhere = "http://127.0.0.1:9"
+    told = machine.run(
+        "platform", https_proxy=nowhere, HTTPS_PROXY=nowhere, KNATIVE_SERVING="v0.0.1", KOURIER="0.0.1"
+    )
+    assert told.returncode == 1
+    assert "knative-v0.0.1/serving-crds.yaml cannot be fetched" in told.stderr
+    assert "what is there and available is kept" in told.stderr
+    assert "Traceback" not in told.stderr
