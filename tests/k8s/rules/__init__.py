@@ -9,12 +9,16 @@ from tests.k8s.rules import (
     environment,
     events,
     images,
+    kafka_access,
     policies,
     programs,
+    proofs,
     references,
     routing,
     secrets,
+    template,
     workloads,
+    world,
 )
 from tests.k8s.rules.registry import FAULTS, RULES, Fault, Rule, name_of_rule
 
@@ -29,11 +33,15 @@ __all__ = [
     "environment",
     "events",
     "images",
+    "kafka_access",
     "name_of_rule",
     "policies",
     "programs",
+    "proofs",
     "references",
     "routing",
     "secrets",
+    "template",
     "workloads",
+    "world",
 ]

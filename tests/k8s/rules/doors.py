@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from typing import Final
 
 from infra.local.routes import WAYS
 from infra.local.stack import DOORS
 from infra.nginx.doors import service
-from tests.k8s.manifests import SERVING, Manifests, at, name_of, pod_of
+from tests.k8s.manifests import Manifests, at, name_of, pod_of
 from tests.k8s.rules.registry import fault, rule
 
 VISIBILITY: Final = "networking.knative.dev/visibility"
@@ -18,48 +17,7 @@ PUBLIC: Final = frozenset(service(way.door) for way in WAYS)
 AWAKE: Final = ("create-order", "webhook")
 SCALE: Final = "autoscaling.knative.dev/"
 MIN_SCALE, MAX_SCALE = f"{SCALE}min-scale", f"{SCALE}max-scale"
-PROGRESS: Final = f"{SERVING}/progress-deadline"
 DOOR_PORT: Final = 8080
-
-_NUMBER: Final = re.compile(r"\d+")
-_FRACTION: Final = re.compile(r"\d+(\.\d+)?")
-_DURATION: Final = re.compile(r"(\d+(\.\d+)?(h|m|s|ms))+")
-_QUANTITY: Final = re.compile(r"\d+(\.\d+)?(m|[KMGT]i?)?")
-
-
-def _fits(pattern: re.Pattern[str]) -> Callable[[str], bool]:
-    return lambda value: pattern.fullmatch(value) is not None
-
-
-def _one_of(*words: str) -> Callable[[str], bool]:
-    return words.__contains__
-
-
-# The annotations of a revision's template that Knative reads. It takes any other one without a word, and does nothing.
-KNOWN: Final[Mapping[str, Callable[[str], bool]]] = {
-    f"{SCALE}class": _one_of("kpa.autoscaling.knative.dev", "hpa.autoscaling.knative.dev"),
-    MIN_SCALE: _fits(_NUMBER),
-    MAX_SCALE: _fits(_NUMBER),
-    f"{SCALE}initial-scale": _fits(_NUMBER),
-    f"{SCALE}activation-scale": _fits(_NUMBER),
-    f"{SCALE}scale-down-delay": _fits(_DURATION),
-    f"{SCALE}scale-to-zero-pod-retention-period": _fits(_DURATION),
-    f"{SCALE}window": _fits(_DURATION),
-    f"{SCALE}metric": _one_of("concurrency", "rps", "cpu", "memory"),
-    f"{SCALE}target": _fits(_FRACTION),
-    f"{SCALE}target-utilization-percentage": _fits(_FRACTION),
-    f"{SCALE}target-burst-capacity": _fits(re.compile(r"-1|\d+(\.\d+)?")),
-    f"{SCALE}panic-window-percentage": _fits(_FRACTION),
-    f"{SCALE}panic-threshold-percentage": _fits(_FRACTION),
-    PROGRESS: _fits(_DURATION),
-    "queue.sidecar.serving.knative.dev/cpu-resource-request": _fits(_QUANTITY),
-    "queue.sidecar.serving.knative.dev/cpu-resource-limit": _fits(_QUANTITY),
-    "queue.sidecar.serving.knative.dev/memory-resource-request": _fits(_QUANTITY),
-    "queue.sidecar.serving.knative.dev/memory-resource-limit": _fits(_QUANTITY),
-    "prometheus.io/scrape": _one_of("true", "false"),
-    "prometheus.io/port": _fits(_NUMBER),
-    "prometheus.io/path": _fits(re.compile(r"/[a-z]+")),
-}
 
 
 @rule
@@ -108,22 +66,6 @@ def doors_scale_between_known_bounds(manifests: Manifests) -> Iterator[str]:
 
 
 @rule
-def template_annotations_are_knatives(manifests: Manifests) -> Iterator[str]:
-    for door in manifests.doors:
-        name, notes = door["metadata"]["name"], at(door, "spec", "template", "metadata", "annotations") or {}
-        for key, value in sorted(notes.items()):
-            if key not in KNOWN:
-                yield f"{name}: {key} is no annotation of a template that is read"
-            elif not KNOWN[key](str(value)):
-                yield f"{name}: {key} cannot be {value!r}"
-        if notes.get(PROGRESS) != "120s":
-            yield f"{name}: {PROGRESS} is {notes.get(PROGRESS)}; a bad image would be reported after 10 minutes"
-        for key in door["metadata"].get("annotations") or {}:
-            if key.startswith(SCALE):
-                yield f"{name}: {key} belongs on the template"
-
-
-@rule
 def doors_end_and_share_as_agreed(manifests: Manifests) -> Iterator[str]:
     for door in manifests.doors:
         name, spec = door["metadata"]["name"], at(door, "spec", "template", "spec") or {}
@@ -160,7 +102,7 @@ def doors_are_probed_as_knative_needs_it(manifests: Manifests) -> Iterator[str]:
                 yield f"{name}: a probe asks port {at(probe, 'httpGet', 'port')}"
 
 
-def _door(manifests: Manifests, name: str) -> dict[str, dict[str, str]]:
+def door_parts(manifests: Manifests, name: str) -> dict[str, dict[str, str]]:
     door = manifests.one("Door", name)
     door["metadata"].setdefault("labels", {})
     pod = pod_of(door)
@@ -181,25 +123,25 @@ def _(manifests: Manifests) -> None:
 
 @fault(private_doors_are_cluster_local_and_public_ones_are_not, "another value", says="renew: a private")
 def _(manifests: Manifests) -> None:
-    _door(manifests, "renew")["labels"][VISIBILITY] = "private"
+    door_parts(manifests, "renew")["labels"][VISIBILITY] = "private"
 
 
 @fault(private_doors_are_cluster_local_and_public_ones_are_not, "a typo in the key", says="visibilty")
 def _(manifests: Manifests) -> None:
-    labels = _door(manifests, "notify")["labels"]
+    labels = door_parts(manifests, "notify")["labels"]
     labels["networking.knative.dev/visibilty"] = labels.pop(VISIBILITY, PRIVATE)
 
 
 @fault(private_doors_are_cluster_local_and_public_ones_are_not, "no label", says="playback: a private")
 def _(manifests: Manifests) -> None:
-    _door(manifests, "playback")["labels"].pop(VISIBILITY, None)
+    door_parts(manifests, "playback")["labels"].pop(VISIBILITY, None)
 
 
 @fault(
     private_doors_are_cluster_local_and_public_ones_are_not, "a public door hidden", says="account: a public"
 )
 def _(manifests: Manifests) -> None:
-    _door(manifests, "account")["labels"][VISIBILITY] = PRIVATE
+    door_parts(manifests, "account")["labels"][VISIBILITY] = PRIVATE
 
 
 @fault(
@@ -218,42 +160,22 @@ def _(manifests: Manifests) -> None:
 
 @fault(doors_scale_between_known_bounds, "no upper bound", says="without a limit")
 def _(manifests: Manifests) -> None:
-    _door(manifests, "account")["notes"] |= {MIN_SCALE: "0", MAX_SCALE: "0"}
+    door_parts(manifests, "account")["notes"] |= {MIN_SCALE: "0", MAX_SCALE: "0"}
 
 
 @fault(doors_scale_between_known_bounds, "bounds the wrong way round", says="is above")
 def _(manifests: Manifests) -> None:
-    _door(manifests, "account")["notes"] |= {MIN_SCALE: "9", MAX_SCALE: "3"}
+    door_parts(manifests, "account")["notes"] |= {MIN_SCALE: "9", MAX_SCALE: "3"}
 
 
 @fault(doors_scale_between_known_bounds, "create-order sleeps", says="first caller waits")
 def _(manifests: Manifests) -> None:
-    _door(manifests, "create-order")["notes"][MIN_SCALE] = "0"
+    door_parts(manifests, "create-order")["notes"][MIN_SCALE] = "0"
 
 
 @fault(doors_scale_between_known_bounds, "a bound is missing", says="not both numbers")
 def _(manifests: Manifests) -> None:
-    _door(manifests, "refund")["notes"].pop(MAX_SCALE, None)
-
-
-@fault(template_annotations_are_knatives, "camel case", says="minScale")
-def _(manifests: Manifests) -> None:
-    _door(manifests, "refund")["notes"]["autoscaling.knative.dev/minScale"] = "1"
-
-
-@fault(template_annotations_are_knatives, "a window in minutes without a unit", says="cannot be '5'")
-def _(manifests: Manifests) -> None:
-    _door(manifests, "refund")["notes"]["autoscaling.knative.dev/window"] = "5"
-
-
-@fault(template_annotations_are_knatives, "no deadline", says="reported after 10 minutes")
-def _(manifests: Manifests) -> None:
-    _door(manifests, "refund")["notes"].pop(PROGRESS, None)
-
-
-@fault(template_annotations_are_knatives, "scaling on the Service", says="belongs on the template")
-def _(manifests: Manifests) -> None:
-    manifests.one("Door", "refund")["metadata"]["annotations"] = {MAX_SCALE: "3"}
+    door_parts(manifests, "refund")["notes"].pop(MAX_SCALE, None)
 
 
 @fault(doors_end_and_share_as_agreed, "too short to drain", says="timeoutSeconds is 10")

@@ -7,23 +7,13 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from infra.compose.docker import images
-from tests.k8s.manifests import (
-    KIND,
-    PRODUCTION,
-    Manifests,
-    is_door,
-    name_of,
-)
+from tests.k8s.manifests import KIND, PRODUCTION, Manifests, is_door, name_of
 from tests.k8s.quantities import quantity
 from tests.k8s.rules.containers import containers_of, first
 from tests.k8s.rules.registry import fault, rule
 
 DIGEST: Final = re.compile(r"[a-z0-9.:/_-]+@sha256:[0-9a-f]{64}")
-
-
 LOCAL: Final = "dev.local/"
-
-
 # Places whose value is a quantity. What an operator makes of a wrong one shows only when it tries.
 SIZES: Final = frozenset(("cpu", "memory", "storage", "size", "sizeLimit", "ephemeral-storage"))
 

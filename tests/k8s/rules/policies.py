@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
 from shared_lib.processes import PROCESSES, Secret
-from tests.k8s.manifests import KIND, PRODUCTION, Manifests, Pod, at, name_of
+from tests.k8s.manifests import KIND, PRODUCTION, Manifests, Pod, name_of
 from tests.k8s.network import EGRESS, INGRESS, Place, allowed, holds, is_peer, operators_pods, place_of
 from tests.k8s.rules.registry import fault, rule
 
@@ -99,76 +99,6 @@ def only_callers_reach_the_ingress_and_all_reach_dns(manifests: Manifests) -> It
 
 
 @rule
-def doors_are_called_by_knative_alone(manifests: Manifests) -> Iterator[str]:
-    ingress = ingress_of(manifests)
-    for pod in manifests.pods:
-        if not pod.door:
-            continue
-        door = place_of(pod)
-        open_to = ((ACTIVATOR, (*CALLS, FIGURES)), (AUTOSCALER, (*CALLS, FIGURES)), (ingress, CALLS))
-        for caller, ports in open_to:
-            for port in (*CALLS, FIGURES, DOOR_PORT):
-                if allowed(manifests, caller, door, port) != (port in ports):
-                    yield f"{caller.name} {'cannot' if port in ports else 'may'} reach {door.name}:{port}"
-        for stranger in (STRANGER, WORLD, DNS):
-            for port in (*CALLS, FIGURES, DOOR_PORT):
-                if allowed(manifests, stranger, door, port):
-                    yield f"{stranger.name} may reach {door.name}:{port}"
-
-
-@rule
-def the_world_is_reached_by_those_who_must(manifests: Manifests) -> Iterator[str]:
-    """On kind nothing of it is needed: provider, Auth and mail are pods. In production all doors read Auth's keys there."""
-    for pod in manifests.pods:
-        source = place_of(pod)
-        needed = manifests.overlay == PRODUCTION and pod.door
-        if allowed(manifests, source, WORLD, 443) != needed:
-            yield f"{source.name} {'cannot' if needed else 'may'} reach the world"
-        for target, port in (
-            (WORLD, 80),
-            (WORLD, 25),
-            (PRIVATE, 443),
-            (PRIVATE, 10250),
-            (METADATA, 80),
-            (METADATA, 443),
-        ):
-            if allowed(manifests, source, target, port):
-                yield f"{source.name} may reach {target.name}:{port}"
-
-
-@rule
-def the_world_comes_in_through_the_gateway(manifests: Manifests) -> Iterator[str]:
-    places = [place_of(pod) for pod in manifests.pods if not pod.door] + operators_pods(manifests)
-    for place in places:
-        for caller in (WORLD, STRANGER):
-            for port in sorted({*place.ports.values(), 5432, 6379, 9092, 8080}):
-                needed = place.name == "gateway" and port == DOOR_PORT
-                if allowed(manifests, caller, place, port) != needed:
-                    yield f"{caller.name} {'cannot' if needed else 'may'} reach {place.name}:{port}"
-    for service in manifests.of("Service"):
-        outside = at(service, "spec", "type") in ("NodePort", "LoadBalancer") or at(
-            service, "spec", "externalIPs"
-        )
-        if outside and service["metadata"]["name"] != "gateway":
-            yield f"{name_of(service)} is open to the world"
-    for route in manifests.of("Ingress", "HTTPRoute", "GRPCRoute", "TCPRoute"):
-        names = {name for name in _names(route.get("spec")) if name in manifests.names("Service", "Door")}
-        for name in sorted(names - {"gateway"}):
-            yield f"{name_of(route)} leads to {name} past the gateway"
-
-
-def _names(value: Any) -> Iterator[str]:
-    if isinstance(value, dict):
-        if isinstance(value.get("name"), str):
-            yield value["name"]
-        for inner in value.values():
-            yield from _names(inner)
-    elif isinstance(value, list):
-        for inner in value:
-            yield from _names(inner)
-
-
-@rule
 def nothing_is_allowed_unless_it_is_said(manifests: Manifests) -> Iterator[str]:
     """Default deny, and beside it a policy for each pod that must let in or out."""
     policies = manifests.of("NetworkPolicy")
@@ -234,11 +164,11 @@ def stores_of_operators_reach_what_keeps_them(manifests: Manifests) -> Iterator[
             yield f"{source.name} cannot reach {target.name}:{port}"
 
 
-def _policy(manifests: Manifests, name: str) -> Any:
+def policy_of(manifests: Manifests, name: str) -> Any:
     return manifests.one("NetworkPolicy", name)["spec"]
 
 
-def _plant(manifests: Manifests, **spec: Any) -> None:
+def plant(manifests: Manifests, **spec: Any) -> None:
     manifests.objects.append({"kind": "NetworkPolicy", "metadata": {"name": "planted"}, "spec": spec})
 
 
@@ -249,7 +179,7 @@ def _plant(manifests: Manifests, **spec: Any) -> None:
     only=KIND,
 )
 def _(manifests: Manifests) -> None:
-    _plant(manifests, podSelector={}, policyTypes=[INGRESS, EGRESS], ingress=[{}], egress=[{}])
+    plant(manifests, podSelector={}, policyTypes=[INGRESS, EGRESS], ingress=[{}], egress=[{}])
 
 
 @fault(pods_reach_what_they_need_and_nothing_else, "a label is missing", says="create-order cannot reach")
@@ -275,10 +205,8 @@ def _(manifests: Manifests) -> None:
 )
 def _(manifests: Manifests) -> None:
     everything = {"matchLabels": {"app.kubernetes.io/component": "door"}}
-    _plant(manifests, podSelector=everything, policyTypes=[EGRESS], egress=[{"ports": [{"port": 5432}]}])
-    _plant(
-        manifests, podSelector={}, policyTypes=[INGRESS], ingress=[{"from": [{"podSelector": everything}]}]
-    )
+    plant(manifests, podSelector=everything, policyTypes=[EGRESS], egress=[{"ports": [{"port": 5432}]}])
+    plant(manifests, podSelector={}, policyTypes=[INGRESS], ingress=[{"from": [{"podSelector": everything}]}])
 
 
 @fault(only_callers_reach_the_ingress_and_all_reach_dns, "a door calls doors", says="refund may call")
@@ -288,86 +216,34 @@ def _(manifests: Manifests) -> None:
 
 @fault(only_callers_reach_the_ingress_and_all_reach_dns, "another ingress", says="trigger cannot call")
 def _(manifests: Manifests) -> None:
-    peer = _policy(manifests, "callers-to-ingress")["egress"][0]["to"][0]
+    peer = policy_of(manifests, "callers-to-ingress")["egress"][0]["to"][0]
     peer["namespaceSelector"]["matchLabels"]["kubernetes.io/metadata.name"] = "istio-system"
 
 
 @fault(only_callers_reach_the_ingress_and_all_reach_dns, "no names", says="account cannot ask cluster DNS")
 def _(manifests: Manifests) -> None:
-    _policy(manifests, "to-dns")["egress"][0]["ports"] = [{"port": 53, "protocol": "TCP"}]
-
-
-@fault(doors_are_called_by_knative_alone, "the door's own port", says="activator may reach account:8080")
-def _(manifests: Manifests) -> None:
-    _policy(manifests, "doors-from-knative")["ingress"][0]["ports"].append({"port": 8080})
-
-
-@fault(doors_are_called_by_knative_alone, "no figures", says="autoscaler cannot reach account:9090")
-def _(manifests: Manifests) -> None:
-    _policy(manifests, "doors-from-knative")["ingress"][0]["ports"] = [{"port": 8012}, {"port": 8112}]
-
-
-@fault(doors_are_called_by_knative_alone, "from every namespace", says="another namespace's pod may reach")
-def _(manifests: Manifests) -> None:
-    _policy(manifests, "doors-from-knative")["ingress"][0]["from"] = [{"namespaceSelector": {}}]
-
-
-@fault(the_world_is_reached_by_those_who_must, "a relay that reaches it", says="relay may reach the world")
-def _(manifests: Manifests) -> None:
-    selector = {"matchLabels": {"app.kubernetes.io/name": "relay"}}
-    out = {"to": [{"ipBlock": {"cidr": "0.0.0.0/0"}}]}
-    _plant(manifests, podSelector=selector, policyTypes=[EGRESS], egress=[out])
-
-
-@fault(
-    the_world_is_reached_by_those_who_must, "private networks", says="the cloud's metadata", only=PRODUCTION
-)
-def _(manifests: Manifests) -> None:
-    del _policy(manifests, "doors-to-outside")["egress"][0]["to"][0]["ipBlock"]["except"]
-
-
-@fault(the_world_is_reached_by_those_who_must, "a door shut in", says="webhook cannot reach", only=PRODUCTION)
-def _(manifests: Manifests) -> None:
-    _policy(manifests, "doors-to-outside")["egress"][0]["ports"] = [{"port": 8443}]
-
-
-@fault(the_world_comes_in_through_the_gateway, "a store that is open", says="Service planted is open")
-def _(manifests: Manifests) -> None:
-    manifests.objects.append(
-        {"kind": "Service", "metadata": {"name": "planted"}, "spec": {"type": "NodePort"}}
-    )
-
-
-@fault(the_world_comes_in_through_the_gateway, "a gateway that is shut", says="cannot reach gateway")
-def _(manifests: Manifests) -> None:
-    _policy(manifests, "gateway-from-outside")["ingress"] = [{"from": [{"podSelector": {}}]}]
-
-
-@fault(the_world_comes_in_through_the_gateway, "past the gateway", says="leads to account past")
-def _(manifests: Manifests) -> None:
-    rules = [{"http": {"paths": [{"backend": {"service": {"name": "account", "port": {"number": 80}}}}]}}]
-    manifests.objects.append({"kind": "Ingress", "metadata": {"name": "planted"}, "spec": {"rules": rules}})
+    policy_of(manifests, "to-dns")["egress"][0]["ports"] = [{"port": 53, "protocol": "TCP"}]
 
 
 @fault(nothing_is_allowed_unless_it_is_said, "no default", says="no policy denies everything")
 def _(manifests: Manifests) -> None:
-    _policy(manifests, "default-deny")["policyTypes"] = [INGRESS]
+    policy_of(manifests, "default-deny")["policyTypes"] = [INGRESS]
 
 
-@fault(nothing_is_allowed_unless_it_is_said, "a listener nobody speaks of", says="listens, and has no policy")
+@fault(nothing_is_allowed_unless_it_is_said, "a listener that no policy names", says="listens, and has no policy")
 def _(manifests: Manifests) -> None:
     manifests.pod("relay").containers[0]["ports"] = [{"containerPort": 8090}]
 
 
 @fault(policies_are_about_something, "a selector of nothing", says="NetworkPolicy planted selects no pod")
 def _(manifests: Manifests) -> None:
-    _plant(manifests, podSelector={"matchLabels": {"app": "relay"}}, policyTypes=[EGRESS])
+    plant(manifests, podSelector={"matchLabels": {"app": "relay"}}, policyTypes=[EGRESS])
 
 
 @fault(policies_are_about_something, "a peer that is not there", says="names a peer that does not exist")
 def _(manifests: Manifests) -> None:
     peer = {"podSelector": {"matchLabels": {"app": "relay"}}}
-    _plant(manifests, podSelector={}, policyTypes=[EGRESS], egress=[{"to": [peer]}])
+    plant(manifests, podSelector={}, policyTypes=[EGRESS], egress=[{"to": [peer]}])
 
 
 @fault(

@@ -6,16 +6,7 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
-from tests.k8s.manifests import (
-    CLUSTER_SCOPED,
-    NAMESPACE,
-    Manifests,
-    Object,
-    Pod,
-    at,
-    kind_of,
-    name_of,
-)
+from tests.k8s.manifests import CLUSTER_SCOPED, NAMESPACE, Manifests, Object, Pod, at, kind_of, name_of
 from tests.k8s.rules.registry import fault, rule
 from tests.k8s.rules.workloads import scaler
 

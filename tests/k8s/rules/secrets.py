@@ -146,7 +146,7 @@ def _(manifests: Manifests) -> None:
 
 
 @fault(
-    each_process_holds_the_secrets_on_its_list, "one variable by itself", says="holds BOXOFFICE_EVENT_SECRETS"
+    each_process_holds_the_secrets_on_its_list, "one variable alone", says="holds BOXOFFICE_EVENT_SECRETS"
 )
 def _(manifests: Manifests) -> None:
     key = {"name": "events", "key": "BOXOFFICE_EVENT_SECRETS"}

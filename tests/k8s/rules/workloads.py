@@ -5,15 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, Final
 
-from tests.k8s.manifests import (
-    NAMESPACE,
-    Manifests,
-    Object,
-    Pod,
-    at,
-    name_of,
-    selects,
-)
+from tests.k8s.manifests import NAMESPACE, Manifests, Object, Pod, at, name_of, selects
 from tests.k8s.network import operators_pods
 from tests.k8s.rules.registry import fault, rule
 
@@ -41,6 +33,10 @@ def selectors_take_pods(manifests: Manifests) -> Iterator[str]:
     for budget in manifests.of("PodDisruptionBudget"):
         if not any(selects(budget["spec"].get("selector"), one) for one in labels):
             yield f"{name_of(budget)} selects no pod"
+    for pod in pods:
+        for spread in pod.spec.get("topologySpreadConstraints") or []:
+            if not selects(spread.get("labelSelector"), pod.labels):
+                yield f"{pod.name}: a topologySpreadConstraint is not about its own pods"
     for owner in manifests.of("Deployment", "StatefulSet", "DaemonSet"):
         own = [pod for pod in pods if pod.owner is owner]
         if not all(selects(at(owner, "spec", "selector"), pod.labels) for pod in own):
@@ -116,6 +112,12 @@ def _(manifests: Manifests) -> None:
 @fault(selectors_take_pods, "a budget for nothing", says="PodDisruptionBudget relay selects no pod")
 def _(manifests: Manifests) -> None:
     manifests.one("PodDisruptionBudget", "relay")["spec"]["selector"] = {"matchLabels": {"app": "relay"}}
+
+
+@fault(selectors_take_pods, "spread as another's", says="not about its own pods")
+def _(manifests: Manifests) -> None:
+    spread = {"maxSkew": 1, "labelSelector": {"matchLabels": {"app": "relay"}}}
+    manifests.pod("relay").spec["topologySpreadConstraints"] = [spread]
 
 
 @fault(selectors_take_pods, "two Deployments, one selector", says="also selects")
