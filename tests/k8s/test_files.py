@@ -1,4 +1,4 @@
-"""Every file of k8s/ takes part: one that no kustomization names is applied by nobody, and nothing would say so."""
+"""Every file of k8s/ takes part: one that no kustomization names is never applied, and nothing would say so."""
 
 from __future__ import annotations
 

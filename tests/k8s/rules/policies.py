@@ -230,7 +230,9 @@ def _(manifests: Manifests) -> None:
     policy_of(manifests, "default-deny")["policyTypes"] = [INGRESS]
 
 
-@fault(nothing_is_allowed_unless_it_is_said, "a listener that no policy names", says="listens, and has no policy")
+@fault(
+    nothing_is_allowed_unless_it_is_said, "a listener that no policy names", says="listens, and has no policy"
+)
 def _(manifests: Manifests) -> None:
     manifests.pod("relay").containers[0]["ports"] = [{"containerPort": 8090}]
 

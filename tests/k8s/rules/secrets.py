@@ -145,9 +145,7 @@ def _(manifests: Manifests) -> None:
     _sources(manifests, "renew").append({"secretRef": {"name": "all"}})
 
 
-@fault(
-    each_process_holds_the_secrets_on_its_list, "one variable alone", says="holds BOXOFFICE_EVENT_SECRETS"
-)
+@fault(each_process_holds_the_secrets_on_its_list, "one variable alone", says="holds BOXOFFICE_EVENT_SECRETS")
 def _(manifests: Manifests) -> None:
     key = {"name": "events", "key": "BOXOFFICE_EVENT_SECRETS"}
     manifests.pod("gateway").containers[0]["env"] = [
