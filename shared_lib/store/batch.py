@@ -23,7 +23,14 @@ from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from shared_lib.domain.errors import Transient, Unstorable
 from shared_lib.store.blocked import BLOCKED_FOR_LONG, Sorting, Waiting, refuse
-from shared_lib.store.bounds import ATTEMPT_S, bound, bound_transactions, connection_options
+from shared_lib.store.bounds import (
+    ATTEMPT_S,
+    CONNECTION_S,
+    Limits,
+    bound,
+    bound_transactions,
+    connection_options,
+)
 from shared_lib.store.transaction import Row, Transaction, snapshot, transaction
 
 Item = TypeVar("Item")
@@ -186,7 +193,8 @@ class Batcher:
     async def _try(
         self, phase: Phase[Any, Any], batch: Sequence[Waiting], lock_wait_s: float | None
     ) -> list[Waiting]:
-        answers = await self._commit(phase, [it.item for it in batch], lock_wait_s)
+        limits = Limits(lock_wait_s, min(it.since for it in batch) + self._pool.timeout)
+        answers = await self._commit(phase, [it.item for it in batch], limits)
         blocked = []
         for it, answer in zip(batch, answers, strict=True):
             if answer is _BLOCKED:
@@ -198,22 +206,20 @@ class Batcher:
                     it.answer.set_result(answer)
         return blocked
 
-    async def _commit(
-        self, phase: Phase[Any, Any], items: Sequence[Any], lock_wait_s: float | None
-    ) -> Sequence[Any]:
+    async def _commit(self, phase: Phase[Any, Any], items: Sequence[Any], limits: Limits) -> Sequence[Any]:
         """What became of each item: its answer, Failed or _BLOCKED. Items after a failed half are committed too."""
         races, reconnects = iter(RETRY_DELAYS_S), iter(RECONNECT_DELAYS_S)
         while True:
             try:
-                return await self._attempt(phase, items, lock_wait_s=lock_wait_s)
+                return await self._attempt(phase, items, limits)
             except (*_LOST_RACES, *_COLLISIONS) as error:
                 if isinstance(error, _COLLISIONS) and len(items) > 1:
-                    return await self._halves(phase, items, lock_wait_s)
+                    return await self._halves(phase, items, limits)
                 delay_s = next(races, None)
                 if delay_s is None:
-                    return await self._alone(phase, items, error, lock_wait_s)
+                    return await self._alone(phase, items, error, limits)
             except _UNSTORABLE as error:
-                return await self._alone(phase, items, error, lock_wait_s)
+                return await self._alone(phase, items, error, limits)
             except BLOCKED_FOR_LONG:
                 return [_BLOCKED] * len(items)
             except PoolTimeout:  # it has waited long enough already
@@ -225,14 +231,14 @@ class Batcher:
                 if delay_s is None:
                     return [Failed(Transient("the database is not reachable"))] * len(items)
             except Exception as error:  # noqa: BLE001  # sorted out item by item
-                return await self._alone(phase, items, error, lock_wait_s)
+                return await self._alone(phase, items, error, limits)
             await asyncio.sleep(delay_s * random.uniform(0.5, 1.5))
 
     async def _alone(
-        self, phase: Phase[Any, Any], items: Sequence[Any], error: Exception, lock_wait_s: float | None
+        self, phase: Phase[Any, Any], items: Sequence[Any], error: Exception, limits: Limits
     ) -> Sequence[Any]:
         if len(items) > 1:
-            return await self._halves(phase, items, lock_wait_s)
+            return await self._halves(phase, items, limits)
         if isinstance(error, _UNSTORABLE):
             log.warning("input_unstorable", phase=phase.__name__, error=type(error).__name__)
             refusal = Unstorable(type(error).__name__)
@@ -243,20 +249,16 @@ class Batcher:
         log.error("phase_failed", phase=phase.__name__, error=f"{type(error).__name__}: {first_line}")
         return [Failed(error)]
 
-    async def _halves(
-        self, phase: Phase[Any, Any], items: Sequence[Any], lock_wait_s: float | None
-    ) -> Sequence[Any]:
+    async def _halves(self, phase: Phase[Any, Any], items: Sequence[Any], limits: Limits) -> Sequence[Any]:
         middle = len(items) // 2
-        first = await self._commit(phase, items[:middle], lock_wait_s)
-        return [*first, *await self._commit(phase, items[middle:], lock_wait_s)]
+        first = await self._commit(phase, items[:middle], limits)
+        return [*first, *await self._commit(phase, items[middle:], limits)]
 
-    async def _attempt(
-        self, phase: Phase[Any, Any], items: Sequence[Any], *, lock_wait_s: float | None = None
-    ) -> Sequence[Any]:
-        async with self._pool.connection() as connection:
+    async def _attempt(self, phase: Phase[Any, Any], items: Sequence[Any], limits: Limits) -> Sequence[Any]:
+        async with self._pool.connection(timeout=limits.connection_s()) as connection:
             with bound(connection, self._attempt_s) as limit:
                 try:
-                    async with transaction(connection, lock_wait_s=lock_wait_s) as tx:
+                    async with transaction(connection, lock_wait_s=limits.lock_wait_s) as tx:
                         answers = await phase(tx, items)
                         if len(answers) != len(items):
                             raise RuntimeError(

@@ -24,6 +24,10 @@ STATEMENT_S: Final = 5.0
 IDLE_IN_TRANSACTION_S: Final = 15.0
 # A whole transaction, by our clock: longer than a statement, because a server that still runs should refuse it itself.
 ATTEMPT_S: Final = 8.0
+# How long an item waits for a connection, since it came: while PostgreSQL is away its caller is answered after that, and no
+# later for having waited behind others. One that has waited long for a writer still has a moment.
+CONNECTION_S: Final = 4.0
+LAST_MOMENT_S: Final = 0.5
 
 _SERVER_SIDE: Final = {
     "lock_timeout": LOCK_WAIT_S,
@@ -38,6 +42,17 @@ _KEEPALIVE: Final = {
     "keepalives_count": 3,
     "tcp_user_timeout": 8000,
 }
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Of one try: how long it waits for a lock (None: as the connection says), and by when, in the loop's time, it is connected."""
+
+    lock_wait_s: float | None
+    connected_by: float
+
+    def connection_s(self) -> float:
+        return max(self.connected_by - asyncio.get_running_loop().time(), LAST_MOMENT_S)
 
 
 def connection_options(url: str, *, bounded: bool) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from shared_lib.phases.outgoing import Outgoing
 from shared_lib.providers.base import PaymentProvider
 from shared_lib.runtime import Runtime
 from shared_lib.store.batch import Batcher, Phase
+from shared_lib.store.bounds import Limits
 from shared_lib.store.transaction import Transaction
 from shared_lib.workers.sink import Sink
 
@@ -28,16 +29,14 @@ class WatchedBatcher(Batcher):
         super().__init__(pool, writers=writers)
         self._boundary = boundary
 
-    async def _attempt(
-        self, phase: Phase[Any, Any], items: Sequence[Any], *, lock_wait_s: float | None = None
-    ) -> Sequence[Any]:
+    async def _attempt(self, phase: Phase[Any, Any], items: Sequence[Any], limits: Limits) -> Sequence[Any]:
         async def until_commit(tx: Transaction, items: Sequence[Any]) -> Sequence[Any]:
             answers = await phase(tx, items)
             await tx.flush()
             await self._boundary(f"{phase.__name__}:before_commit")
             return answers
 
-        answers = await super()._attempt(until_commit, items, lock_wait_s=lock_wait_s)
+        answers = await super()._attempt(until_commit, items, limits)
         await self._boundary(f"{phase.__name__}:after_commit")
         return answers
 

@@ -47,4 +47,5 @@ MUTATIONS: Final = (
     Mutation("D", "a process takes each file that lies there", f"{FILES}each_process_takes_what_is_on_its_list_and_nothing_else", (Edit(MOUNTED, "in variables_of(process):", "in [path.name for path in Path(directory).iterdir()]:"),)),
     Mutation("D", "of two values for a secret one is taken", f"{FILES}a_secret_that_is_given_twice_is_refused", (Edit(MOUNTED, 'not in ("", value):', 'in ("no",):'),)),
     Mutation("D", "an unreadable secret is shown", f"{FILES}what_is_no_line_is_refused_by_its_name", (Edit(MOUNTED, "({type(error).__name__})\")", "({error})\")"), Edit(MOUNTED, "does not hold one line", "does not hold one line: {text[:9]}"))),
+    Mutation("D", "those who wait behind others wait for the database a second time", "tests/store/test_coalescer.py::test_while_the_database_is_away_those_who_wait_behind_others_wait_no_second_time", (Edit("shared_lib/store/batch.py", "timeout=limits.connection_s()", ""),)),
 )  # fmt: skip

@@ -62,18 +62,21 @@ async def until(wanted: Callable[[], Awaitable[bool]]) -> None:
 
 
 @asynccontextmanager
-async def serving(settings: Settings, function: str, **more: str) -> AsyncIterator[Serving]:
-    """The door, listening; it need not be ready. `more` goes into its environment."""
+async def serving(
+    settings: Settings, function: str, *, given: str = "PORT", **more: str
+) -> AsyncIterator[Serving]:
+    """The door, listening; it need not be ready. `more` goes into its environment, its port as the variable `given`."""
     port = free_port()
-    given = environment(settings) | {"FUNCTION": function, "PORT": str(port), "PYTHONPATH": str(ROOT)}
-    given |= {
+    ports = {"UVICORN_PORT": "9", given: str(port)}
+    environs = environment(settings) | {"FUNCTION": function, "PYTHONPATH": str(ROOT)} | ports
+    environs |= {
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
         "UVICORN_TIMEOUT_KEEP_ALIVE": "95",
     }
-    given |= {"UVICORN_LOG_LEVEL": "warning", "UVICORN_TIMEOUT_GRACEFUL_SHUTDOWN": "25"}
+    environs |= {"UVICORN_LOG_LEVEL": "warning", "UVICORN_TIMEOUT_GRACEFUL_SHUTDOWN": "25"}
     with TemporaryFile() as output:
         process = await asyncio.create_subprocess_exec(
-            str(SERVE), cwd=ROOT, stdout=output, stderr=output, env=os.environ | given | more
+            str(SERVE), cwd=ROOT, stdout=output, stderr=output, env=os.environ | environs | more
         )
         async with httpx.AsyncClient(timeout=PATIENCE_S) as http:
             one = Serving(process, output, port, http)

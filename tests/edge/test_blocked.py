@@ -12,6 +12,7 @@ import pytest
 
 from infra.local.mail import EmbeddedMoto
 from infra.sandbox.launch import SandboxHandle
+from shared_lib.store.bounds import CONNECTION_S
 from tests.cinema import Cinema, impatient
 from tests.cinema import cinema as open_cinema
 from tests.edge.answers import assert_problem, order_body
@@ -62,9 +63,8 @@ async def wired(
 
 async def test_while_postgresql_is_silent_every_call_is_answered(wired: tuple[Cinema, SilentWire]) -> None:
     cinema, wire = wired
-    cinema.rt._pool.timeout = (
-        5.0  # as in production; elsewhere a test waits for a connection as long as it can
-    )
+    # As in production; elsewhere a test waits for a connection as long as it can.
+    cinema.rt._pool.timeout = CONNECTION_S
     assert (await cinema.call("POST", "/v1/orders", order_body())).status_code == 201
     wire.silent = True
     calls = [cinema.call("POST", "/v1/orders", order_body("prc_stalker_buy"), key=f"k{n}") for n in range(8)]

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
-from shared_lib.store.batch import Batcher, connection_pool
+from infra.local.ports import free_port
+from shared_lib.domain.errors import Transient
+from shared_lib.store.batch import BATCH_MAX, Batcher, connection_pool
 from shared_lib.store.transaction import Transaction
 from tests.patience import PATIENCE_S
 
@@ -23,5 +25,23 @@ async def test_an_item_that_comes_just_as_the_last_writer_ends_is_committed(data
         async with asyncio.timeout(PATIENCE_S):
             # Whoever is woken by an answer asks again before the loop has told anybody that the writer has ended.
             assert [await batcher.run(count, n) for n in range(20)] == list(range(20))
+    finally:
+        await pool.close()
+
+
+async def test_while_the_database_is_away_those_who_wait_behind_others_wait_no_second_time() -> None:
+    wait_s, batches = 4.0, 4
+    pool = connection_pool(f"postgresql://127.0.0.1:{free_port()}/none", connections_max=2, timeout_s=wait_s)
+    await pool.open(wait=False)
+    try:
+        batcher = Batcher(pool, writers=1)
+        async with asyncio.timeout(PATIENCE_S):
+            came = [batcher.run(count, n) for n in range((batches - 1) * BATCH_MAX + 1)]
+            answers = await asyncio.gather(*came, return_exceptions=True)
+        assert {type(answer) for answer in answers} == {Transient}
+        stats = pool.get_stats()
+        assert stats["requests_errors"] >= batches
+        # The pool's own count of what was waited for connections: one wait, and a last moment for each further batch.
+        assert stats["requests_wait_ms"] < 1000 * 2 * wait_s
     finally:
         await pool.close()
