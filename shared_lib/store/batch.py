@@ -56,8 +56,6 @@ _DISCONNECTED = (errors.OperationalError, errors.InterfaceError, errors.IdleInTr
 _UNSTORABLE = (errors.DataError, UnicodeEncodeError, errors.ProgramLimitExceeded)
 # The place of an item that needs a row which is locked for long.
 _BLOCKED: Final = object()
-# Less than five seconds: within those a door answers that the database is away, whatever else the answer costs.
-CONNECTION_S: Final = 4.0
 
 log = structlog.get_logger(__name__)
 

@@ -24,8 +24,9 @@ STATEMENT_S: Final = 5.0
 IDLE_IN_TRANSACTION_S: Final = 15.0
 # A whole transaction, by our clock: longer than a statement, because a server that still runs should refuse it itself.
 ATTEMPT_S: Final = 8.0
-# How long an item waits for a connection, since it came: while PostgreSQL is away its caller is answered after that, and no
-# later for having waited behind others. One that has waited long for a writer still has a moment.
+# How long an item waits for a connection, since it came: while PostgreSQL is away its caller is answered within five seconds,
+# whatever else the answer costs, and no later for having waited behind others. One that has waited long for a writer still has a
+# moment.
 CONNECTION_S: Final = 4.0
 LAST_MOMENT_S: Final = 0.5
 
