@@ -12,7 +12,7 @@ from typing import Any
 import structlog
 from pydantic_core import to_json
 
-from shared_lib.redaction import HIDDEN, is_secret, redacted
+from shared_lib.redaction import HIDDEN, harmless, is_secret, redacted
 
 _NOTHING: dict[str, object] = {}
 _facts: ContextVar[dict[str, object]] = ContextVar("facts", default=_NOTHING)  # outside of any invocation
@@ -33,7 +33,7 @@ def configure(*, function: str, revision: str | None = None, pretty: bool | None
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.WriteLoggerFactory(sys.stderr),
         cache_logger_on_first_use=True,
     )
 
@@ -64,4 +64,6 @@ def _json(_: Any, __: str, line: MutableMapping[str, Any]) -> str:
 
 
 def _redact(_: Any, __: str, line: MutableMapping[str, Any]) -> Mapping[str, Any]:
+    if harmless(line):
+        return line
     return {name: HIDDEN if is_secret(name) else redacted(value) for name, value in line.items()}

@@ -31,6 +31,9 @@ MUTATIONS: Final = (
     Mutation("X", "a value may have as many items as it likes", LINE_ENDS, (Edit(REDACTION, "self.chars -= len(shown) + 8", "pass"),)),
     Mutation("X", "a password in an address is written", SECRET, (Edit(REDACTION, "    text = _URL.sub(_without_user, text)\n", ""),)),
     Mutation("X", "name=value is written", SECRET, (Edit(REDACTION, 'return _NAMED.sub(rf"\\1{HIDDEN}", text)', "return text"),)),
+    Mutation("X", "a line of short texts is not searched for secrets", SECRET, (Edit(REDACTION, " or _is_suspect_word_in(text):\n        return False", ":\n        return False"),)),
+    Mutation("X", "a line of short texts is not searched for cards", SECRET, (Edit(REDACTION, "_DIGITS_MIN not in text.encode().translate(_AS_DIGITS) and ", ""),)),
+    Mutation("X", "a secret's name does not hide a short text", "tests/edge/test_redaction.py::test_the_value_of_a_secret_name_is_hidden_whatever_it_is", (Edit(REDACTION, " and not _any_secret(tuple(line))", ""),)),
     Mutation("X", "a card among other digits is written", SECRET, (Edit(REDACTION, "for first in range(len(groups))", "for first in range(1)"),)),
     Mutation(
         "X",

@@ -13,10 +13,19 @@ from typing import Any
 
 import pytest
 import structlog
+from hypothesis import given
+from hypothesis import strategies as some
 from pydantic import BaseModel, SecretStr
 
 from shared_lib import log as logs
-from shared_lib.redaction import DEPTH_MAX, READ_CHARS_MAX, SHOWN_CHARS_MAX, VALUE_CHARS_MAX, redacted
+from shared_lib.redaction import (
+    DEPTH_MAX,
+    READ_CHARS_MAX,
+    SHOWN_CHARS_MAX,
+    VALUE_CHARS_MAX,
+    harmless,
+    redacted,
+)
 
 PEM = "-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\n\nMIIEpAIBAAKCAQEA7s3cr3t\n-----END RSA PRIVATE KEY-----"
 # What is written, and the part of it that must not be read.
@@ -146,6 +155,47 @@ def test_every_uuid_can_be_logged() -> None:
     for _ in range(20_000):
         shape = "".join(digits.choice("0123456789012345678901234567890123456789abcdef") for _ in range(32))
         redacted(str(uuid.UUID(shape)))
+
+
+PIECES = [text for text, _ in SECRETS.values()] + [
+    *HARMLESS,
+    "4242 42",
+    "42-4242 ",
+    "4242 4",
+    "key",
+    "|",
+    "\u00e9",
+    "\u0664" * 7,
+    "\x1b",
+]
+
+
+@given(some.lists(some.lists(some.sampled_from(PIECES), max_size=3).map("".join), max_size=4))
+def test_a_line_that_is_written_unchanged_has_nothing_to_hide_in_any_value(texts: list[str]) -> None:
+    line = {f"field_{n}": text for n, text in enumerate(texts)}
+    if harmless(line):
+        assert {name: redacted(text) for name, text in line.items()} == line
+
+
+def test_only_a_line_without_anything_suspicious_is_written_unchanged() -> None:
+    usual = {"function": "create_order", "trace": None, "actor": "cus_1", "scope": "billing:customer", "ms": 28.3, "status": 201,
+             "order": "ord_01ARZ3NDEKTSV4RRFFQ69G5FAV", "path": "/v1/orders", "replayed": True}  # fmt: skip
+    assert harmless(usual)
+    for text, _ in SECRETS.values():
+        assert not harmless(usual | {"error": text})
+    for value in (
+        4242424242424242,
+        -(10**12),
+        10**100_000,
+        {"a": 1},
+        ["a"],
+        b"a",
+        ValueError("a"),
+        "\x1b",
+        "x" * 80,
+    ):
+        assert not harmless(usual | {"value": value})
+    assert not harmless(usual | {"password": "plain words"})
 
 
 def test_a_model_and_a_locals_secret_do_not_come_with_an_exception(line: Line) -> None:
