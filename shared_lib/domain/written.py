@@ -34,6 +34,15 @@ def mailable(address: str | None) -> str | None:
     local, _, domain = address.rpartition("@")
     if len(local) > _LOCAL_CHARS_MAX or not _LOCAL.fullmatch(local):
         return None
+    ascii_domain = _in_ascii(domain)
+    if ascii_domain is None:
+        return None
+    found = f"{local}@{ascii_domain}"
+    return found if len(found) <= ADDRESS_CHARS_MAX else None
+
+
+@lru_cache(maxsize=512)  # most customers have their address in one of a few
+def _in_ascii(domain: str) -> str | None:
     try:
         ascii_domain = domain.encode("idna").decode()
     except UnicodeError:
@@ -41,8 +50,7 @@ def mailable(address: str | None) -> str | None:
     labels = ascii_domain.split(".")
     if len(ascii_domain) > _DOMAIN_CHARS_MAX or not all(_LABEL.fullmatch(label) for label in labels):
         return None
-    found = f"{local}@{ascii_domain}"
-    return found if len(found) <= ADDRESS_CHARS_MAX else None
+    return ascii_domain
 
 
 def language_tag(text: str) -> str | None:
@@ -60,6 +68,7 @@ def plain_reference(id_: str, chars_max: int) -> str:
     return "sha256-" + hashlib.sha256(id_.encode("utf-8", "surrogatepass")).hexdigest()
 
 
+@lru_cache(maxsize=1024)  # it looks at each character, and many customers order the same title
 def shown_title(title: str, units_max: int, *, otherwise: str) -> str:
     """A title on one line, without characters that turn or hide text, in at most `units_max` UTF-16 units.
 

@@ -46,17 +46,20 @@ def judge(payment: Payment, said: PaymentSnapshot, *, asked: bool) -> Finding:
         return Finding(Proof.CONTRADICTION, f"captured {said.captured} of {said.amount}")
     if payment.status is PaymentStatus.SUCCEEDED:
         return _of_a_settled_one(payment, said, asked=asked)
-    differs = f"{said.state}, captured {said.captured} of {said.amount}; asked for {payment.amount}"
     if not captured:
         nothing_taken = said.state in _NO_MONEY and asked
         if said.state is PaymentState.SUCCEEDED and (payment.amount or said.amount):
-            return Finding(Proof.CONTRADICTION, differs)
+            return Finding(Proof.CONTRADICTION, _differs(payment, said))
         if said.amount == payment.amount or nothing_taken:
             return Finding(Proof.AS_ASKED)
-        return Finding(Proof.CONTRADICTION, differs)
+        return Finding(Proof.CONTRADICTION, _differs(payment, said))
     if said.state is PaymentState.SUCCEEDED and said.amount == payment.amount == said.captured:
         return Finding(Proof.AS_ASKED)
-    return Finding(Proof.OTHER_MONEY if asked else Proof.CONTRADICTION, differs)
+    return Finding(Proof.OTHER_MONEY if asked else Proof.CONTRADICTION, _differs(payment, said))
+
+
+def _differs(payment: Payment, said: PaymentSnapshot) -> str:
+    return f"{said.state}, captured {said.captured} of {said.amount}; asked for {payment.amount}"
 
 
 def _of_a_settled_one(payment: Payment, said: PaymentSnapshot, *, asked: bool) -> Finding:

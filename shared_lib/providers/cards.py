@@ -97,6 +97,8 @@ class HashedCards:
 
     def _hashed(self, payment: PaymentSnapshot) -> PaymentSnapshot:
         method = payment.saved_method
+        if method is None and not payment.others and not payment.raw:
+            return payment  # most answers to a new checkout
         if method and method.fingerprint:
             card = f"{self.name}\n{method.fingerprint}".encode()
             key = hmac.new(self.__pepper, card, hashlib.sha256).hexdigest()

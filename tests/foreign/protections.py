@@ -53,6 +53,24 @@ MUTATIONS: Final = (
     ),
     Mutation(
         "F",
+        "a text with an escape in it is not looked at",
+        f"{JSON}what_cannot_be_kept_is_refused_without_repeating_it",
+        (Edit(UNTRUSTED, 'b"\\\\u" in raw or ', ""),),
+    ),
+    Mutation(
+        "F",
+        "brackets are not counted before levels are",
+        f"{JSON}what_cannot_be_kept_is_refused_without_repeating_it",
+        (Edit(UNTRUSTED, "brackets > limits.depth or ", ""),),
+    ),
+    Mutation(
+        "F",
+        "a number is not compared with what a column takes",
+        f"{JSON}what_cannot_be_kept_is_refused_without_repeating_it",
+        (Edit(UNTRUSTED, "return _bounded(int(digits))", "return int(digits)"),),
+    ),
+    Mutation(
+        "F",
         "a crash of the parser is not caught",
         f"{UNREADABLE}[brackets without end]",
         (
@@ -112,6 +130,18 @@ MUTATIONS: Final = (
         "a link without https is shown",
         f"{ANSWERS}a_link_that_no_customer_should_follow_is_refused",
         (Edit("shared_lib/providers/links.py", "parts.hostname in _LOOPBACK", "parts.hostname"),),
+    ),
+    Mutation(
+        "F",
+        "a user's name hides where a link leads",
+        "tests/foreign/test_links.py::test_what_follows_the_host_does_not_matter",
+        (
+            Edit(
+                "shared_lib/providers/links.py",
+                " or parts.username is not None or parts.password is not None",
+                "",
+            ),
+        ),
     ),
     Mutation(
         "F",
