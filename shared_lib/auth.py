@@ -165,9 +165,11 @@ class _Claims(BaseModel):
     @property
     def is_of_another_kind(self) -> bool:
         """Whether this is an id token or a refresh token. Neither gives its holder access to this service."""
-        named = {str(kind).lower() for kind in (self.typ, self.token_use)}
-        of_openid = (self.nonce, self.at_hash, self.c_hash)
-        return bool(named & _OTHER_KINDS) or any(claim is not None for claim in of_openid)
+        if (self.nonce, self.at_hash, self.c_hash) != (None, None, None):
+            return True
+        return any(
+            kind is not None and str(kind).lower() in _OTHER_KINDS for kind in (self.typ, self.token_use)
+        )
 
 
 class _RefusalError(Exception):

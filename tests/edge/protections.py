@@ -55,6 +55,8 @@ MUTATIONS: Final = (
     ),
     Mutation("X", "keys serve without end", "tests/auth/test_keys.py::test_keys_end_a_day_after_the_auth_service_went_away_and_come_back_with_it", (Edit("shared_lib/jwks.py", " and self._now() - self._fetched_at <= self._trusted_for", ""),)),
     Mutation("X", "any type of token is accepted", "tests/auth/test_tokens.py::test_another_type_of_token_is_refused", (Edit("shared_lib/auth.py", "not isinstance(typ, str) or typ.lower()", "isinstance(typ, str) and 'jwt' not in typ.lower()"),)),
+    Mutation("X", "any signature is believed", "tests/auth/test_tokens.py", (Edit("shared_lib/jwks.py", "if not algorithm.verify(signed.encode(), seal, self.key):", "if False:"),)),
+    Mutation("X", "a token chooses another key's algorithm", "tests/auth/test_tokens.py", (Edit("shared_lib/jwks.py", "        if name not in (self.allowed or ()):", "        if False:"), Edit("shared_lib/jwks.py", "    algorithm.check_key(key.key)\n", ""))),
     Mutation("X", "an id token is an access token", "tests/auth/test_tokens.py::test_an_issuer_of_plain_jwts_may_be_allowed_and_its_other_tokens_stay_refused", (Edit("shared_lib/auth.py", "if claims.is_of_another_kind:", "if False:"),)),
     Mutation("X", "no line names the actor", "tests/edge/test_requests.py::test_each_line_names_who_asked_and_under_which_id", (Edit(HTTP, "note(actor=principal.customer_id, ", "note("),)),
     Mutation("X", "a caller writes into the log by its request id", "tests/edge/test_requests.py::test_an_id_that_is_none_is_replaced_and_stands_in_the_problem_too", (Edit(HTTP, "given and _REQUEST_ID.fullmatch(given)", "given"),)),
