@@ -27,6 +27,7 @@ from shared_lib.problems import MEDIA_TYPE
 from shared_lib.runtime import Runtime
 
 _QUOTED = re.compile(r'"((?:[\x20\x21\x23-\x5b\x5d-\x7e]|\\["\\])*)"')
+_ESCAPED = re.compile(r'\\(["\\])')
 _BARE = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]+")
 _KEY_CHARS_MAX = 255
 
@@ -134,7 +135,9 @@ def _header(value: str | None) -> str:
         )
     value = value.strip()
     quoted = _QUOTED.fullmatch(value)
-    key = re.sub(r'\\(["\\])', r"\1", quoted.group(1)) if quoted else value
+    key = quoted.group(1) if quoted else value
+    if quoted and "\\" in key:
+        key = _ESCAPED.sub(r"\1", key)
     if not key or len(key) > _KEY_CHARS_MAX or not (quoted or _BARE.fullmatch(value)):
         raise refuse(Code.KEY_MALFORMED, f"A key has 1 to {_KEY_CHARS_MAX} visible ASCII characters.")
     return key

@@ -6,7 +6,6 @@ POST /v1/orders/{id}/cancel: the customer changed their mind before paying.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Final
 
 import functions_framework.aio
@@ -19,6 +18,7 @@ from shared_lib.auth import Principal
 from shared_lib.commands import CreateOrder
 from shared_lib.domain.errors import Code, Refusal
 from shared_lib.domain.messages import SetAsideKind
+from shared_lib.domain.values import replace
 from shared_lib.events import EVENTS_PATH, Incoming, InvalidEventError, data_of, take_request
 from shared_lib.http import (
     RefusedError,
@@ -38,7 +38,7 @@ from shared_lib.idempotency import Slot, once
 from shared_lib.log import note
 from shared_lib.phases.cancellations import CancelOrder, open_cancellations
 from shared_lib.phases.claims import Claim, Claimed, claim_payments
-from shared_lib.phases.keys import SavedReply
+from shared_lib.phases.keys import Key, SavedReply
 from shared_lib.phases.orders import Buyer, OpenOrder, open_orders
 from shared_lib.phases.payments import Answered, settle_payments
 from shared_lib.runtime import Runtime, runtime
@@ -78,7 +78,7 @@ async def order(request: Request) -> Reply:
         if slot.reply:
             return slot.reply
 
-        wanted = replace(wish(rt, request, principal, command, slot), return_url=return_url)
+        wanted = wish(rt, request, principal, command, return_url=return_url, key=slot.key)
         # Commit what the customer wants,
         opened = await rt.run(open_orders, wanted)
         if isinstance(opened, SavedReply):
@@ -123,9 +123,11 @@ def check(rt: Runtime, command: CreateOrder) -> str:
     return return_url
 
 
-def wish(rt: Runtime, request: Request, principal: Principal, command: CreateOrder, slot: Slot) -> OpenOrder:
+def wish(
+    rt: Runtime, request: Request, principal: Principal, command: CreateOrder, *, return_url: str, key: Key
+) -> OpenOrder:
     return OpenOrder(
-        key=slot.key,
+        key=key,
         buyer=Buyer(
             customer_id=principal.customer_id,
             email=principal.email,
@@ -133,7 +135,7 @@ def wish(rt: Runtime, request: Request, principal: Principal, command: CreateOrd
             time_zone=principal.time_zone,
         ),
         price_id=command.price_id,
-        return_url=command.return_url,
+        return_url=return_url,
         terms=rt.terms(command.provider),
         render=order_reply,
         payment_method_id=command.payment_method_id,

@@ -21,7 +21,7 @@ def keep_buyers(tx: Transaction, shelf: Shelf, buyers: Sequence[Buyer]) -> None:
         latest[buyer.customer_id] = (
             buyer.completed(before.email, before.locale, before.time_zone) if before else buyer
         )
-    ordered = [latest[id_] for id_ in sorted(latest) if shelf.buyer(latest[id_]) != shelf.known(id_)]
+    ordered = [latest[id_] for id_ in sorted(latest) if shelf.is_new(latest[id_])]
     if not ordered:
         return
     tx.later(

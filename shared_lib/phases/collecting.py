@@ -68,16 +68,16 @@ class Collecting:
         settled = self._believe(payment, observed, observed.said)
         for another in observed.said.others:
             self._about_another(payment, observed, another)
-        return self._settled(payment.id, alarm=settled.alarm)
+        return self._settled(payment.id, alarm=settled.alarm) if observed.said.others else settled
 
     def _believe(self, payment: Payment, observed: Observed, said: PaymentSnapshot) -> Settled:
-        finding = judge(payment, said, asked=observed.asked)
-        settled = self._settled(payment.id)
+        finding, settled = judge(payment, said, asked=observed.asked), self._settled(payment.id)
         match finding.proof:
             case Proof.CONTRADICTION:
                 return self._doubt(payment, observed, finding.why)
             case Proof.MORE_MONEY:
                 record_more(self.desk, payment, said, observed.trace)
+                settled = self._settled(payment.id)
             case Proof.OTHER_MONEY:
                 log.error(
                     "payment_not_as_asked", payment_id=payment.id, order_id=payment.order_id, why=finding.why
@@ -85,8 +85,8 @@ class Collecting:
                 settled = self._walk(observed, PaymentEvent.SUCCEEDED, finding.proof)
             case Proof.AS_ASKED | Proof.OLD_NEWS:
                 settled = self._walk(observed, payment_event(said), finding.proof)
-        look_for_refunds(self.desk, settled.payment, said)
-        return self._settled(payment.id, alarm=settled.alarm)
+        look_for_refunds(self.desk, settled.payment, said)  # asks for a job, and so changes neither
+        return settled
 
     def _about_another(self, payment: Payment, observed: Observed, said: PaymentSnapshot) -> Settled:
         """The provider has a second object under our id. What it says is never about this payment."""

@@ -32,7 +32,7 @@ Render = Callable[[Order, Payment], SavedReply]
 RenderRefund = Callable[[Refund], SavedReply]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)  # without slots, see values.replace
 class Observed:
     """News about one payment. `fence` is the lease it was asked under: silence under an old lease means nothing.
 

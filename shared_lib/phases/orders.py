@@ -12,7 +12,6 @@ from shared_lib.domain.order import BillingReason, Order, OrderStatus, place_of
 from shared_lib.domain.payment import Payment, PaymentFlow, PaymentStatus
 from shared_lib.domain.schedule import LEASE, send_again_at
 from shared_lib.domain.subscription import Subscription, SubscriptionStatus
-from shared_lib.domain.values import replace
 from shared_lib.ids import new_id
 from shared_lib.phases import facts, giving
 from shared_lib.phases.buyers import keep_buyers
@@ -179,11 +178,10 @@ def _open(desk: Desk, shelf: Shelf, want: OpenOrder, order_id: str, price: Price
         giving.give(desk, payment, shelf.owned, want.trace)
         order, payment = desk.orders[order.id], desk.payments[payment.id]
         return OpenedOrder(order=order, payment=payment, reply=want.render(order, payment))
-    opened = OpenedOrder(order=desk.orders[order.id], payment=payment)
     if want.respond_async:
         desk.ask_for(facts.start_payment_job(payment, order.customer_id, None, want.trace))
-        return replace(opened, reply=want.render(opened.order, payment))
-    return replace(opened, to_ask=_to_ask(desk, shelf, want, opened))
+        return OpenedOrder(order=order, payment=payment, reply=want.render(order, payment))
+    return OpenedOrder(order=order, payment=payment, to_ask=_to_ask(desk, shelf, want, order, payment))
 
 
 def _subscribe(desk: Desk, shelf: Shelf, want: OpenOrder, price: Price, provider: str) -> Subscription | None:
@@ -229,13 +227,13 @@ def _payment(desk: Desk, want: OpenOrder, order: Order) -> Payment:
     )
 
 
-def _to_ask(desk: Desk, shelf: Shelf, want: OpenOrder, opened: OpenedOrder) -> Claimed:
+def _to_ask(desk: Desk, shelf: Shelf, want: OpenOrder, order: Order, payment: Payment) -> Claimed:
     return Claimed(
-        payment=opened.payment,
+        payment=payment,
         status_before=PaymentStatus.CREATED,
-        order=opened.order,
+        order=order,
         method=shelf.method(want),
-        email=shelf.buyer(want.buyer).email,
+        email=shelf.email(want.buyer),
         wanted=True,
         now=desk.now,
     )

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 from shared_lib.domain.order import Order
 from shared_lib.domain.payment import Payment, PaymentStatus
-from shared_lib.domain.values import replace
 from shared_lib.phases.claims import Claimed, take_lease
 from shared_lib.phases.collecting import Collecting, Settled
 from shared_lib.phases.confirming import payment_that_matters
@@ -59,11 +58,11 @@ def _answered(collecting: Collecting, news: Observed, settled: Settled) -> Answe
     order = collecting.desk.orders[settled.order.id]
     payment = collecting.desk.payments[settled.payment.id]
     if news.answer is None:
-        return Answered(settled=replace(settled, order=order, payment=payment))
+        return Answered(settled=Settled(order=order, payment=payment, alarm=settled.alarm))
     payment = payment_that_matters(collecting.desk, payment)
     if payment.status is PaymentStatus.CREATED and payment.id != settled.payment.id:
         return Answered(settled=settled, to_ask=_page_to_ask_for(collecting.desk, order, payment))
-    settled = replace(settled, order=order, payment=payment)
+    settled = Settled(order=order, payment=payment, alarm=settled.alarm)
     return Answered(settled=settled, reply=news.answer[1](order, payment))
 
 

@@ -47,12 +47,17 @@ class Shelf:
         """The customer, with what we know beside what the token says."""
         return buyer.completed(*self.buyers.get(buyer.customer_id, (None, None, None)))
 
-    def known(self, customer_id: str) -> Buyer | None:
-        """The customer as we know them; None for one who is new."""
-        email, locale, time_zone = self.buyers.get(customer_id, (None, None, None))
+    def email(self, buyer: Buyer) -> str | None:
+        """Where to write to: what the token says, else what we know."""
+        return buyer.email or self.buyers.get(buyer.customer_id, (None, None, None))[0]
+
+    def is_new(self, buyer: Buyer) -> bool:
+        """Whether the token says more than we know, or we do not know the customer at all."""
+        email, locale, time_zone = self.buyers.get(buyer.customer_id, (None, None, None))
         if locale is None:  # customers have one as soon as they are known
-            return None
-        return Buyer(customer_id=customer_id, email=email, locale=locale, time_zone=time_zone)
+            return True
+        said = ((buyer.email, email), (buyer.locale, locale), (buyer.time_zone, time_zone))
+        return any(new and new != known for new, known in said)
 
     def price(self, want: OpenOrder) -> Price | Refusal:
         """The price, if it is sold now and to this customer."""
