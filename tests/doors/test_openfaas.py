@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import ssl
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -22,10 +23,12 @@ from shared_lib.runtime import CLOSE_S
 from shared_lib.settings import Settings
 from shared_lib.workers.http_sink import HttpSink
 from shared_lib.workers.relay import Relay
+from shared_lib.workers.trigger.wire import Wire
 from tests.cinema import EVENT_SECRET, RETURN_URL, Cinema
 from tests.doors.faas_gateway import faas_gateway
 from tests.doors.running import serving, until
 from tests.edge.answers import assert_problem
+from tests.patience import PATIENCE_S
 
 ROOT: Final = Path(__file__).parents[2]
 FILE: Final = ROOT / "infra/openfaas/stack.yaml"
@@ -222,3 +225,13 @@ async def test_the_functions_work_behind_the_gateway(cinema: Cinema) -> None:
             )
             assert_problem(refused, "event_unproven")
         assert (await cinema.http.get(f"{at}/function/nothing/v1")).status_code == 404
+        wire = Wire(
+            routes(at)["billing.tick.reconcile"] + EVENTS_PATH, 1, ssl.create_default_context()
+        )  # the trigger's
+        raw = [(name.encode(), value.encode()) for name, value in unproven.items()]
+        signed = EventSigner([EVENT_SECRET], cinema.rt.now).pairs(raw, b"{}", "evt_1")
+        try:
+            for proof, status in (([], 401), (signed, 200)):
+                assert (await wire.post([*raw, *proof], b"{}", PATIENCE_S))[0] == status
+        finally:
+            await wire.aclose()
