@@ -11,9 +11,10 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
+from infra.kubernetes.commands import NAMESPACE
+
 Object = dict[str, Any]
 T = TypeVar("T")
-NAMESPACE: Final = "boxoffice"
 CALL_S: Final = 60.0
 POLL_S: Final = 0.5
 
@@ -66,6 +67,19 @@ class Kubectl:
         ]
         return items
 
+    def scale(self, what: str, replicas: int) -> None:
+        """`statefulset/postgres`; see `labelled` for when it has come about."""
+        self("scale", what, "-n", NAMESPACE, f"--replicas={replicas}")
+
+    def labelled(self, name: str) -> list[Object]:
+        """Pods of a store, worker or neighbour, those that are about to end among them."""
+        return self.all("pods", f"app.kubernetes.io/name={name}")
+
+    def sql(self, asked: str) -> str:
+        """The answer of the database, as its superuser in its pod."""
+        psql = ("psql", "-U", "boxoffice", "-d", "boxoffice", "-Atc", asked)
+        return self("exec", "-n", NAMESPACE, "postgres-0", "--", *psql).strip()
+
     def pods(self, door: str) -> list[Object]:
         """Pods of a door that are not about to end."""
         found = self.all("pods", f"serving.knative.dev/service={door}")
@@ -105,3 +119,6 @@ def until(what: str, look: Callable[[], T], within_s: float, is_good: Callable[[
         assert time.monotonic() < deadline, f"not within {within_s:.0f} s: {what}; last seen: {found!r}"
         time.sleep(POLL_S)
     return found
+
+
+__all__ = ["NAMESPACE", "Kubectl", "Object", "condition", "until"]

@@ -75,16 +75,19 @@ async def buy(http: httpx.AsyncClient, name: str) -> None:
     tell(what="bought", order=order, seconds=time.monotonic() - began)
 
 
-async def place(http: httpx.AsyncClient) -> None:
-    """One order, and whatever the answer is."""
-    one = await customer(http)
-    tell(what="asking")
-    began = time.monotonic()
-    try:
-        answer = told(await one.order())
-    except httpx.HTTPError as error:
-        answer = {"status": 0, "type": "", "body": repr(error)}
-    tell(what="answered", **answer, seconds=time.monotonic() - began)
+async def place(http: httpx.AsyncClient, count: int) -> None:
+    """`count` orders at once, and whatever the answers are."""
+    buyers = [await customer(http) for _ in range(count)]
+
+    async def one_order(one: Customer) -> dict[str, Any]:
+        began = time.monotonic()
+        try:
+            answer = told(await one.order())
+        except httpx.HTTPError as error:
+            answer = {"status": 0, "type": "", "body": repr(error)}
+        return answer | {"seconds": time.monotonic() - began}
+
+    tell(what="answered", answers=await asyncio.gather(*(one_order(one) for one in buyers)))
 
 
 async def ask(http: httpx.AsyncClient, path: str) -> None:
@@ -191,7 +194,7 @@ async def main(arguments: Sequence[str]) -> None:
             case "buy":
                 await buy(http, said.name)
             case "place":
-                await place(http)
+                await place(http, said.count)
             case "ask":
                 await ask(http, said.path)
             case "event":

@@ -8,11 +8,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
-from tests.cluster.kubectl import NAMESPACE, Kubectl, Object
+from infra.kubernetes.visitors import pod
+from tests.cluster.kubectl import NAMESPACE, Kubectl
 
 SCRIPT: Final = Path(__file__).with_name("visitor.py")
 POD: Final = "visitors"
-IMAGE: Final = "dev.local/boxoffice-neighbours:local"
 STARTS_S: Final = 120.0
 ENDS_S: Final = 30.0
 
@@ -63,7 +63,9 @@ class Visitors:
 
     def __init__(self, kubectl: Kubectl) -> None:
         self._kubectl = kubectl
-        kubectl.apply([_pod()])
+        like = kubectl.one("deployment", "sandbox")  # for the image that has what a customer needs
+        # Events that nothing signed go to doors directly; everything else goes through the gateway.
+        kubectl.apply([pod(POD, like, settings=[], secrets=[], ways=["calls-doors"])])
         kubectl(
             "wait",
             "-n",
@@ -79,10 +81,12 @@ class Visitors:
         command = ("exec", "-i", "-n", NAMESPACE, POD, "--", "python", "-", what, *arguments)
         return Visit(self._kubectl.command(*command), ENDS_S)
 
-    def place(self) -> Told:
-        with self.visit("place") as visit:
-            visit.line("asking")
-            return visit.line("answered")
+    def place(self, count: int = 1) -> list[Told]:
+        """The answers to orders placed at once, with the seconds that each took."""
+        with self.visit("place", count=count) as visit:
+            answers: list[Told] = visit.line("answered")["answers"]
+            assert len(answers) == count
+            return answers
 
     def ask(self, path: str) -> Told:
         with self.visit("ask", path=path) as visit:
@@ -104,45 +108,3 @@ class Visitors:
         with self.visit("mails") as visit:
             recipients: list[str] = visit.line("mails")["recipients"]
             return recipients
-
-
-def _pod() -> Object:
-    """Labelled as the demo is, so that the policies that let visitors reach the gateway count for it as well."""
-    return {
-        "apiVersion": "v1",
-        "kind": "Pod",
-        "metadata": {
-            "name": POD,
-            "namespace": NAMESPACE,
-            "labels": {
-                "app.kubernetes.io/name": "demo",
-                "app.kubernetes.io/component": "visitor",
-                "app.kubernetes.io/part-of": "boxoffice",
-            },
-        },
-        "spec": {
-            "automountServiceAccountToken": False,
-            "enableServiceLinks": False,
-            "terminationGracePeriodSeconds": 1,
-            "securityContext": {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}},
-            "containers": [
-                {
-                    "name": "visitors",
-                    "image": IMAGE,
-                    "imagePullPolicy": "IfNotPresent",
-                    "command": ["sleep", "infinity"],
-                    "resources": {
-                        "requests": {"cpu": "10m", "memory": "64Mi"},
-                        "limits": {"memory": "512Mi"},
-                    },
-                    "securityContext": {
-                        "allowPrivilegeEscalation": False,
-                        "readOnlyRootFilesystem": True,
-                        "capabilities": {"drop": ["ALL"]},
-                    },
-                    "volumeMounts": [{"name": "tmp", "mountPath": "/tmp"}],  # noqa: S108  # in the pod
-                }
-            ],
-            "volumes": [{"name": "tmp", "emptyDir": {}}],
-        },
-    }
