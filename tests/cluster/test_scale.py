@@ -15,8 +15,8 @@ pytestmark = pytest.mark.cluster
 
 TO_ZERO_S: Final = 240.0
 GROWS_S: Final = 90.0
-# Two pods answer 40 calls at once (containerConcurrency 20); the autoscaler wants room and starts a third.
-POLLS, POLL_S = 45, 25
+# More than one pod answers at once (containerConcurrency 20) and no more than two do. Long enough for a pod to start.
+POLLS, POLL_S, ROUNDS = 36, 25, 2
 LOAD_CLIENTS, LOAD_S = 4, 24.0
 LONG_POLL_S: Final = 10
 
@@ -32,7 +32,7 @@ def test_a_door_grows_from_nothing_under_load_and_goes_back(
     assert len(kubectl.pods("account")) >= 1
 
     began = time.monotonic()
-    with visitors.visit("poll", count=POLLS, seconds=POLL_S) as visit:
+    with visitors.visit("poll", count=POLLS, seconds=POLL_S, rounds=ROUNDS) as visit:
         visit.line("polling")
         began = time.monotonic()
         until(
@@ -43,7 +43,7 @@ def test_a_door_grows_from_nothing_under_load_and_goes_back(
         )
         watch.note(f"account: from 1 to 2 ready pods under {POLLS} calls at once", time.monotonic() - began)
         polls = visit.line("polled")["polls"]
-    assert [poll["result"] for poll in polls] == ["200"] * POLLS
+    assert [poll["result"] for poll in polls] == ["200"] * POLLS * ROUNDS
 
     with watch.measured("account: from n pods to 0"):
         until("account has no pod again", lambda: kubectl.pods("account"), TO_ZERO_S, lambda pods: not pods)

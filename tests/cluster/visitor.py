@@ -108,24 +108,28 @@ async def event(http: httpx.AsyncClient, url: str) -> None:
     tell(what="answered", **told(await http.post(url, json={}, headers=headers)))
 
 
-async def poll(http: httpx.AsyncClient, count: int, wait_s: int) -> None:
-    """`count` customers order and do not pay; all wait for a change that does not come."""
+async def poll(http: httpx.AsyncClient, count: int, wait_s: int, rounds: int) -> None:
+    """`count` customers order and do not pay; all wait for a change that does not come, `rounds` times."""
     waiting = [await customer(http) for _ in range(count)]
     orders = [(await one.order()).raise_for_status().json() for one in waiting]
     # Each is answered once before, so that no poll meets a door that still has to start.
     (await waiting[0].get("/v1/entitlements")).raise_for_status()
     tell(what="polling")
 
-    async def one_poll(one: Customer, order: dict[str, Any]) -> dict[str, Any]:
-        began = time.monotonic()
-        try:
-            answer = await one.get(f"/v1/orders/{order['id']}?wait={wait_s}")
-            return {"result": str(answer.status_code), "seconds": time.monotonic() - began}
-        except httpx.HTTPError as error:
-            return {"result": repr(error), "seconds": time.monotonic() - began}
+    async def polls_of(one: Customer, order: dict[str, Any]) -> list[dict[str, Any]]:
+        polls = []
+        for _ in range(rounds):
+            began = time.monotonic()
+            try:
+                result = str((await one.get(f"/v1/orders/{order['id']}?wait={wait_s}")).status_code)
+            except httpx.HTTPError as error:
+                result = repr(error)
+            polls.append({"result": result, "seconds": time.monotonic() - began})
+        return polls
 
     pairs = zip(waiting, orders, strict=True)
-    tell(what="polled", polls=await asyncio.gather(*(one_poll(one, order) for one, order in pairs)))
+    found = await asyncio.gather(*(polls_of(one, order) for one, order in pairs))
+    tell(what="polled", polls=[one for polls in found for one in polls])
 
 
 async def load(http: httpx.AsyncClient, clients: int, seconds: float) -> None:
@@ -186,6 +190,7 @@ async def main(arguments: Sequence[str]) -> None:
     options.add_argument("--path", default="/v1/entitlements")
     options.add_argument("--url", default="")
     options.add_argument("--count", type=int, default=1)
+    options.add_argument("--rounds", type=int, default=1)
     options.add_argument("--seconds", type=float, default=10.0)
     said = options.parse_args(rest)
     limits = httpx.Limits(max_connections=200, max_keepalive_connections=200)
@@ -200,7 +205,7 @@ async def main(arguments: Sequence[str]) -> None:
             case "event":
                 await event(http, said.url)
             case "poll":
-                await poll(http, said.count, int(said.seconds))
+                await poll(http, said.count, int(said.seconds), said.rounds)
             case "load":
                 await load(http, said.count, said.seconds)
             case "mails":
