@@ -13,6 +13,7 @@ import os
 import shutil
 import subprocess
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -65,6 +66,7 @@ def missing(environment: Mapping[str, str] = os.environ, *, apiserver: bool) -> 
     return found
 
 
+@cache
 def built(scripts: str) -> Path:
     """The folder of built tools; builds what is missing, which takes minutes. Raises ToolsError."""
     try:
