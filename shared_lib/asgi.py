@@ -158,6 +158,8 @@ class Door:
                 why = await refuses(rt)
             except RuntimeError as wrong:  # at the start it would have ended the process
                 why = str(wrong)
+            except Exception as bug:  # noqa: BLE001  # at the start, too; here the door would stay shut without a word
+                why = type(bug).__name__
         self._warm = True
 
     async def _ready(self, _: Request) -> Response:
