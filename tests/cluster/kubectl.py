@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from infra.kubernetes.commands import NAMESPACE
+from infra.kubernetes.commands import KUBECONFIG, NAMESPACE
 
 Object = dict[str, Any]
 T = TypeVar("T")
@@ -91,13 +91,14 @@ class Kubectl:
 
     def ours(self, *arguments: str, within_s: float) -> subprocess.CompletedProcess[str]:
         """Run `python ARGUMENTS` of this checkout with this cluster as its target."""
-        variables = self._variables | {
-            "K8S_KUBECONFIG": str(self.kubeconfig),
-            "K8S_BIN": str(self.folder),
-        }
+        variables = self._variables | {"K8S_BIN": str(self.folder)}
+        if (
+            self.kubeconfig != KUBECONFIG
+        ):  # of `make kind_up`, which knows the tags of the images it has loaded
+            variables["K8S_KUBECONFIG"] = str(self.kubeconfig)
         return subprocess.run(
             [*self._inside, sys.executable, *arguments],
-            env=os.environ | variables,
+            env={name: value for name, value in os.environ.items() if name != "K8S_KUBECONFIG"} | variables,
             stdin=subprocess.DEVNULL,
             text=True,
             capture_output=True,
