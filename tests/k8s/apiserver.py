@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import tempfile
@@ -12,8 +13,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
-
-import yaml  # type: ignore[import-untyped]  # it ships no annotations
 
 from tests.k8s.tools import ToolsError, built, kubectl_file
 
@@ -50,7 +49,9 @@ class Apiserver:
     def kubectl(self, *arguments: str, objects: Sequence[Mapping[str, Any]] = ()) -> Answer:
         done = subprocess.run(
             [*self.prefix, *arguments],
-            input=yaml.safe_dump_all(objects) if objects else None,
+            input=json.dumps({"apiVersion": "v1", "kind": "List", "items": list(objects)})
+            if objects
+            else None,
             env=dict(self.environment),
             capture_output=True,
             text=True,

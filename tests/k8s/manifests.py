@@ -252,7 +252,7 @@ def render(folder: Path, variant: str) -> Manifests:
     )
     if done.returncode or done.stderr.strip():  # it warns of deprecated fields there
         raise ValueError(f"kubectl kustomize {folder}: {done.stderr.strip()[-2000:]}")
-    return Manifests(variant, [one for one in yaml.safe_load_all(done.stdout) if one])
+    return Manifests(variant, [one for one in yaml.load_all(done.stdout, Loader=yaml.CSafeLoader) if one])
 
 
 def selects(selector: Mapping[str, Any] | None, labels: Mapping[str, str]) -> bool:
