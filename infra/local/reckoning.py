@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from infra.local.console import Console
 from infra.local.timeline import cents
-from infra.local.town import Json, Town
+from infra.local.town import EVENTS_LEFT, Json, Town
 
 # Every order ever made in this database, with what each of our tables says about its money.
 OURS: Final = """
@@ -34,14 +34,14 @@ LEFT JOIN entitlements e ON e.order_id = o.id
 ORDER BY o.id
 """
 
-OPEN: Final = """
+OPEN: Final = f"""
 SELECT 'payments not terminal' AS what, count(*) AS count FROM payments
  WHERE status IN ('created', 'sending', 'pending', 'action_required', 'unknown')
 UNION ALL SELECT 'orders not terminal', count(*) FROM orders WHERE status = 'pending'
 UNION ALL SELECT 'refunds not terminal', count(*) FROM refunds
  WHERE status IN ('requested', 'sending', 'pending', 'unknown')
 UNION ALL SELECT 'renewals overdue', count(*) FROM subscriptions WHERE next_action_at <= boxoffice_now()
-UNION ALL SELECT 'events not delivered', count(*) FROM outbox
+UNION ALL SELECT 'events not delivered', ({EVENTS_LEFT})
 UNION ALL SELECT 'dead letters', count(*) FROM dead_letters WHERE replayed_at IS NULL
 UNION ALL SELECT 'webhooks not understood', count(*) FROM inbox WHERE status <> 'done'
 """

@@ -34,10 +34,12 @@ NUDGE_AFTER_S: Final = 4.0
 AGAIN_MAX, AGAIN_S = 40, 0.25
 _FORM_ACTION: Final = re.compile(r'<form[^<>]* action="([^"<>]+)"')
 
-# What is still going to happen while the clock stands. A change of auto_renew is mailed a minute later by the clock.
-UNREST: Final = """
-SELECT (SELECT count(*) FROM outbox
-        WHERE available_at <= boxoffice_now() OR type <> 'billing.job.tell_auto_renew') AS events,
+# A change of auto_renew is mailed a minute later by the clock; until then nothing is late.
+EVENTS_LEFT: Final = """
+SELECT count(*) FROM outbox WHERE available_at <= boxoffice_now() OR type <> 'billing.job.tell_auto_renew'"""
+# What is still going to happen while the clock stands.
+UNREST: Final = f"""
+SELECT ({EVENTS_LEFT}) AS events,
        (SELECT count(*) FROM payments WHERE status IN ('created', 'sending', 'unknown')) AS payments,
        (SELECT count(*) FROM payments WHERE status IN ('pending', 'action_required')
                                         AND next_check_at <= boxoffice_now()) AS looks,

@@ -58,6 +58,22 @@ async def test_all_is_well_when_it_is(cinema: Cinema, served: Customer) -> None:
     assert played["starts"] == 1
 
 
+async def test_a_mail_that_is_to_wait_a_minute_is_no_fault(cinema: Cinema) -> None:
+    """Opting out is mailed once it has stood for a minute, and the load is called calm before."""
+    order = await cinema.bought("prc_basic_month", customer="load1-test")
+    path = f"/v1/subscriptions/{order['subscription_id']}"
+    answer = await cinema.call("PATCH", path, {"auto_renew": False}, customer="load1-test")
+    assert answer.status_code == 200
+    await cinema.drain()
+    assert cinema.value("SELECT type FROM outbox") == "billing.job.tell_auto_renew"
+    assert (await count(cinema))["faults"] == []
+
+    with cinema.db() as db:
+        db.execute("UPDATE outbox SET available_at = boxoffice_now()")
+
+    assert (await count(cinema))["faults"] == ["events not delivered: 1"]
+
+
 async def test_whoever_was_not_served_is_lost_and_so_is_an_order_that_is_gone(
     cinema: Cinema, served: Customer
 ) -> None:
