@@ -307,7 +307,9 @@ async def cinema(
     serving = asyncio.create_task(server.serve())
     while not server.started:  # noqa: ASYNC110  # uvicorn has no event to wait for
         await asyncio.sleep(0.01)
-    await verifier(rt).warm_up()  # as the lifespan does
+    tokens = verifier(rt)
+    tokens._jwks._timeout_s = PATIENCE_S  # a busy machine is no outage of the Auth service either
+    await tokens.warm_up()  # as the lifespan does
     http = httpx.AsyncClient(timeout=PATIENCE_S)
     try:
         yield Cinema(
