@@ -110,7 +110,7 @@ def check(rt: Runtime, command: CreateOrder) -> str:
     return_url = rt.settings.page_to_return_to(command.return_url)
     if return_url is None:
         raise refuse(Code.RETURN_URL_FORBIDDEN, "return_url must have one of the cinema's origins.")
-    longest = min(provider.capabilities.return_url_max for provider in rt.providers.values())
+    longest = rt.keep("return_url_max", lambda: _longest_return_url(rt))
     if len(return_url) > longest:
         errors = [{"at": "return_url", "message": f"String should have at most {longest} characters"}]
         raise refuse(Code.BODY_INVALID, "The body is invalid; see `errors`.", errors=errors)
@@ -121,6 +121,11 @@ def check(rt: Runtime, command: CreateOrder) -> str:
     if command.promotion_code:
         raise refuse(Code.PROMOTION_UNKNOWN, "There is no such promotion.")
     return return_url
+
+
+def _longest_return_url(rt: Runtime) -> int:
+    """Of the narrowest provider: the order may be paid through any of them."""
+    return min(provider.capabilities.return_url_max for provider in rt.providers.values())
 
 
 def wish(

@@ -109,7 +109,7 @@ class Collecting:
             return self._doubt(payment, observed, str(error))
         before = payment.status
         noted = self._noted(payment, status, said)
-        if reason := NOT_CHARGEABLE.get(observed.said):
+        if said is None and (reason := NOT_CHARGEABLE.get(observed.said)):
             noted = replace(noted, decline_kind=DeclineKind.ACTION_REQUIRED, decline_reason=reason)
         if observed.said is Silence.INPUT_REFUSED and status is not before:
             noted = replace(noted, decline_reason=Silence.INPUT_REFUSED)
