@@ -1,4 +1,4 @@
-"""W2: COMMIT was sent and the connection broke. Nobody knows whether it counts, and nobody guesses."""
+"""W2: COMMIT was sent and the connection broke. Whether it counts is looked up, never guessed."""
 
 from __future__ import annotations
 
@@ -68,6 +68,23 @@ async def test_w2_the_first_commit_counted_and_its_answer_was_lost(wired: tuple[
     assert again.status_code in (201, 202), again.text
     assert again.json()["id"] == order_id
     await settle_all(cinema, order_id)
+
+
+async def test_w2_the_key_of_a_lost_answer_stays_with_its_order_although_the_title_can_be_bought_again(
+    wired: tuple[Cinema, Proxy],
+) -> None:
+    """While an order is open or paid, its title protects it; afterwards the key alone does."""
+    cinema, proxy = wired
+    cut = proxy.cut(after=T1)
+    await cinema.call("POST", "/v1/orders", FILM, key=KEY)
+    assert cut.is_set()
+    order_id = single(cinema, "SELECT id FROM orders")
+    await settle_all(cinema, order_id)
+    body = {"order_id": order_id, "reason": "the wrong film"}
+    assert (await cinema.call("POST", "/v1/refunds", body)).is_success
+    await cinema.until(f"/v1/orders/{order_id}", status="refunded")
+    again = await cinema.call("POST", "/v1/orders", FILM, key=KEY)
+    assert (again.json()["id"], single(cinema, "SELECT id FROM orders")) == (order_id, order_id)
 
 
 async def test_w2_the_first_commit_never_arrived_and_is_made_again(wired: tuple[Cinema, Proxy]) -> None:

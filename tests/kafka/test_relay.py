@@ -93,6 +93,31 @@ async def test_while_the_broker_is_away_the_outbox_grows_and_then_drains_by_itse
     assert await dead(rt) == []
 
 
+@pytest.mark.slow
+async def test_what_no_broker_has_acknowledged_stays_in_the_outbox(
+    rt: Runtime, mortal_kafka: OwnKafka, new_topic: NewTopic
+) -> None:
+    """The relay has read the events and handed them to its producer, and ends while the broker is away."""
+    topic = new_topic(bootstrap=mortal_kafka.bootstrap)
+    relay = KafkaRelay(rt, [mortal_kafka.bootstrap])
+    async with running(relay):
+        await tell(rt, topic, 1)
+        await empty(rt)
+        await asyncio.to_thread(mortal_kafka.kill)
+        await tell(rt, topic, 1, first=2)
+
+        async def are_on_their_way() -> bool:
+            return len(relay._on_their_way) == CUSTOMERS
+
+        await until(are_on_their_way)
+        await asyncio.sleep(0.5)  # time in which a relay that forgets too early would do so
+        assert await waiting(rt) == CUSTOMERS
+    await asyncio.to_thread(mortal_kafka.start)
+    async with running(KafkaRelay(rt, [mortal_kafka.bootstrap])):
+        await empty(rt)
+    assert first_told(all_records(mortal_kafka.bootstrap, topic)) == everything(2)
+
+
 async def test_a_relay_starts_without_a_broker_and_waits_for_it(
     rt: Runtime, mortal_kafka: OwnKafka, new_topic: NewTopic, database_url: str
 ) -> None:
