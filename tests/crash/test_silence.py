@@ -39,6 +39,7 @@ async def test_w15_while_the_customer_has_a_link_the_renewal_does_not_charge(cin
     retry_now(cinema)
     await cinema.tick()
     assert sorted(cinema.rows(CYCLE_PAYMENTS)) == [("declined",), ("pending",)]
+    assert cinema.rows("SELECT id FROM set_aside") == []  # decided, not refused by the database
     await cinema.pay(link)
     await cinema.until(f"/v1/orders/{single(cinema, CYCLE)}", status="paid")
     await come_to_rest(cinema)
