@@ -159,9 +159,9 @@ def _started(name: str) -> None:
 
 
 def _exec(name: str, command: Sequence[str]) -> int:
-    """On this terminal, where there is one."""
-    terminal = ["-it"] if sys.stdin.isatty() and sys.stdout.isatty() else []
-    line = tool("kubectl", "exec", *terminal, "-n", NAMESPACE, name, "--", *command)
+    """On this terminal, where there is one. From a script or a pipe, what comes on standard input is passed on as well."""
+    terminal = "-it" if sys.stdin.isatty() and sys.stdout.isatty() else "-i"
+    line = tool("kubectl", "exec", terminal, "-n", NAMESPACE, name, "--", *command)
     return subprocess.run(line, env=environment(), check=False).returncode
 
 

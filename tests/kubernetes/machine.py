@@ -29,13 +29,14 @@ class Machine:
         self._calls.unlink(missing_ok=True)
         return lines
 
-    def run(self, *arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
-        """python -m infra.kubernetes, with a kubeconfig that does not exist."""
+    def run(self, *arguments: str, typed: str = "", **env: str) -> subprocess.CompletedProcess[str]:
+        """python -m infra.kubernetes, with a kubeconfig that does not exist and `typed` on standard input."""
         own = {"PATH": str(self.folder), "K8S_BIN": "", "K8S_KUBECONFIG": str(self.folder / "kubeconfig")}
         return subprocess.run(
             [sys.executable, "-m", "infra.kubernetes", *arguments],
             cwd=ROOT,
             env=os.environ | own | env,
+            input=typed,
             text=True,
             capture_output=True,
             check=False,
