@@ -103,8 +103,18 @@ async def troubled(
 
 async def same_request(cinema: Cinema, times: int) -> list[httpx.Response]:
     same = {"authorization": f"Bearer {cinema.token()}"}
-    calls = (cinema.call("POST", "/v1/orders", FILM, key=KEY, headers=same) for _ in range(times))
-    return await asyncio.gather(*calls)
+
+    async def call() -> httpx.Response:
+        """A door waits for another process's lock for a few seconds, and then asks its caller to come again."""
+        async with asyncio.timeout(PATIENCE_S):
+            while (
+                answer := await cinema.call("POST", "/v1/orders", FILM, key=KEY, headers=same)
+            ).is_server_error:
+                assert (answer.status_code, answer.json()["code"]) == (503, Code.UNAVAILABLE), answer.text
+                await asyncio.sleep(float(answer.headers["retry-after"]))
+        return answer
+
+    return await asyncio.gather(*(call() for _ in range(times)))
 
 
 def assert_one_set_of_bytes(answers: list[httpx.Response]) -> bytes:
@@ -165,7 +175,6 @@ async def test_two_processes_race_with_one_key(troubled: Cinema, trouble: Troubl
     await troubled.control("/control/faults", {"kind": "slow", "operation": "checkout.create", "ms": 300})
     async with mortal(troubled) as other:
         halves = await asyncio.gather(*(same_request(one, REQUESTS // 2) for one in (troubled, other.cinema)))
-        assert not any(answer.is_server_error for half in halves for answer in half), other.said()
         body = assert_one_set_of_bytes([*halves[0], *halves[1]])
         for one in (troubled, other.cinema):
             (replay,) = await same_request(one, 1)
