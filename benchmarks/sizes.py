@@ -24,6 +24,7 @@ from typing import Final
 from redis import Redis
 
 from benchmarks.figures import RESULTS, cpu_s, machine
+from benchmarks.heard import CONNECTIONS, heard, plays, silent_facts
 from benchmarks.life import afterwards
 from benchmarks.meter import Cost, Meter, costs_table, rows_table
 from benchmarks.orders import run_python
@@ -32,7 +33,6 @@ from benchmarks.stage import ISSUER, TOKEN_TTL_S, Stage, open_stage
 from infra.local.auth_service import issue_token
 from infra.local.ports import free_port, wait_for_http
 
-CONNECTIONS: Final = 16
 WARM_UP_S: Final = 1.0
 
 
@@ -58,6 +58,9 @@ def measure(stage: Stage, options: Options, say: Callable[[str], None]) -> list[
     for cost in asyncio.run(afterwards(meter)):
         note(cost)
     note(read(meter, options))
+    played = plays(meter, options.reads)
+    note(heard(meter, "a later play, delivered to playback", "playback", played))
+    note(heard(meter, "a fact without a mail, delivered to notify", "notify", silent_facts(played)))
     with meter.leg("a subscription with its customer, card and last order") as cost:
         plan = seeded(stage, options)
         cost.count = sum(one.count for one in plan)
