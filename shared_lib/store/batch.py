@@ -129,11 +129,13 @@ class Batcher:
         loop = asyncio.get_running_loop()
         batch = [Waiting(item, loop.create_future(), loop.time()) for item in items]
         await self._settle(phase, batch)
-        answers = await asyncio.gather(*(it.answer for it in batch), return_exceptions=True)
-        failed = [answer for answer in answers if isinstance(answer, BaseException)]
+        if waiting := [it.answer for it in batch if not it.answer.done()]:  # blocked by a lock
+            await asyncio.gather(*waiting, return_exceptions=True)
+        answers = [Failed(error) if (error := it.answer.exception()) else it.answer.result() for it in batch]
+        failed = [answer.error for answer in answers if isinstance(answer, Failed)]
         if failed and len(failed) == len(items) and all(isinstance(error, Transient) for error in failed):
             raise failed[0]
-        return [Failed(answer) if isinstance(answer, BaseException) else answer for answer in answers]
+        return answers
 
     async def read(self, query: Query[Item, Answer], item: Item, *, within_s: float | None = None) -> Answer:
         """Answer a question from one consistent state of the database, without locks."""
