@@ -32,7 +32,7 @@ MUTATIONS: Final = (
     Mutation(
         "B",
         "a blocked item is tried until the lock goes",
-        f"{BOUNDS}many_who_wait_for_a_lock_leave_writers_to_the_others[1]",
+        f"{BOUNDS}a_chunk_keeps_what_is_not_blocked",
         (Edit(BLOCKED, "asyncio.timeout_at(deadline)", "asyncio.timeout_at(deadline + 600)"),),
     ),
     Mutation(

@@ -10,8 +10,10 @@ import psycopg
 import pytest
 
 from shared_lib.domain.errors import Transient
+from shared_lib.store import blocked as blocked_items
 from shared_lib.store.batch import Batcher, connection_pool
 from shared_lib.store.transaction import Transaction
+from tests.patience import PATIENCE_S
 from tests.store.silent import silent_wire
 
 TABLE = """
@@ -88,7 +90,11 @@ async def test_only_the_items_that_need_a_locked_row_wait_for_it(rooms_url: str)
 
 
 @pytest.mark.parametrize("writers", [1, 2, 4])
-async def test_many_who_wait_for_a_lock_leave_writers_to_the_others(rooms_url: str, writers: int) -> None:
+async def test_many_who_wait_for_a_lock_leave_writers_to_the_others(
+    rooms_url: str, writers: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # However busy the machine is, the others are through while the lock is still waited for.
+    monkeypatch.setattr(blocked_items, "PATIENCE_S", PATIENCE_S)
     async with opened(rooms_url, writers=writers) as batcher, asyncio.timeout(GUARD_S):
         with locked(rooms_url, 7):
             blocked = []
@@ -98,9 +104,8 @@ async def test_many_who_wait_for_a_lock_leave_writers_to_the_others(rooms_url: s
                     await asyncio.sleep(0)  # one batch each, as long as writers are free
             others = await asyncio.gather(*(batcher.run(visit, n) for n in range(8, 30)))
             assert others == list(range(8, 30))
-            assert not all(task.done() for task in blocked)
-            heard = await asyncio.gather(*blocked, return_exceptions=True)
-        assert {type(answer) for answer in heard} == {Transient}
+            assert not any(task.done() for task in blocked)
+        assert await asyncio.gather(*blocked) == [7] * 12
 
 
 async def test_an_item_is_committed_when_the_lock_goes_in_time(rooms_url: str) -> None:
