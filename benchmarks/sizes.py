@@ -1,6 +1,6 @@
 """What an order, its payment, its mail, a renewal and a read cost PostgreSQL. docs/scaling.md calculates with it.
 
-    python -m benchmarks.sizes                        # eight minutes on two cores
+    python -m benchmarks.sizes                        # three to eight minutes on two cores
     python -m benchmarks.sizes --orders-s 3 --renewals 5000
 
 Rows and bytes do not depend on how busy the machine is; processor times do a little. Autovacuum is off, so that no leg pays
