@@ -1,4 +1,4 @@
-"""CloudEvent billing.tick.reconcile, or a PingSource's: finish what somebody began and could not end.
+"""CloudEvent billing.tick.reconcile, or a PingSource's: finish what another call began and could not end.
 
 Payments and refunds that are stuck or unknown: ask the provider. Parked webhooks and plays: apply them again. Keys and messages past
 their time: forget them. Orders past their time: their checkouts are closed at the provider, then they expire.

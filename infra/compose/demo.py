@@ -2,8 +2,8 @@
 
     docker compose run --rm demo
 
-On Kubernetes it is told from a pod; GATEWAY_URL says where NGINX is there. Customers come through NGINX. The provider's control surface, the Auth stand-in and the database are not published, so
-whoever turns the clock and counts the money must stand inside.
+On Kubernetes a pod runs it, and GATEWAY_URL says where NGINX is. Customers come through NGINX. The provider's control surface,
+the Auth stand-in and the database are not published, so the process that turns the clock and counts the money stands inside.
 """
 
 from __future__ import annotations

@@ -89,5 +89,5 @@ def _answers() -> None:
     if ended.returncode:
         raise KubernetesError(
             f"The node of {CLUSTER} is not Ready: {ended.stderr.strip()}\n{kubectl('get', 'nodes', '-o', 'wide')}"
-            "\nStart anew with `make kind_down kind_up`."
+            "\nStart again with `make kind_down kind_up`."
         )

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 ROOT: Final = Path(__file__).parents[2]
 FOLDER: Final = ROOT / ".local" / "kind"
-# K8S_KUBECONFIG: a cluster that somebody else has made for us, such as a test. Never KUBECONFIG.
+# K8S_KUBECONFIG: a cluster made outside these stages, such as by a test. Never KUBECONFIG.
 KUBECONFIG: Final = Path(os.environ.get("K8S_KUBECONFIG") or FOLDER / "kubeconfig").absolute()
 CLUSTER: Final = "boxoffice"
 NODE: Final = f"{CLUSTER}-control-plane"

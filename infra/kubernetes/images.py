@@ -57,7 +57,7 @@ def images() -> None:
 def built() -> dict[str, str]:
     """Tags by image name. KubernetesError when the stage has not run yet.
 
-    A cluster that somebody else has made holds what the overlay names.
+    A cluster made outside these stages holds what the overlay names.
     """
     if os.environ.get("K8S_KUBECONFIG"):
         return {}

@@ -155,10 +155,10 @@ async def load(http: httpx.AsyncClient, clients: int, seconds: float) -> None:
             # A customer may have ten open orders, so the next order is another customer's.
             one = await customer(http)
 
-    everybody = [await customer(http) for _ in range(clients)]
+    customers = [await customer(http) for _ in range(clients)]
     tell(what="loading")
     end = time.monotonic() + seconds
-    await asyncio.gather(*(client(one) for one in everybody))
+    await asyncio.gather(*(client(one) for one in customers))
     lasted.sort()
     tell(what="loaded", counts=counts, p50_s=lasted[len(lasted) // 2], worst_s=lasted[-1])
 
