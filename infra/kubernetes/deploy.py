@@ -29,7 +29,7 @@ from infra.kubernetes.commands import (
 from infra.kubernetes.images import built
 from infra.kubernetes.knative import need_cluster
 from infra.kubernetes.needs import need
-from infra.kubernetes.reasons import crashing, hopeless, reasons, serves
+from infra.kubernetes.reasons import crashing, hopeless, is_given_up, reasons, serves
 from infra.kubernetes.render import in_order, rendered
 from shared_lib.visible import say
 
@@ -39,8 +39,9 @@ HOPELESS_S: Final = 45.0
 ANSWERS_S: Final = 30.0
 POLL_S: Final = 1.0
 _LOG_LINES: Final = 12
-_LOOKED_AT: Final = "pods,jobs,deployments,statefulsets,services.serving.knative.dev"
-_LOOKED_AT_IN_TROUBLE: Final = "pods,jobs,services.serving.knative.dev,revisions.serving.knative.dev"
+_DOORS: Final = "services.serving.knative.dev"
+_LOOKED_AT: Final = f"pods,jobs,deployments,statefulsets,{_DOORS}"
+_LOOKED_AT_IN_TROUBLE: Final = f"pods,jobs,{_DOORS},revisions.serving.knative.dev"
 
 
 def deploy() -> None:
@@ -66,6 +67,7 @@ def deploy() -> None:
         _run_job(job)
         wait({name})
     apply(later)
+    _try_again(objects(_DOORS))
     say("Waiting for doors, workers and the gateway ...")
     wait(_names(wanted))
     _say_differences([*wanted, *kept])
@@ -174,6 +176,18 @@ def _is_same(job: Object) -> bool:
         "--dry-run=server",
     ]
     return not run(tool("kubectl", *arguments, "-f", "-"), json.dumps(job)).returncode
+
+
+def _try_again(services: Iterable[Object]) -> None:
+    """Knative gives a revision up once and for all, although what it lacked may be there by now: an image that has been
+    loaded since, a machine that slept. When the revision is deleted, Knative makes it again.
+    """
+    for service in services:
+        if is_given_up(service) and not serves(service):
+            revision = service["status"].get("latestCreatedRevisionName")
+            say(f"Trying {_name(service)} again: Knative has given up {revision}.")
+            arguments = ["revision.serving.knative.dev", str(revision), "-n", NAMESPACE, "--ignore-not-found"]
+            kubectl("delete", *arguments)
 
 
 def _say_differences(items: Sequence[Object]) -> bool:

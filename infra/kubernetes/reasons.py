@@ -103,7 +103,7 @@ def _is_hopeless(one: Object) -> bool:
     if one["kind"] == "Job":
         return any(c["type"] == "Failed" and c["status"] == "True" for c in _conditions(one))
     if one["kind"] == "Service":  # Knative's: Unknown while it is trying
-        return _is_given_up(one) and not serves(one)
+        return is_given_up(one) and not serves(one)
     return one["kind"] == "Pod" and any(
         status.get("state", {}).get("waiting", {}).get("reason") in HOPELESS for status in _statuses(one)
     )
@@ -116,10 +116,11 @@ def serves(service: Object) -> bool:
     """
     status = service.get("status", {})
     ready, created = status.get("latestReadyRevisionName"), status.get("latestCreatedRevisionName")
-    return _is_given_up(service) and bool(ready) and ready == created
+    return is_given_up(service) and bool(ready) and ready == created
 
 
-def _is_given_up(service: Object) -> bool:
+def is_given_up(service: Object) -> bool:
+    """A Knative Service that says it is not ready, and no longer that it is trying."""
     return any(c["type"] == "Ready" and c["status"] == "False" for c in _conditions(service))
 
 

@@ -51,6 +51,18 @@ MUTATIONS: Final = (
     ),
     Mutation(
         "K",
+        "a revision that serves is deleted",
+        "tests/kubernetes/test_again.py::test_only_what_knative_has_given_up_and_does_not_serve_is_made_again",
+        (
+            Edit(
+                f"{STAGES}deploy.py",
+                "if is_given_up(service) and not serves(service):",
+                "if is_given_up(service):",
+            ),
+        ),
+    ),
+    Mutation(
+        "K",
         "a way that a policy leaves open is not counted",
         f"{OBJECTS}a_way_too_many_and_a_way_too_few_are_both_seen",
         (
