@@ -227,7 +227,7 @@ class Capabilities:
     webhook_trust: Trust
     currencies: frozenset[str]
     minimum_minor: Mapping[str, int]  # smallest chargeable amount by currency; zero (verification) is apart
-    max_concurrency: int  # calls in flight the provider bears from all of us
+    max_concurrency: int  # charges that one process keeps in flight; several processes add up at the provider
     description_max: int  # characters of what the customer reads on its page; a longer title is shortened
     return_url_max: int  # characters; a longer one is refused at the edge
     reference_max: int  # characters of our customer's id there; another one becomes its digest
