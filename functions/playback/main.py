@@ -17,7 +17,7 @@ from shared_lib.phases.playback import Played, start_playback
 from shared_lib.runtime import runtime
 
 STARTED: Final = "cinema.playback.started"
-OURS: Final = "billing."  # on the cinema's topic by mistake: said so, and kept as a dead letter
+OURS: Final = "billing"  # on the cinema's topic by mistake: said so, and kept as a dead letter
 EARLIEST: Final = datetime.min.replace(tzinfo=UTC)
 LATEST: Final = datetime.max.replace(tzinfo=UTC)
 
@@ -34,7 +34,7 @@ class PlaybackStarted(BaseModel):
 @consumer
 async def playback(event: Incoming) -> None:
     if event.type != STARTED:
-        if event.type.startswith(OURS):
+        if event.type.partition(".")[0] == OURS:
             raise InvalidEventError(f"{event.type} is not for playback")
         note(play="none of ours")
         return

@@ -11,6 +11,7 @@ from typing import Final
 
 from infra.local.routes import EVENTS
 from infra.nginx.doors import service
+from shared_lib.visible import say
 
 GATEWAY: Final = "http://gateway.openfaas:8080"
 
@@ -21,4 +22,4 @@ def routes(gateway: str = GATEWAY) -> dict[str, str]:
 
 
 if __name__ == "__main__":
-    sys.stdout.write(f"BOXOFFICE_EVENT_ROUTES={json.dumps(routes(*sys.argv[1:2]))}\n")
+    say(f"BOXOFFICE_EVENT_ROUTES={json.dumps(routes(*sys.argv[1:2]))}")
