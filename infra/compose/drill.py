@@ -107,9 +107,7 @@ def talking_to(process: subprocess.Popen[str]) -> Iterator[Customers]:
 def one(ground: Ground, victim: str, rate: float, down_s: float) -> dict[str, Any]:
     """Kill one part and count. A load of its own: the next one starts from calm."""
     with ground.load(rate) as customers:
-        began = customers.ask("look")
-        if began["unrest"]:
-            raise DrillError(f"Not calm before {victim} was killed: {began['unrest']}")
+        _calm_first(customers, f"{victim} may be killed")
         before = customers.ask("count")
         in_flight = _a_month_passes(customers) if victim in MONTHLY else _they_come(customers)
         ground.kill(victim, down_s)
@@ -146,12 +144,17 @@ def _a_month_passes(customers: Customers) -> int:
     """How many renewals are due at once. No customer is on the way meanwhile: no checkout page lives for a month."""
     _they_come(customers)
     customers.ask("stop")
-    _, calm_s, last = _calm(customers, time.monotonic())
-    if calm_s > CALM_TIMEOUT_S:
-        raise DrillError(f"Not calm before a month may pass: {last}")
+    _calm_first(customers, "a month may pass")
     due = int(customers.ask("month")["due"])
     time.sleep(RENEWING_S)
     return due
+
+
+def _calm_first(customers: Customers, then: str) -> None:
+    """Mails about auto-renewal leave a minute after the customer did, so calm may be over again."""
+    _, calm_s, last = _calm(customers, time.monotonic())
+    if calm_s > CALM_TIMEOUT_S:
+        raise DrillError(f"Not calm before {then}: {last}")
 
 
 def _calm(customers: Customers, up_at: float) -> tuple[float, float, dict[str, Any]]:

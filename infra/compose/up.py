@@ -47,7 +47,7 @@ def wait(timeout_s: float) -> None:
         failed = [name for name, why in troubled.items() if why.startswith("failed")]
         if failed or time.monotonic() > deadline:
             name = (failed or list(troubled))[0]
-            said = compose("logs", "--tail=15", name, capture=True)
+            said = compose("logs", "--no-color", "--tail=15", name, capture=True)
             states = ", ".join(f"{name} ({why})" for name, why in troubled.items())
             raise DockerError(f"Not everything came up: {states}\n\nThe end of what {name} said:\n{said}")
         time.sleep(POLL_S)

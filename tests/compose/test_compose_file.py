@@ -265,3 +265,17 @@ def test_the_reason_stands_beside_every_exception() -> None:
     text = (ROOT / "docker-compose.yml").read_text()
     assert re.search(r"# .*\n    read_only: false", text)
     assert re.search(r"# .*\n    cap_add:", text)
+
+
+def test_a_process_ends_before_the_stores_it_speaks_to() -> None:
+    """Named directly: where only a job that has ended stands between them, docker-compose 1.29 stops both at once."""
+    doors = [name for name, one in SERVICES.items() if "FUNCTION" in one.get("environment", {})]
+    spoken_to = {name: {"postgres"} for name in doors}
+    spoken_to |= {"notify": {"postgres", "mail"}, "relay": {"postgres", "kafka"}, "trigger": {"kafka"}}
+    assert {name: stores - set(SERVICES[name]["depends_on"]) for name, stores in spoken_to.items()} == {
+        name: set() for name in spoken_to
+    }
+
+
+def test_every_volume_has_a_name_by_which_it_is_forgotten() -> None:
+    assert not [volume for one in SERVICES.values() for volume in one.get("volumes", []) if ":" not in volume]
