@@ -13,14 +13,14 @@ from typing import Final
 from benchmarks.figures import Contender, Leg, Report, peak_mib, rotated
 from benchmarks.orders import Way
 from benchmarks.stage import Stage, seed_orders
-from infra.local.ports import free_port
+from infra.servers.ports import free_port
 
 TIMEOUT_S: Final = 30.0
 POLL_S: Final = 0.002
 CUSTOMERS: Final = 100  # each start has a customer of its own: a title is ordered once by a customer
 
 WAYS: Final = (
-    Way(name="ours", title="the door create_order", app="shared_lib.asgi:app", function="create_order"),
+    Way(name="ours", title="the door create_order", app="shared_lib.web.asgi:app", function="create_order"),
     Way(name="a", title="FastAPI + SQLModel, control (a) of orders", app="benchmarks.controls.orm_app:app"),
     Way(name="b", title="FastAPI + psycopg, control (b) of orders", app="benchmarks.controls.sql_app:app"),
     Way(name="d", title="null ASGI: Python and uvicorn alone", app="benchmarks.controls.null_app:app"),

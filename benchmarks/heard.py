@@ -13,9 +13,9 @@ from typing import Any, Final
 
 from benchmarks.figures import cpu_s
 from benchmarks.meter import Cost, Meter
-from infra.local.ports import free_port, wait_for_http
-from shared_lib.event_proof import EventSigner
-from shared_lib.events import EVENTS_PATH, binary
+from infra.servers.ports import free_port, wait_for_http
+from shared_lib.events.incoming import EVENTS_PATH, binary
+from shared_lib.events.proof import EventSigner
 from shared_lib.phases.facts import instant
 
 CONNECTIONS: Final = 16
@@ -28,7 +28,7 @@ def heard(meter: Meter, title: str, function: str, events: Sequence[Told]) -> Co
     """The door takes each event once, signed, as a trigger would bring it."""
     stage, port = meter.stage, free_port()
     door = stage.spawn(
-        function, "-m", "uvicorn", "shared_lib.asgi:app", "--host", "127.0.0.1", "--port", str(port), "--loop", "uvloop",
+        function, "-m", "uvicorn", "shared_lib.web.asgi:app", "--host", "127.0.0.1", "--port", str(port), "--loop", "uvloop",
         "--http", "httptools", "--timeout-keep-alive", "95", "--no-access-log", "--log-level", "warning",
         env={"FUNCTION": function, "BOXOFFICE_EVENT_SECRETS": SECRET},
     )  # fmt: skip

@@ -17,9 +17,9 @@ from typing import Any, Final
 from benchmarks.controls.statements import pgbench_script
 from benchmarks.figures import Contender, Leg, Report, cpu_s, peak_mib, percentile, rotated
 from benchmarks.stage import TITLES, Stage, seed_orders
-from infra.local.binaries import installation
-from infra.local.ports import free_port, wait_for_http
-from infra.local.unprivileged import server_owner
+from infra.servers.binaries import installation
+from infra.servers.ports import free_port, wait_for_http
+from infra.servers.unprivileged import server_owner
 
 LUA = Path(__file__).parent / "order.lua"
 PGBENCH_CLIENTS: Final = 16
@@ -67,11 +67,11 @@ class Way:
 
 
 WAYS: Final = (
-    Way(name="ours", title="the door", app="shared_lib.asgi:app", function="create_order"),
+    Way(name="ours", title="the door", app="shared_lib.web.asgi:app", function="create_order"),
     Way(
         name="ours async",
         title="the door, Prefer: respond-async (one commit, a job asks the provider)",
-        app="shared_lib.asgi:app",
+        app="shared_lib.web.asgi:app",
         function="create_order",
         prefer="respond-async",
     ),

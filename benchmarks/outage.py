@@ -18,7 +18,7 @@ from kafka import KafkaConsumer, TopicPartition
 from benchmarks.orders import last_line
 from benchmarks.stage import ROOT, Stage, open_stage, seed_orders
 from infra.kafka.choice import OwnKafka, own_broker
-from infra.local.ports import free_port, wait_for_http
+from infra.servers.ports import free_port, wait_for_http
 from shared_lib.store.outbox import FACTS
 from shared_lib.workers import topics
 
@@ -51,7 +51,7 @@ def arguments() -> argparse.ArgumentParser:
 
 def run(stage: Stage, broker: OwnKafka, away_s: float, connections: int) -> dict[str, str | int]:
     port = free_port()
-    stage.serve("door", "shared_lib.asgi:app", port=port, function="create_order")
+    stage.serve("door", "shared_lib.web.asgi:app", port=port, function="create_order")
     wait_for_http(f"http://127.0.0.1:{port}/livez")
     relay = stage.spawn(
         "relay", "-m", "shared_lib.workers.relay", env={"BOXOFFICE_KAFKA_BOOTSTRAP": broker.bootstrap}

@@ -23,9 +23,9 @@ import uvloop
 
 from benchmarks.figures import cpu_s, peak_mib, resident_mib
 from shared_lib import log
-from shared_lib.asgi import settle_down
 from shared_lib.runtime import Runtime, install
 from shared_lib.settings import settings
+from shared_lib.web.asgi import settle_down
 
 CHUNKS_AT_ONCE: Final = 4
 IDLE_S: Final = 0.01

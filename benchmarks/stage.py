@@ -15,12 +15,12 @@ from typing import Any, Final
 import psycopg
 
 from benchmarks.instant import NAME as INSTANT
-from infra.local.access import prepare
-from infra.local.auth_service import SigningKeys, issue_token
-from infra.local.leash import spawn
-from infra.local.ports import free_port, wait_for_http
-from infra.local.postgres import temporary_postgres
-from infra.local.redis import EmbeddedRedis
+from infra.servers.access import prepare
+from infra.servers.leash import spawn
+from infra.servers.ports import free_port, wait_for_http
+from infra.servers.postgres import temporary_postgres
+from infra.servers.redis import EmbeddedRedis
+from infra.standins.auth_service import SigningKeys, issue_token
 
 ROOT = Path(__file__).parents[1]
 ISSUER: Final = "http://auth.test"
@@ -157,7 +157,7 @@ def open_stage() -> Iterator[Stage]:
         )
         stack.callback(stage.close)
         stage.spawn(
-            "auth", "-m", "infra.local.auth_service", "--port", str(port), "--data", str(home / "auth"),
+            "auth", "-m", "infra.standins.auth_service", "--port", str(port), "--data", str(home / "auth"),
             "--issuer", ISSUER,
         )  # fmt: skip
         wait_for_http(f"http://127.0.0.1:{port}/livez")

@@ -19,9 +19,9 @@ from benchmarks.figures import Contender, Leg, Report, cpu_s, peak_mib, ratios, 
 from benchmarks.stage import ROOT, Stage
 from benchmarks.told import rows
 from infra.kafka.choice import bootstrap as running_kafka
-from infra.local.ports import free_port, wait_for_http
 from infra.sandbox.launch import new_webhook_secret
-from shared_lib.events import EVENTS_PATH, kafka_record
+from infra.servers.ports import free_port, wait_for_http
+from shared_lib.events.incoming import EVENTS_PATH, kafka_record
 from shared_lib.workers import topics
 
 LEG_TIMEOUT_S: Final = 300.0

@@ -22,15 +22,13 @@ import uvicorn
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from infra.local.access import role_url
-from infra.local.auth_service import SigningKeys, build_app, issue_token
 from infra.local.catalog import seed
 from infra.local.routes import EVENTS, door_of
 from infra.sandbox.launch import SandboxHandle
-from shared_lib.asgi import DOORS, door
-from shared_lib.event_proof import EventSigner
-from shared_lib.events import binary
-from shared_lib.http import verifier
+from infra.servers.access import role_url
+from infra.standins.auth_service import SigningKeys, build_app, issue_token
+from shared_lib.events.incoming import binary
+from shared_lib.events.proof import EventSigner
 from shared_lib.processes import Role
 from shared_lib.providers.cards import HashedCards
 from shared_lib.providers.sandbox import SandboxProvider
@@ -38,6 +36,8 @@ from shared_lib.providers.transport import TIMEOUT
 from shared_lib.runtime import Runtime, install
 from shared_lib.settings import Settings
 from shared_lib.store.batch import connection_pool
+from shared_lib.web.asgi import DOORS, door
+from shared_lib.web.http import verifier
 from shared_lib.workers.http_sink import HttpSink
 from shared_lib.workers.relay import Relay
 from tests.patience import PATIENCE_S

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import httpx
 import pytest
 
-from infra.local.mail import EmbeddedMoto
-from infra.local.ports import free_port
+from infra.servers.moto import EmbeddedMoto
+from infra.servers.ports import free_port
 from tests.patience import PATIENCE_S
 
 if TYPE_CHECKING:  # tests that need no cinema do not pay for its imports

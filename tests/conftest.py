@@ -19,9 +19,9 @@ import pytest
 import redis
 from psycopg import sql
 
-from infra.local.mail import EmbeddedMoto
-from infra.local.postgres import EmbeddedPostgres
-from infra.local.redis import EmbeddedRedis
+from infra.servers.moto import EmbeddedMoto
+from infra.servers.postgres import EmbeddedPostgres
+from infra.servers.redis import EmbeddedRedis
 from tests.servers import ExternalPostgres, ExternalRedis, PostgresServer, RedisServer
 
 # Left out, it is production, which refuses the sandbox. Processes that tests start inherit it.
@@ -90,7 +90,7 @@ def admin(postgres: PostgresServer) -> Iterator[psycopg.Connection]:
 @pytest.fixture(scope="session")
 def template(postgres: PostgresServer, admin: psycopg.Connection) -> Iterator[str]:
     """Name of a migrated, empty database, made once and copied for each test. Privileges are copied with the tables."""
-    from infra.local.access import prepare  # noqa: PLC0415 - tests that need no schema do not pay for the ORM
+    from infra.servers.access import prepare  # noqa: PLC0415 - tests that need no schema do not pay for the ORM
 
     name = f"boxoffice_template_{uuid.uuid4().hex[:8]}"
     admin.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))

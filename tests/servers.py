@@ -7,8 +7,8 @@ from urllib.parse import urlsplit, urlunsplit
 
 import redis
 
-from infra.local.postgres import EmbeddedPostgres
-from infra.local.redis import EmbeddedRedis
+from infra.servers.postgres import EmbeddedPostgres
+from infra.servers.redis import EmbeddedRedis
 
 DATABASES_MAX = 16
 

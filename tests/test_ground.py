@@ -13,12 +13,12 @@ import psycopg
 import pytest
 import redis
 
-from infra.local.leash import Owner, spawn
-from infra.local.mail import FAKE_CREDENTIAL, REGION, EmbeddedMoto
-from infra.local.ports import wait_until
-from infra.local.postgres import EmbeddedPostgres, running_url
-from infra.local.redis import EmbeddedRedis
-from infra.local.unprivileged import STATE_HOME, reachable_folder, server_owner
+from infra.servers.leash import Owner, spawn
+from infra.servers.moto import FAKE_CREDENTIAL, REGION, EmbeddedMoto
+from infra.servers.ports import wait_until
+from infra.servers.postgres import EmbeddedPostgres, running_url
+from infra.servers.redis import EmbeddedRedis
+from infra.servers.unprivileged import STATE_HOME, reachable_folder, server_owner
 from tests.patience import PATIENCE_S
 
 ROOT = Path(__file__).parent.parent
@@ -88,7 +88,7 @@ def test_a_folder_out_of_a_servers_reach_is_replaced_by_the_same_one_each_time(t
 def test_a_server_ends_with_the_process_that_started_it(tmp_path: Path) -> None:
     script = (
         "import time\n"
-        "from infra.local.redis import EmbeddedRedis\n"
+        "from infra.servers.redis import EmbeddedRedis\n"
         "print(EmbeddedRedis().start().pid, flush=True)\n"
         "time.sleep(60)\n"
     )

@@ -8,7 +8,7 @@ from datetime import timedelta
 
 import pytest
 
-from shared_lib.asking import ASK_S, ask_payment, ask_refund
+from shared_lib.asking.payments import ASK_S, ask_payment, ask_refund
 from shared_lib.channels.email_ses import CONNECT_TIMEOUT_S, READ_TIMEOUT_S
 from shared_lib.domain import schedule
 from shared_lib.phases import notifications

@@ -9,7 +9,7 @@ import time
 from kafka import KafkaProducer
 
 from benchmarks.told import TOPIC, rows
-from shared_lib.events import kafka_record
+from shared_lib.events.incoming import kafka_record
 
 
 def main(bootstrap: str, count: int) -> None:

@@ -10,7 +10,7 @@ import sys
 import psycopg
 from kafka import KafkaProducer
 
-from shared_lib.events import kafka_record
+from shared_lib.events.incoming import kafka_record
 from shared_lib.phases.facts import instant
 
 TAKE = """

@@ -11,28 +11,7 @@ from typing import Final
 import functions_framework.aio
 from starlette.requests import Request
 
-from shared_lib.auth import OPERATOR
-from shared_lib.domain.errors import Code
-from shared_lib.http import (
-    RefusedError,
-    Reply,
-    authenticated,
-    endpoint,
-    identified,
-    not_allowed,
-    note_operators_read,
-    path_of,
-    refuse,
-    whole_number,
-)
-from shared_lib.log import note
-from shared_lib.phases import reading
-from shared_lib.phases.facts import instant
-from shared_lib.phases.forgetting import ForgetMethod, MethodInUse, forget_methods
-from shared_lib.phases.reading import Ask, ShownOrder
-from shared_lib.providers.base import ProviderError
-from shared_lib.runtime import Runtime, runtime
-from shared_lib.views import (
+from shared_lib.contract.views import (
     Catalog,
     Entitlements,
     Orders,
@@ -44,7 +23,28 @@ from shared_lib.views import (
     shown_order,
     shown_subscription,
 )
+from shared_lib.domain.errors import Code
+from shared_lib.log import note
+from shared_lib.phases.facts import instant
+from shared_lib.phases.forgetting import ForgetMethod, MethodInUse, forget_methods
+from shared_lib.providers.base import ProviderError
+from shared_lib.queries import account as queries
+from shared_lib.queries.account import Ask, ShownOrder
+from shared_lib.runtime import Runtime, runtime
 from shared_lib.watching import order_watch
+from shared_lib.web.auth import OPERATOR
+from shared_lib.web.http import (
+    RefusedError,
+    Reply,
+    authenticated,
+    endpoint,
+    identified,
+    not_allowed,
+    note_operators_read,
+    path_of,
+    refuse,
+    whole_number,
+)
 
 PAGE_MAX: Final = 100
 WAIT_MAX_S: Final = 25
@@ -71,7 +71,7 @@ async def account(request: Request) -> Reply:
         case "GET", ["catalog"]:
             return Reply(
                 200,
-                Catalog(items=[price_view(price) for price in await runtime().read(reading.catalog, None)]),
+                Catalog(items=[price_view(price) for price in await runtime().read(queries.catalog, None)]),
             )
         case _, path:
             raise elsewhere(path)
@@ -101,7 +101,7 @@ async def list_orders(request: Request) -> Reply:
     if after is not None and not after.isprintable():
         raise refuse(Code.QUERY_INVALID, "after is the `next` of the page before.")
     ask = Ask(customer_id=ask.customer_id, after=after, limit=limit)
-    found = await runtime().read(reading.orders, ask)
+    found = await runtime().read(queries.orders, ask)
     following = found[-1].order.id if limit and len(found) == limit else None
     return Reply(200, Orders(items=[shown_order(one) for one in found], next=following))
 
@@ -122,7 +122,7 @@ async def show_order(request: Request, order_id: str) -> Reply:
 
 
 async def one_order(rt: Runtime, ask: Ask) -> ShownOrder:
-    found = await rt.read(reading.orders, ask)
+    found = await rt.read(queries.orders, ask)
     if ask.customer_id is None:
         note_operators_read(ask.id, found[0].order.customer_id if found else None)
     if not found:
@@ -131,13 +131,13 @@ async def one_order(rt: Runtime, ask: Ask) -> ShownOrder:
 
 
 async def list_subscriptions(request: Request) -> Reply:
-    found = await runtime().read(reading.subscriptions, await asked(request))
+    found = await runtime().read(queries.subscriptions, await asked(request))
     return Reply(200, Subscriptions(items=[shown_subscription(one) for one in found]))
 
 
 async def show_subscription(request: Request, subscription_id: str) -> Reply:
     ask = await asked(request, subscription_id)
-    found = await runtime().read(reading.subscriptions, ask)
+    found = await runtime().read(queries.subscriptions, ask)
     if ask.customer_id is None:
         note_operators_read(ask.id, found[0].subscription.customer_id if found else None)
     if not found:
@@ -146,12 +146,12 @@ async def show_subscription(request: Request, subscription_id: str) -> Reply:
 
 
 async def list_entitlements(request: Request) -> Reply:
-    found = await runtime().read(reading.entitlements, await own(request))
+    found = await runtime().read(queries.entitlements, await own(request))
     return Reply(200, Entitlements(items=[entitlement_view(one) for one in found]))
 
 
 async def list_methods(request: Request) -> Reply:
-    found = await runtime().read(reading.payment_methods, await own(request))
+    found = await runtime().read(queries.payment_methods, await own(request))
     return Reply(200, PaymentMethods(items=[method_view(one) for one in found]))
 
 

@@ -13,14 +13,22 @@ from pydantic import BaseModel
 from starlette.requests import Request
 
 from shared_lib.aside import Round
-from shared_lib.asking import ask_payment
-from shared_lib.auth import Principal
-from shared_lib.commands import CreateOrder
+from shared_lib.asking.payments import ask_payment
+from shared_lib.contract.commands import CreateOrder
+from shared_lib.contract.views import order_reply, order_view
 from shared_lib.domain.errors import Code, Refusal
 from shared_lib.domain.messages import SetAsideKind
 from shared_lib.domain.values import replace
-from shared_lib.events import EVENTS_PATH, Incoming, InvalidEventError, data_of, take_request
-from shared_lib.http import (
+from shared_lib.events.incoming import EVENTS_PATH, Incoming, InvalidEventError, data_of, take_request
+from shared_lib.log import note
+from shared_lib.phases.cancellations import CancelOrder, open_cancellations
+from shared_lib.phases.claims import Claim, Claimed, claim_payments
+from shared_lib.phases.orders import Buyer, OpenOrder, open_orders
+from shared_lib.phases.payments import Answered, settle_payments
+from shared_lib.runtime import Runtime, runtime
+from shared_lib.store.keys import Key, SavedReply
+from shared_lib.web.auth import Principal
+from shared_lib.web.http import (
     RefusedError,
     Reply,
     authenticated,
@@ -34,15 +42,7 @@ from shared_lib.http import (
     refuse,
     trace_of,
 )
-from shared_lib.idempotency import Slot, once
-from shared_lib.log import note
-from shared_lib.phases.cancellations import CancelOrder, open_cancellations
-from shared_lib.phases.claims import Claim, Claimed, claim_payments
-from shared_lib.phases.keys import Key, SavedReply
-from shared_lib.phases.orders import Buyer, OpenOrder, open_orders
-from shared_lib.phases.payments import Answered, settle_payments
-from shared_lib.runtime import Runtime, runtime
-from shared_lib.views import order_reply, order_view
+from shared_lib.web.idempotency import Slot, once
 
 ROUTE: Final = "POST /v1/orders"
 JOB: Final = "billing.job.start_payment"

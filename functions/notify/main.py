@@ -21,9 +21,9 @@ from shared_lib.channels.email_ses import SesEmail, ses_client
 from shared_lib.domain.errors import Refusal, Transient
 from shared_lib.domain.messages import NotificationStatus
 from shared_lib.domain.written import mailable
-from shared_lib.events import Incoming, InvalidEventError, consumer, data_of
+from shared_lib.events.incoming import Incoming, InvalidEventError, consumer, data_of
 from shared_lib.log import note
-from shared_lib.mail import Rendered, UnrenderableError, render, template_of
+from shared_lib.mail.render import Rendered, UnrenderableError, render, template_of
 from shared_lib.phases.notifications import (
     SEND_AGAIN,
     ClaimedNotification,

@@ -19,10 +19,11 @@ import functions_framework.aio
 import structlog
 
 from shared_lib.aside import Round, reason_of
-from shared_lib.asking import ASK_S, ask_payment, ask_refund
+from shared_lib.asking.payments import ASK_S, ask_payment, ask_refund
+from shared_lib.asking.webhooks import settle_event
 from shared_lib.domain.errors import Transient
 from shared_lib.domain.messages import SetAsideKind
-from shared_lib.events import PING, Incoming, InvalidEventError, consumer
+from shared_lib.events.incoming import PING, Incoming, InvalidEventError, consumer
 from shared_lib.phases.claims import Claim, Claimed, ClaimedRefund, claim_payments, claim_refunds
 from shared_lib.phases.housekeeping import backlog, forget_keys, forget_messages, old_keys, old_messages
 from shared_lib.phases.observations import Observed, ObservedRefund
@@ -33,7 +34,6 @@ from shared_lib.phases.refunds import settle_refunds
 from shared_lib.phases.undecided import SetAside, due_payments, due_refunds, forget_decided
 from shared_lib.phases.webhooks import Parked, parked
 from shared_lib.providers.base import ProviderError
-from shared_lib.refreshing import settle_event
 from shared_lib.runtime import Runtime, runtime
 from shared_lib.store.batch import Failed
 

@@ -18,13 +18,24 @@ from pydantic import BaseModel
 from starlette.requests import Request
 
 from shared_lib.aside import Round
-from shared_lib.asking import ASK_S, ask_refund
-from shared_lib.auth import CUSTOMER, OPERATOR, Principal
-from shared_lib.commands import CreateRefund, RejectRefund
+from shared_lib.asking.payments import ASK_S, ask_refund
+from shared_lib.contract.commands import CreateRefund, RejectRefund
+from shared_lib.contract.views import refund_reply, refund_view
 from shared_lib.domain.errors import Code, Transient
 from shared_lib.domain.messages import SetAsideKind
-from shared_lib.events import EVENTS_PATH, Incoming, InvalidEventError, data_of, take_request
-from shared_lib.http import (
+from shared_lib.events.incoming import EVENTS_PATH, Incoming, InvalidEventError, data_of, take_request
+from shared_lib.log import note
+from shared_lib.phases.adopting import FoundRefund, adopt_refunds, refundable_ref
+from shared_lib.phases.approvals import DecideRefund, decide_refunds
+from shared_lib.phases.claims import Claim, claim_refunds
+from shared_lib.phases.refund_memory import ReturnLimit
+from shared_lib.phases.refunds import OpenRefund, open_refunds, settle_refunds
+from shared_lib.providers.base import ProviderError
+from shared_lib.queries.account import Ask, refunds
+from shared_lib.runtime import runtime
+from shared_lib.store.keys import SavedReply
+from shared_lib.web.auth import CUSTOMER, OPERATOR, Principal
+from shared_lib.web.http import (
     RefusedError,
     Reply,
     authenticated,
@@ -38,18 +49,7 @@ from shared_lib.http import (
     path_of,
     refuse,
 )
-from shared_lib.idempotency import once
-from shared_lib.log import note
-from shared_lib.phases.adopting import FoundRefund, adopt_refunds, refundable_ref
-from shared_lib.phases.approvals import DecideRefund, decide_refunds
-from shared_lib.phases.claims import Claim, claim_refunds
-from shared_lib.phases.keys import SavedReply
-from shared_lib.phases.reading import Ask, refunds
-from shared_lib.phases.refund_memory import ReturnLimit
-from shared_lib.phases.refunds import OpenRefund, open_refunds, settle_refunds
-from shared_lib.providers.base import ProviderError
-from shared_lib.runtime import runtime
-from shared_lib.views import refund_reply, refund_view
+from shared_lib.web.idempotency import once
 
 ROUTE: Final = "POST /v1/refunds"
 

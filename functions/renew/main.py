@@ -15,9 +15,9 @@ import structlog
 from pydantic import BaseModel
 
 from shared_lib.aside import Round
-from shared_lib.asking import ask_payment
+from shared_lib.asking.payments import ask_payment
 from shared_lib.domain.messages import SetAsideKind
-from shared_lib.events import PING, Incoming, InvalidEventError, consumer, data_of
+from shared_lib.events.incoming import PING, Incoming, InvalidEventError, consumer, data_of
 from shared_lib.phases.claims import Claim, Claimed, claim_payments
 from shared_lib.phases.observations import Observed
 from shared_lib.phases.payments import settle_payments

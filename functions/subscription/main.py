@@ -5,13 +5,13 @@ from __future__ import annotations
 import functions_framework.aio
 from starlette.requests import Request
 
-from shared_lib.commands import UpdateSubscription
+from shared_lib.contract.commands import UpdateSubscription
+from shared_lib.contract.views import subscription_view
 from shared_lib.domain.errors import Code
-from shared_lib.http import Reply, authenticated, endpoint, granted, not_allowed, parse, path_of, refuse
 from shared_lib.log import note
 from shared_lib.phases.subscriptions import ChangeAutoRenew, change_auto_renew
 from shared_lib.runtime import runtime
-from shared_lib.views import subscription_view
+from shared_lib.web.http import Reply, authenticated, endpoint, granted, not_allowed, parse, path_of, refuse
 
 
 @functions_framework.aio.http

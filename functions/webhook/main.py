@@ -10,9 +10,9 @@ import structlog
 from starlette.requests import Request
 
 from shared_lib.aside import Round, reason_of
+from shared_lib.asking.webhooks import settle_event
 from shared_lib.domain.errors import Code, Transient
 from shared_lib.domain.messages import SetAsideKind
-from shared_lib.http import RefusedError, Reply, body_of, endpoint, not_allowed, path_of, refuse
 from shared_lib.log import note
 from shared_lib.phases.parking import park_webhooks
 from shared_lib.phases.undecided import SetAside
@@ -25,9 +25,9 @@ from shared_lib.providers.base import (
     WebhookRejected,
     WebhookUnreadable,
 )
-from shared_lib.refreshing import settle_event
 from shared_lib.runtime import Runtime, runtime
 from shared_lib.store.batch import Failed
+from shared_lib.web.http import RefusedError, Reply, body_of, endpoint, not_allowed, path_of, refuse
 
 log = structlog.get_logger("boxoffice")
 

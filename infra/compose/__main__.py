@@ -18,9 +18,10 @@ import os
 import sys
 from typing import Final
 
-from infra.compose import env_files, kills, up
+from infra.compose import env_files, up
 from infra.compose.docker import DockerError, compose, containers
-from infra.compose.drill import DrillError
+from infra.drill import kills
+from infra.drill.rounds import DrillError
 from shared_lib.visible import say
 
 # What is passed on to Compose as it stands.

@@ -18,13 +18,13 @@ import httpx
 import psycopg
 from kafka.errors import KafkaError
 
-from infra.compose.bus import Bus
-from infra.compose.cinema import Cinema
+from infra.demo.demo import told
+from infra.demo.town import Town, open_town
+from infra.drill.bus import Bus
+from infra.drill.cinema import Cinema
 from infra.local.console import Console
-from infra.local.demo import told
 from infra.local.home import Running
 from infra.local.processes import StackError
-from infra.local.town import Town, open_town
 from shared_lib.settings import Settings, settings
 from shared_lib.visible import say
 

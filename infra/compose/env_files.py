@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from infra.redis_access import USER, rules
+from infra.servers.redis_access import USER, rules
 from shared_lib.processes import DATABASE, VARIABLES, Role, Secret
 
 FOLDER: Final = Path(__file__).parents[2] / ".local" / "compose"

@@ -12,7 +12,7 @@ import time
 
 from infra.kafka.choice import own_broker
 from infra.kafka.jars import NoKafkaError
-from infra.local.ports import NotReadyError
+from infra.servers.ports import NotReadyError
 from shared_lib.visible import say
 from shared_lib.workers import topics
 

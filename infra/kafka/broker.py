@@ -15,8 +15,8 @@ from typing import Final, Self
 from infra.kafka.jars import HERE, classpath, java
 from infra.kafka.properties import CLUSTER_ID, COMMON
 from infra.kafka.readiness import answers
-from infra.local.leash import spawn
-from infra.local.ports import LOOPBACK, NotReadyError, free_port, wait_until
+from infra.servers.leash import spawn
+from infra.servers.ports import LOOPBACK, NotReadyError, free_port, wait_until
 
 START_TIMEOUT_S: Final = 180.0
 # A controlled shutdown takes a quarter of a second; it can hang when the broker waits for a controller that is gone.

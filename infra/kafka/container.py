@@ -13,8 +13,8 @@ from typing import Final, Self
 from infra.kafka.jars import KAFKA_VERSION
 from infra.kafka.properties import CLUSTER_ID, COMMON
 from infra.kafka.readiness import answers
-from infra.local.leash import spawn
-from infra.local.ports import LOOPBACK, NotReadyError, free_port, wait_until
+from infra.servers.leash import spawn
+from infra.servers.ports import LOOPBACK, NotReadyError, free_port, wait_until
 
 IMAGE: Final = f"apache/kafka:{KAFKA_VERSION}"
 ASK_TIMEOUT_S: Final = 10.0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-from infra.local.ports import wait_for_tcp
+from infra.servers.ports import wait_for_tcp
 
 PROBE_TIMEOUT_MS = 2000
 

@@ -25,8 +25,8 @@ import subprocess
 import sys
 import time
 
-from infra.compose.drill import DrillError
 from infra.compose.up import CUSTOMER
+from infra.drill.rounds import DrillError
 from infra.kubernetes import deploy, visitors
 from infra.kubernetes.cluster import cluster, down
 from infra.kubernetes.commands import NAMESPACE, KubernetesError, environment, tool

@@ -1,4 +1,4 @@
-"""Kill each pod in turn under a load of orders, see Kubernetes replace it, and count; see infra/compose/drill.py.
+"""Kill each pod in turn under a load of orders, see Kubernetes replace it, and count; see infra/drill/rounds.py.
 
     python3 -m infra.kubernetes kills [NAME...] [--rate 10]
 
@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Final
 
-from infra.compose.drill import DOORS, STORES_AND_WORKERS, Customers, DrillError, drill, talking_to
+from infra.drill.rounds import DOORS, STORES_AND_WORKERS, Customers, DrillError, drill, talking_to
 from infra.kubernetes.commands import (
     NAMESPACE,
     NODE,
@@ -48,7 +48,7 @@ class Pods:
     def load(self, rate: float) -> Iterator[Customers]:
         with tourist("load") as name:
             process = subprocess.Popen(
-                speaking(name, ["python", "-m", "infra.compose.load", "--rate", str(rate)]),
+                speaking(name, ["python", "-m", "infra.drill.load", "--rate", str(rate)]),
                 env=environment(),
                 text=True,
                 stdin=subprocess.PIPE,

@@ -39,7 +39,8 @@ def main(arguments: list[str]) -> int:
 
 async def _until_stopped(what: str, home: Home) -> int:
     """SIGINT and SIGTERM cancel what runs; whoever is canceled cleans up."""
-    from infra.local import demo, up  # noqa: PLC0415  # --help need not wait for them
+    from infra.demo import demo  # noqa: PLC0415  # --help need not wait for them
+    from infra.local import up  # noqa: PLC0415  # --help need not wait for them
 
     console = Console(home.logs, quiet=what == "demo")
     task = asyncio.ensure_future(up.up(home, console) if what == "up" else demo.demo(home, console))

@@ -16,8 +16,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Any, Final
 
-from infra.local.ports import LOOPBACK
 from infra.sandbox.launch import new_webhook_secret
+from infra.servers.ports import LOOPBACK
 
 # Where nobody else is, the neighbours of .env.example are found where it says.
 USUAL_PORTS: Final = {

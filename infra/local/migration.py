@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import sys
 
-from infra.local.access import prepare
-from infra.local.postgres import temporary_postgres
+from infra.servers.access import prepare
+from infra.servers.postgres import temporary_postgres
 from shared_lib.store.migrate import revision
 
 

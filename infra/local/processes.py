@@ -16,7 +16,7 @@ from typing import Final, Protocol
 import httpx
 
 from infra.local.console import Console
-from infra.local.leash import spawn
+from infra.servers.leash import spawn
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 POLL_S: Final = 0.1

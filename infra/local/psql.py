@@ -9,10 +9,10 @@ import os
 import sys
 from pathlib import Path
 
-from infra.local.access import role_url
-from infra.local.binaries import installation
 from infra.local.home import Home
-from infra.local.postgres import running_url
+from infra.servers.access import role_url
+from infra.servers.binaries import installation
+from infra.servers.postgres import running_url
 from shared_lib.processes import Role
 
 HOME = Path(".local")

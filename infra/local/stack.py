@@ -16,15 +16,15 @@ from typing import Final
 import httpx
 import psycopg
 
-from infra.local.access import role_passwords, role_url
 from infra.local.catalog import seed
 from infra.local.console import Console
 from infra.local.home import Home, Running
-from infra.local.ports import LOOPBACK
-from infra.local.postgres import EmbeddedPostgres
 from infra.local.processes import ROOT, Program, StackError, Supervisor
-from infra.local.redis import EmbeddedRedis
 from infra.local.routes import EVENTS
+from infra.servers.access import role_passwords, role_url
+from infra.servers.ports import LOOPBACK
+from infra.servers.postgres import EmbeddedPostgres
+from infra.servers.redis import EmbeddedRedis
 from shared_lib.processes import DATABASE, PROCESSES, VARIABLES, Role
 from shared_lib.store.access.roles import make_roles
 
@@ -115,7 +115,7 @@ class Stack:
 
     def _door(self, name: str) -> Program:
         """The production command line, on loopback."""
-        argv = ["shared_lib.asgi:app", "--lifespan", "on", "--timeout-keep-alive", "95"]
+        argv = ["shared_lib.web.asgi:app", "--lifespan", "on", "--timeout-keep-alive", "95"]
         argv += ["--host", LOOPBACK, "--port", str(self._ports[name])]
         argv += ["--no-access-log", "--log-level", "warning", "--timeout-graceful-shutdown", "3"]
         env = {"FUNCTION": name, "BOXOFFICE_DRAIN_S": "0"}  # the gateway stops at the same time
@@ -132,7 +132,9 @@ class Stack:
             "SANDBOX_WEBHOOK_SECRET": self._secrets.sandbox_webhook_secret,
         }
         return [
-            self._python("auth", "infra.local.auth_service", keys, ready_url=self.address("auth") + "/livez"),
+            self._python(
+                "auth", "infra.standins.auth_service", keys, ready_url=self.address("auth") + "/livez"
+            ),
             self._python(
                 "sandbox", "infra.sandbox", books, env=secrets, ready_url=self.address("sandbox") + "/livez"
             ),
@@ -149,7 +151,7 @@ class Stack:
         doors = json.dumps({name: self.address(name) for name in DOORS})
         argv = ["--port", str(self._ports["gateway"]), "--doors", doors]
         return self._python(
-            "gateway", "infra.local.gateway", argv, ready_url=self.address("gateway") + "/livez"
+            "gateway", "infra.standins.gateway", argv, ready_url=self.address("gateway") + "/livez"
         )
 
     def _python(

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from shared_lib.mail import NOT_TOLD, TOLD
+from shared_lib.mail.render import NOT_TOLD, TOLD
 from shared_lib.phases import facts
 
 _INTRO: Final = """\

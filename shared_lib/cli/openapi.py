@@ -9,9 +9,9 @@ from typing import Any, Final
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from shared_lib.cli.routes import ROUTES, Query, Route
+from shared_lib.contract.problems import MEDIA_TYPE, PROBLEMS
+from shared_lib.contract.routes import ROUTES, Query, Route
 from shared_lib.domain.errors import Code
-from shared_lib.problems import MEDIA_TYPE, PROBLEMS
 
 _SCHEMAS: Final = "#/components/schemas/"
 _INTRO: Final = """\

@@ -10,8 +10,8 @@ from typing import assert_never
 from shared_lib.domain.order import Order
 from shared_lib.domain.payment import Payment, PaymentEvent
 from shared_lib.domain.refund import Refund, RefundEvent
-from shared_lib.phases.keys import Key, SavedReply
 from shared_lib.providers.base import PaymentSnapshot, PaymentState, RefundSnapshot, RefundState
+from shared_lib.store.keys import Key, SavedReply
 
 
 class Silence(StrEnum):

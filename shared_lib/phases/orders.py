@@ -17,7 +17,9 @@ from shared_lib.phases import facts, giving
 from shared_lib.phases.buyers import keep_buyers
 from shared_lib.phases.claims import Claimed
 from shared_lib.phases.desk import Desk
-from shared_lib.phases.keys import (
+from shared_lib.phases.shelf import OWNED, PAY_WITHIN, AskedShelf, Holder, Shelf
+from shared_lib.phases.wish import Buyer, OpenOrder
+from shared_lib.store.keys import (
     Fresh,
     KeyState,
     Resume,
@@ -26,8 +28,6 @@ from shared_lib.phases.keys import (
     release_keys,
     save_replies,
 )
-from shared_lib.phases.shelf import OWNED, PAY_WITHIN, AskedShelf, Holder, Shelf
-from shared_lib.phases.wish import Buyer, OpenOrder
 from shared_lib.store.transaction import Transaction
 
 # What an order past its time waits for: a look of reconcile closes its checkout.

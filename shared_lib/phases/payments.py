@@ -11,9 +11,9 @@ from shared_lib.phases.claims import Claimed, take_lease
 from shared_lib.phases.collecting import Collecting, Settled
 from shared_lib.phases.confirming import payment_that_matters
 from shared_lib.phases.desk import Desk
-from shared_lib.phases.keys import Key, SavedReply, save_replies
 from shared_lib.phases.known import Known
 from shared_lib.phases.observations import Observed
+from shared_lib.store.keys import Key, SavedReply, save_replies
 from shared_lib.store.transaction import Transaction
 
 

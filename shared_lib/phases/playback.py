@@ -15,8 +15,8 @@ from shared_lib.domain.playing import Access, began_at, counted_for
 from shared_lib.domain.values import replace
 from shared_lib.phases import facts
 from shared_lib.phases.desk import Desk
-from shared_lib.phases.reading import extended
 from shared_lib.phases.undecided import Due
+from shared_lib.queries.account import extended
 from shared_lib.store import inbox
 from shared_lib.store.transaction import Transaction
 

@@ -18,7 +18,13 @@ from shared_lib.ids import new_id
 from shared_lib.phases import approvals, facts
 from shared_lib.phases.claims import ClaimedRefund
 from shared_lib.phases.desk import Desk
-from shared_lib.phases.keys import (
+from shared_lib.phases.observations import ObservedRefund, RenderRefund
+from shared_lib.phases.refund_memory import AskedMemory, RefundMemory, ReturnLimit
+from shared_lib.phases.refundable import refundable
+from shared_lib.phases.returning import SettledRefund, apply_refund
+from shared_lib.phases.surplus import keep_returning, withdraw_waiting
+from shared_lib.providers.base import PaymentRef
+from shared_lib.store.keys import (
     Fresh,
     Key,
     KeyState,
@@ -28,12 +34,6 @@ from shared_lib.phases.keys import (
     release_keys,
     save_replies,
 )
-from shared_lib.phases.observations import ObservedRefund, RenderRefund
-from shared_lib.phases.refund_memory import AskedMemory, RefundMemory, ReturnLimit
-from shared_lib.phases.refundable import refundable
-from shared_lib.phases.returning import SettledRefund, apply_refund
-from shared_lib.phases.surplus import keep_returning, withdraw_waiting
-from shared_lib.providers.base import PaymentRef
 from shared_lib.store.transaction import Transaction
 
 

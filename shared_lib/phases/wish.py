@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from shared_lib.domain.catalog import ProviderTerms
-from shared_lib.phases.keys import Key
 from shared_lib.phases.observations import Render
+from shared_lib.store.keys import Key
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -22,7 +22,7 @@ from shared_lib.untrusted import UntrustedError, json_of
 
 # A page of a hundred payments has less than a tenth of it.
 ANSWER_BYTES_MAX = 1 << 20
-# The whole exchange: httpx bounds each read, and an answer that drips has many. Shorter than a caller waits (asking.ASK_S).
+# The whole exchange: httpx bounds each read, and an answer that drips has many. Shorter than a caller waits (asking.payments.ASK_S).
 EXCHANGE_S = 30.0
 _REQUEST_ID_CHARS_MAX = 128
 _CODE = re.compile(r"[\w.:-]{1,100}")

@@ -12,8 +12,8 @@ import httpx
 import structlog
 
 from shared_lib import log as logs
-from shared_lib.event_proof import event_signer
-from shared_lib.events import EVENTS_PATH, binary
+from shared_lib.events.incoming import EVENTS_PATH, binary
+from shared_lib.events.proof import event_signer
 from shared_lib.ids import new_id
 from shared_lib.phases.facts import instant
 from shared_lib.runtime import Runtime

@@ -7,8 +7,8 @@ from typing import Final
 
 import httpx
 
-from shared_lib.event_proof import EventSigner
-from shared_lib.events import EVENTS_PATH, binary
+from shared_lib.events.incoming import EVENTS_PATH, binary
+from shared_lib.events.proof import EventSigner
 from shared_lib.fetching import fetch
 from shared_lib.phases.facts import instant
 from shared_lib.phases.outgoing import Outgoing

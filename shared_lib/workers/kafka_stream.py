@@ -27,7 +27,7 @@ from kafka.errors import (
 from kafka.partitioner.default import murmur2
 
 from shared_lib.domain.errors import Transient
-from shared_lib.events import kafka_record
+from shared_lib.events.incoming import kafka_record
 from shared_lib.phases.facts import instant
 from shared_lib.phases.records import Unsent
 from shared_lib.workers.kafka_client import opened, servers

@@ -168,7 +168,7 @@ def _relay(rt: Runtime) -> Relay | KafkaRelay:
         # The client library would tell of every attempt to reconnect; what matters of it, the relay says itself.
         logging.getLogger("kafka").setLevel(logging.CRITICAL)
         return KafkaRelay(rt, rt.settings.kafka_bootstrap)
-    from shared_lib.event_proof import event_signer  # noqa: PLC0415
+    from shared_lib.events.proof import event_signer  # noqa: PLC0415
     from shared_lib.workers.http_sink import HttpSink  # noqa: PLC0415
 
     return Relay(rt, HttpSink(rt.http, rt.settings.event_routes, event_signer(rt)))

@@ -6,8 +6,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from infra.local.auth_service import AUDIENCE, ISSUER, SigningKeys
-from shared_lib.auth import TokenVerifier
+from infra.standins.auth_service import AUDIENCE, ISSUER, SigningKeys
+from shared_lib.web.auth import TokenVerifier
 from tests.auth.key_service import Clock, KeyService, serving
 from tests.patience import PATIENCE_S
 

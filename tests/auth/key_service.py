@@ -12,7 +12,7 @@ from typing import Any
 import uvicorn
 from starlette.types import Receive, Scope, Send
 
-from infra.local.auth_service import SigningKeys, build_app
+from infra.standins.auth_service import SigningKeys, build_app
 
 
 @dataclass

@@ -13,9 +13,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, generate_private_key
 from jwt.algorithms import OKPAlgorithm, RSAAlgorithm
 
-from infra.local.auth_service import AUDIENCE, ISSUER, SigningKeys, issue_token
-from shared_lib.auth import Principal, TokenVerifier
+from infra.standins.auth_service import AUDIENCE, ISSUER, SigningKeys, issue_token
 from shared_lib.domain.errors import Code, Refusal
+from shared_lib.web.auth import Principal, TokenVerifier
 from tests.auth.key_service import Clock, KeyService
 from tests.patience import PATIENCE_S
 
@@ -240,7 +240,7 @@ def test_the_stand_in_keeps_its_keys_private_and_across_restarts(data_dir: Path)
 async def test_the_stand_in_runs_as_a_process_and_issues_tokens_over_http(
     http: httpx.AsyncClient, data_dir: Path, clock: Clock, unused_tcp_port: int
 ) -> None:
-    command = ["-m", "infra.local.auth_service", "--port", str(unused_tcp_port), "--data", str(data_dir)]
+    command = ["-m", "infra.standins.auth_service", "--port", str(unused_tcp_port), "--data", str(data_dir)]
     process = await asyncio.create_subprocess_exec(sys.executable, *command)
     url = f"http://127.0.0.1:{unused_tcp_port}"
     try:

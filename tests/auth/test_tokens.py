@@ -15,9 +15,9 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from infra.local.auth_service import AUDIENCE, ISSUER, Algorithm, SigningKeys, issue_token
-from shared_lib.auth import CUSTOMER, OPERATOR, Principal, TokenVerifier
+from infra.standins.auth_service import AUDIENCE, ISSUER, Algorithm, SigningKeys, issue_token
 from shared_lib.domain.errors import Code, Refusal
+from shared_lib.web.auth import CUSTOMER, OPERATOR, Principal, TokenVerifier
 from tests.auth.key_service import Clock, KeyService, serving
 
 

@@ -10,8 +10,8 @@ import pytest
 from benchmarks.meter import Meter, costs_table, rows_table, server_cpu_s
 from benchmarks.sizes import Options, measure
 from benchmarks.stage import open_stage
-from infra.local.ports import wait_until
-from infra.local.postgres import EmbeddedPostgres
+from infra.servers.ports import wait_until
+from infra.servers.postgres import EmbeddedPostgres
 from tests.patience import PATIENCE_S
 
 pytestmark = pytest.mark.slow

@@ -8,7 +8,7 @@ from datetime import timedelta
 
 import pytest
 
-from infra.local.access import role_url
+from infra.servers.access import role_url
 from shared_lib.cli.main import main
 from shared_lib.processes import Role
 from tests.cinema import AUDIENCE, AUTH_ISSUER, EVENT_SECRET, Cinema

@@ -10,14 +10,14 @@ from typing import Any
 
 from openapi_spec_validator import validate
 
-from shared_lib.asgi import DOORS
 from shared_lib.cli.events_page import FACTS, JOBS, keys_of
 from shared_lib.cli.openapi import openapi
 from shared_lib.cli.problems_page import NEXT
-from shared_lib.cli.routes import ROUTES
+from shared_lib.contract.problems import PROBLEMS
+from shared_lib.contract.routes import ROUTES
 from shared_lib.domain.errors import Code
 from shared_lib.phases.outgoing import Outgoing
-from shared_lib.problems import PROBLEMS
+from shared_lib.web.asgi import DOORS
 from shared_lib.workers.relay import Relay
 from tests.cinema import Cinema
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from infra.local.access import role_url
+from infra.servers.access import role_url
 from shared_lib.cli.main import parser
 from shared_lib.processes import Role
 

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from infra.local.access import role_url
+from infra.servers.access import role_url
 from shared_lib.processes import Role
 from tests.cinema import Cinema
 from tests.cli.test_commands import Run, environment, run

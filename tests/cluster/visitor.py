@@ -18,7 +18,7 @@ from typing import Any, Final
 
 import httpx
 
-from infra.local.town import CARD, form_action
+from infra.demo.town import CARD, form_action
 
 GATEWAY: Final = "http://gateway:8080"
 AUTH: Final = "http://auth:8080"

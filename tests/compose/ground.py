@@ -16,9 +16,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-from infra.local.leash import spawn
-from infra.local.ports import free_port, wait_for_http
 from infra.nginx.doors import FILE
+from infra.servers.leash import spawn
+from infra.servers.ports import free_port, wait_for_http
 from tests.patience import PATIENCE_S
 
 NGINX_CONF = FILE.with_name("nginx.conf")

@@ -10,13 +10,13 @@ import psycopg
 import pytest
 from psycopg.rows import dict_row
 
-from infra.compose.books import counted
-from infra.compose.cinema import Cinema as CinemaOnTheBus
-from infra.compose.customer import Customer, Wish
-from infra.compose.load import TURN, UNTOLD
 from infra.compose.up import troubles
+from infra.demo.town import Json
+from infra.drill.books import counted
+from infra.drill.cinema import Cinema as CinemaOnTheBus
+from infra.drill.customer import Customer, Wish
+from infra.drill.load import TURN, UNTOLD
 from infra.local.home import Running
-from infra.local.town import Json
 from tests.cinema import Cinema
 from tests.patience import PATIENCE_S
 

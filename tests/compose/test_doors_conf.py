@@ -8,8 +8,8 @@ from itertools import product
 
 from infra.local.routes import door_of
 from infra.nginx.doors import FILE, service, table
+from shared_lib.contract.problems import PROBLEMS
 from shared_lib.domain.errors import Code
-from shared_lib.problems import PROBLEMS
 
 NGINX = FILE.with_name("nginx.conf").read_text()
 METHODS = ("GET", "HEAD", "POST", "PATCH", "PUT", "DELETE", "OPTIONS")

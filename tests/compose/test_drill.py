@@ -6,8 +6,8 @@ from typing import Any, Final
 
 import pytest
 
-from infra.compose import drill
-from infra.compose.drill import Customers, DrillError
+from infra.drill import rounds
+from infra.drill.rounds import Customers, DrillError
 
 RESTLESS: Final[dict[str, Any]] = {"on_the_way": 0, "unrest": {"records": 1}}
 CALM: Final[dict[str, Any]] = {"on_the_way": 0, "unrest": {}}
@@ -28,7 +28,7 @@ class Looks(Customers):
 @pytest.mark.parametrize("first", [RESTLESS, UNKNOWN])
 def test_calm_is_waited_for(first: dict[str, Any]) -> None:
     looks = Looks(CALM, first, CALM, CALM, RESTLESS)
-    drill._calm_first(looks, "relay may be killed")
+    rounds._calm_first(looks, "relay may be killed")
     assert looks.left == [RESTLESS]
 
 
@@ -36,6 +36,6 @@ def test_calm_is_waited_for(first: dict[str, Any]) -> None:
 def test_where_it_never_comes_nothing_is_killed(
     seen: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(drill, "CALM_TIMEOUT_S", 0.1)
+    monkeypatch.setattr(rounds, "CALM_TIMEOUT_S", 0.1)
     with pytest.raises(DrillError, match="Not calm before relay may be killed"):
-        drill._calm_first(Looks(seen), "relay may be killed")
+        rounds._calm_first(Looks(seen), "relay may be killed")

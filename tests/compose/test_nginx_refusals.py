@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from shared_lib.problems import PROBLEMS
+from shared_lib.contract.problems import PROBLEMS
 from tests.compose.ground import NGINX_CONF, Gateway, exchange, nginx_binary, running_nginx
 
 END = b" HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"

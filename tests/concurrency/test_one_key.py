@@ -11,9 +11,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from infra.local.ports import free_port
-from infra.local.redis import EmbeddedRedis
 from infra.sandbox.launch import SandboxHandle
+from infra.servers.ports import free_port
+from infra.servers.redis import EmbeddedRedis
 from shared_lib.domain.errors import Code
 from tests.cinema import RETURN_URL, Cinema
 from tests.cinema import cinema as open_cinema

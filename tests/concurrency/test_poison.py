@@ -16,7 +16,7 @@ import psycopg
 import pytest
 import redis
 
-from infra.local.mail import EmbeddedMoto
+from infra.servers.moto import EmbeddedMoto
 from tests.cinema import RETURN_URL, Cinema
 from tests.concurrency.crowd import seed
 from tests.concurrency.recording import NAME, Record

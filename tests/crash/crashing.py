@@ -16,8 +16,8 @@ from contextlib import asynccontextmanager
 from starlette.applications import Starlette
 from starlette.routing import Mount
 
-from shared_lib.asgi import warm
-from shared_lib.event_proof import event_signer
+from shared_lib.events.proof import event_signer
+from shared_lib.web.asgi import warm
 from shared_lib.workers.http_sink import HttpSink
 from shared_lib.workers.relay import Relay
 from tests.cinema import _Gateway

@@ -16,7 +16,7 @@ from typing import IO, Any
 
 import httpx
 
-from infra.local.ports import free_port
+from infra.servers.ports import free_port
 from shared_lib.settings import Settings
 from tests.cinema import KEEP_ALIVE_S, Cinema
 from tests.patience import PATIENCE_S

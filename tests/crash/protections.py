@@ -30,7 +30,7 @@ class Mutation:
     edits: tuple[Edit, ...]
 
 
-KEYS, ASKING = "shared_lib/phases/keys.py", "shared_lib/asking.py"
+KEYS, ASKING = "shared_lib/store/keys.py", "shared_lib/asking/payments.py"
 COLLECTING, CLAIMS = "shared_lib/phases/collecting.py", "shared_lib/phases/claims.py"
 HOOKS, RETURNS = "shared_lib/phases/webhooks.py", "shared_lib/phases/refunds.py"
 REFUND, WEBHOOK_DOOR = "shared_lib/domain/refund.py", "functions/webhook/main.py"

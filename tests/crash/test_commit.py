@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from infra.local.mail import EmbeddedMoto
 from infra.sandbox.launch import SandboxHandle
+from infra.servers.moto import EmbeddedMoto
 from tests.cinema import RETURN_URL, Cinema
 from tests.cinema import cinema as open_cinema
 from tests.crash.proxy import Proxy, wire_to

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from infra.local.access import prepare
-from infra.local.mail import EmbeddedMoto
-from infra.local.ports import free_port
-from infra.local.postgres import EmbeddedPostgres
 from infra.sandbox.launch import SandboxHandle
+from infra.servers.access import prepare
+from infra.servers.moto import EmbeddedMoto
+from infra.servers.ports import free_port
+from infra.servers.postgres import EmbeddedPostgres
 from tests.cinema import Cinema
 from tests.cinema import cinema as open_cinema
 

@@ -20,7 +20,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from infra.local.ports import free_port
+from infra.servers.ports import free_port
 from tests.patience import PATIENCE_S
 
 _FUNCTION: Final = re.compile(r"^/?function/([^/?]+)([^?]*)")

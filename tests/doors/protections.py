@@ -6,7 +6,7 @@ from typing import Final
 
 from tests.crash.protections import Edit, Mutation
 
-ASGI: Final = "shared_lib/asgi.py"
+ASGI: Final = "shared_lib/web/asgi.py"
 MOUNTED: Final = "shared_lib/mounted.py"
 FILES: Final = "tests/doors/test_mounted_secrets.py::test_"
 READY: Final = "tests/doors/test_ready.py::test_"

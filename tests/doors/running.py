@@ -15,7 +15,7 @@ from typing import IO
 
 import httpx
 
-from infra.local.ports import free_port
+from infra.servers.ports import free_port
 from shared_lib.settings import Settings
 from tests.crash.mortal import environment
 from tests.patience import PATIENCE_S

@@ -16,8 +16,8 @@ import yaml  # type: ignore[import-untyped]  # as in tests/compose
 from infra.local.stack import DOORS
 from infra.nginx.doors import service
 from infra.openfaas.routes import GATEWAY, routes
-from shared_lib.event_proof import EventSigner
-from shared_lib.events import EVENTS_PATH
+from shared_lib.events.incoming import EVENTS_PATH
+from shared_lib.events.proof import EventSigner
 from shared_lib.processes import VARIABLES, variables_of
 from shared_lib.runtime import CLOSE_S
 from shared_lib.settings import Settings

@@ -9,10 +9,10 @@ import httpx
 import psycopg
 import pytest
 
-from infra.local.access import prepare, role_url
-from infra.local.postgres import EmbeddedPostgres
-from shared_lib.asgi import DOORS
+from infra.servers.access import prepare, role_url
+from infra.servers.postgres import EmbeddedPostgres
 from shared_lib.processes import Role
+from shared_lib.web.asgi import DOORS
 from tests.cinema import Cinema
 from tests.doors.running import Serving, serving, until
 from tests.edge.answers import assert_problem, order_body

@@ -10,7 +10,7 @@ from typing import Any
 
 import httpx
 
-from shared_lib.problems import PROBLEMS
+from shared_lib.contract.problems import PROBLEMS
 from tests.cinema import RETURN_URL, Cinema
 
 LEAKS = re.compile(

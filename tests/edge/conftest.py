@@ -5,7 +5,7 @@ from __future__ import annotations
 import httpx
 import pytest
 
-from infra.local.ports import free_port
+from infra.servers.ports import free_port
 from tests.cinema import Cinema
 from tests.patience import PATIENCE_S
 
@@ -13,7 +13,7 @@ from tests.patience import PATIENCE_S
 @pytest.fixture
 def unreachable_auth(cinema: Cinema) -> Cinema:
     """A cinema whose Auth service cannot be reached, and was not before either."""
-    from shared_lib.auth import TokenVerifier  # noqa: PLC0415
+    from shared_lib.web.auth import TokenVerifier  # noqa: PLC0415
     from tests.cinema import AUDIENCE, AUTH_ISSUER  # noqa: PLC0415
 
     lost = TokenVerifier(

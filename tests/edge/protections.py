@@ -6,7 +6,7 @@ from typing import Final
 
 from tests.crash.protections import Edit, Mutation
 
-HTTP: Final = "shared_lib/http.py"
+HTTP: Final = "shared_lib/web/http.py"
 REDACTION: Final = "shared_lib/redaction.py"
 NGINX: Final = "infra/nginx/nginx.conf"
 GRAMMAR: Final = "tests/compose/test_one_grammar.py::test_"
@@ -45,7 +45,7 @@ MUTATIONS: Final = (
         ),
     ),
     Mutation("X", "spare bits of a signature make another customer", f"{GRAMMAR}no_accepted_spelling_escapes_the_customers_limit", (Edit(NGINX, "{16,40})[A-Za-z0-9_-]*[ ", "{16,1024})[ "),)),
-    Mutation("X", "a door reads more spellings than NGINX", f"{GRAMMAR}both_read_every_spelling_alike", (Edit("shared_lib/auth.py", "scheme, token = value[:7], value[7:]", "scheme, token = value[:7], value[7:].strip()"),)),
+    Mutation("X", "a door reads more spellings than NGINX", f"{GRAMMAR}both_read_every_spelling_alike", (Edit("shared_lib/web/auth.py", "scheme, token = value[:7], value[7:]", "scheme, token = value[:7], value[7:].strip()"),)),
     Mutation("X", "the first of two Authorization headers counts", f"{GRAMMAR}both_read_every_spelling_alike", (Edit(HTTP, "if len(sent) > 1:", "if False:"),)),
     Mutation(
         "X",
@@ -53,11 +53,11 @@ MUTATIONS: Final = (
         "tests/compose/test_nginx_refusals.py::test_what_cannot_be_read_is_refused_in_the_doors_own_form",
         (Edit(NGINX, " =400 /problem/400;", " =400 @malformed;"), Edit(NGINX, "location = /problem/400 {\n            internal;", "location @malformed {")),
     ),
-    Mutation("X", "keys serve without end", "tests/auth/test_keys.py::test_keys_end_a_day_after_the_auth_service_went_away_and_come_back_with_it", (Edit("shared_lib/jwks.py", " and self._now() - self._fetched_at <= self._trusted_for", ""),)),
-    Mutation("X", "any type of token is accepted", "tests/auth/test_tokens.py::test_another_type_of_token_is_refused", (Edit("shared_lib/auth.py", "not isinstance(typ, str) or typ.lower()", "isinstance(typ, str) and 'jwt' not in typ.lower()"),)),
-    Mutation("X", "any signature is believed", "tests/auth/test_tokens.py", (Edit("shared_lib/jwks.py", "if not algorithm.verify(signed.encode(), seal, self.key):", "if False:"),)),
-    Mutation("X", "a token chooses another key's algorithm", "tests/auth/test_tokens.py", (Edit("shared_lib/jwks.py", "        if name not in (self.allowed or ()):", "        if False:"), Edit("shared_lib/jwks.py", "    algorithm.check_key(key.key)\n", ""))),
-    Mutation("X", "an id token is an access token", "tests/auth/test_tokens.py::test_an_issuer_of_plain_jwts_may_be_allowed_and_its_other_tokens_stay_refused", (Edit("shared_lib/auth.py", "if claims.is_of_another_kind:", "if False:"),)),
+    Mutation("X", "keys serve without end", "tests/auth/test_keys.py::test_keys_end_a_day_after_the_auth_service_went_away_and_come_back_with_it", (Edit("shared_lib/web/jwks.py", " and self._now() - self._fetched_at <= self._trusted_for", ""),)),
+    Mutation("X", "any type of token is accepted", "tests/auth/test_tokens.py::test_another_type_of_token_is_refused", (Edit("shared_lib/web/auth.py", "not isinstance(typ, str) or typ.lower()", "isinstance(typ, str) and 'jwt' not in typ.lower()"),)),
+    Mutation("X", "any signature is believed", "tests/auth/test_tokens.py", (Edit("shared_lib/web/jwks.py", "if not algorithm.verify(signed.encode(), seal, self.key):", "if False:"),)),
+    Mutation("X", "a token chooses another key's algorithm", "tests/auth/test_tokens.py", (Edit("shared_lib/web/jwks.py", "        if name not in (self.allowed or ()):", "        if False:"), Edit("shared_lib/web/jwks.py", "    algorithm.check_key(key.key)\n", ""))),
+    Mutation("X", "an id token is an access token", "tests/auth/test_tokens.py::test_an_issuer_of_plain_jwts_may_be_allowed_and_its_other_tokens_stay_refused", (Edit("shared_lib/web/auth.py", "if claims.is_of_another_kind:", "if False:"),)),
     Mutation("X", "no line names the actor", "tests/edge/test_requests.py::test_each_line_names_who_asked_and_under_which_id", (Edit(HTTP, "note(actor=principal.customer_id, ", "note("),)),
     Mutation("X", "a caller writes into the log by its request id", "tests/edge/test_requests.py::test_an_id_that_is_none_is_replaced_and_stands_in_the_problem_too", (Edit(HTTP, "given and _REQUEST_ID.fullmatch(given)", "given"),)),
     Mutation("X", "an operator reads without a trace", "tests/edge/test_requests.py::test_what_an_operator_reads_leaves_a_trace_and_what_a_customer_reads_does_not", (Edit("functions/account/main.py", "if ask.customer_id is None:", "if False:"),)),

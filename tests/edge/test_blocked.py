@@ -10,8 +10,8 @@ import httpx
 import psycopg
 import pytest
 
-from infra.local.mail import EmbeddedMoto
 from infra.sandbox.launch import SandboxHandle
+from infra.servers.moto import EmbeddedMoto
 from shared_lib.store.bounds import CONNECTION_S
 from tests.cinema import Cinema, impatient
 from tests.cinema import cinema as open_cinema

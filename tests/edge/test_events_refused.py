@@ -8,8 +8,8 @@ from typing import Any
 
 import httpx
 
-from shared_lib.cli.routes import ROUTES
-from shared_lib.event_proof import event_signer
+from shared_lib.contract.routes import ROUTES
+from shared_lib.events.proof import event_signer
 from shared_lib.phases.outgoing import Outgoing
 from shared_lib.workers.relay import Relay
 from tests.cinema import Cinema

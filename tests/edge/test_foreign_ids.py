@@ -7,7 +7,7 @@ from typing import Any
 
 import httpx
 
-from shared_lib.cli.routes import ROUTES, Route
+from shared_lib.contract.routes import ROUTES, Route
 from tests.cinema import Cinema
 from tests.edge.answers import assert_problem, nothing_changes
 

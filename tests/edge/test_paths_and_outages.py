@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 import structlog
 
-from infra.local.access import prepare
-from infra.local.mail import EmbeddedMoto
-from infra.local.ports import free_port
-from infra.local.postgres import EmbeddedPostgres
 from infra.sandbox.launch import SandboxHandle
+from infra.servers.access import prepare
+from infra.servers.moto import EmbeddedMoto
+from infra.servers.ports import free_port
+from infra.servers.postgres import EmbeddedPostgres
 from shared_lib import log as logs
-from shared_lib.cli.routes import ROUTES
+from shared_lib.contract.routes import ROUTES
 from tests.cinema import Cinema, impatient
 from tests.cinema import cinema as open_cinema
 from tests.edge.answers import alter, assert_problem, nothing_changes, order_body

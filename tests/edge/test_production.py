@@ -6,9 +6,9 @@ import psycopg
 import pytest
 from psycopg_pool import AsyncConnectionPool
 
-from infra.local.access import role_url
-from shared_lib.phases.probing import refuse_power_over_the_ledger
+from infra.servers.access import role_url
 from shared_lib.processes import Role
+from shared_lib.queries.health import refuse_power_over_the_ledger
 from shared_lib.store.transaction import snapshot
 
 

@@ -11,8 +11,8 @@ from typing import Any
 import jwt
 from cryptography.hazmat.primitives import serialization
 
-from infra.local.auth_service import SigningKeys, issue_token
-from shared_lib.cli.routes import ROUTES, Route
+from infra.standins.auth_service import SigningKeys, issue_token
+from shared_lib.contract.routes import ROUTES, Route
 from tests.cinema import AUDIENCE, AUTH_ISSUER, Cinema
 from tests.edge.answers import assert_problem, nothing_changes
 

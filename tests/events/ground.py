@@ -10,8 +10,8 @@ from typing import Any, Final
 
 import httpx
 
-from shared_lib.event_proof import EventSigner
-from shared_lib.events import binary
+from shared_lib.events.incoming import binary
+from shared_lib.events.proof import EventSigner
 from tests.cinema import EVENT_SECRET, Cinema
 
 # A door and what it is sent. The doors that take no event at all refuse like the others.

@@ -14,7 +14,7 @@ PROOF, TOKENS = "tests/events/test_proof.py::test_", "tests/events/test_sender_t
 MAILS: Final = "tests/flows/test_mails.py::test_"
 SES: Final = "shared_lib/channels/email_ses.py"
 ROWS: Final = "tests/events/test_mail_from_rows.py::test_"
-GATE, GUARD = "shared_lib/event_gate.py", "shared_lib/event_proof.py"
+GATE, GUARD = "shared_lib/events/gate.py", "shared_lib/events/proof.py"
 FORGED: Final = f"{PROOF}a_forged_event_is_refused_by_every_door"
 
 MUTATIONS: Final = (
@@ -128,7 +128,7 @@ MUTATIONS: Final = (
         "E",
         "a door in production starts although it believes no sender",
         f"{TOKENS}with_neither_nothing_is_believed",
-        (Edit("shared_lib/asgi.py", "if guard.believes_nothing and", "if False and"),),
+        (Edit("shared_lib/web/asgi.py", "if guard.believes_nothing and", "if False and"),),
     ),
     Mutation(
         "E",

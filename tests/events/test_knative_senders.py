@@ -9,8 +9,8 @@ from typing import Any
 
 import httpx
 
-from shared_lib.event_proof import event_signer
-from shared_lib.events import PING
+from shared_lib.events.incoming import PING
+from shared_lib.events.proof import event_signer
 from tests.cinema import Cinema
 from tests.edge.answers import assert_problem, nothing_changes
 from tests.events.ground import TAKERS

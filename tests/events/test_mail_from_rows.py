@@ -7,8 +7,8 @@ from typing import Any, Final
 
 import pytest
 
-from infra.local.mail import EmbeddedMoto
-from shared_lib.mail import render, template_of
+from infra.servers.moto import EmbeddedMoto
+from shared_lib.mail.render import render, template_of
 from shared_lib.phases.telling import Told, mail_facts
 from tests.cinema import Cinema
 from tests.flows.steps import BASIC, FILM, LATER_CHALLENGE, LATER_SOFT, opt_out, renewed, to_period_end

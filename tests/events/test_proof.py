@@ -10,9 +10,9 @@ import pytest
 
 from infra.local.routes import EVENTS
 from infra.sandbox.launch import new_webhook_secret
-from shared_lib.asgi import DOORS, EVENTLESS_DOORS, HTTP_DOORS
-from shared_lib.event_gate import BYTES_MAX, OWN_BYTES_MAX
-from shared_lib.event_proof import EventSigner, covered
+from shared_lib.events.gate import BYTES_MAX, OWN_BYTES_MAX
+from shared_lib.events.proof import EventSigner, covered
+from shared_lib.web.asgi import DOORS, EVENTLESS_DOORS, HTTP_DOORS
 from tests.cinema import EVENT_SECRET, Cinema
 from tests.edge.answers import assert_problem, nothing_changes
 from tests.events.ground import ADDRESSED, TAKERS, event, post, signer, structured

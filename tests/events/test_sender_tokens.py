@@ -17,12 +17,12 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from infra.local.auth_service import SigningKeys
-from infra.local.mail import EmbeddedMoto
-from infra.local.ports import free_port
 from infra.sandbox.launch import SandboxHandle
-from shared_lib.asgi import believe_senders
+from infra.servers.moto import EmbeddedMoto
+from infra.servers.ports import free_port
+from infra.standins.auth_service import SigningKeys
 from shared_lib.settings import Environment
+from shared_lib.web.asgi import believe_senders
 from tests.cinema import EVENT_SECRET, Cinema
 from tests.cinema import cinema as open_cinema
 from tests.edge.answers import assert_problem, nothing_changes

@@ -120,7 +120,7 @@ MUTATIONS = (
         "M",
         "what is being paid back is watched until it is paid",
         "tests/flows/test_giving_back.py::test_a_refund_that_takes_its_time_is_reserved_at_once_and_done_later",
-        (Edit("shared_lib/phases/reading.py", "AND r.access = 'end_now' AND NOT r.surplus", "AND false"),),
+        (Edit("shared_lib/queries/account.py", "AND r.access = 'end_now' AND NOT r.surplus", "AND false"),),
     ),
     Mutation(
         "M",
@@ -184,6 +184,6 @@ MUTATIONS = (
         "M",
         "an answer of another mode is believed",
         f"{OTHER}an_answer_of_another_mode_is_not_believed[checkout.create]",
-        (Edit("shared_lib/asking.py", "or said.livemode is rt.settings.livemode", "or True"),),
+        (Edit("shared_lib/asking/payments.py", "or said.livemode is rt.settings.livemode", "or True"),),
     ),
 )

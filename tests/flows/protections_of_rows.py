@@ -9,7 +9,7 @@ from tests.crash.protections import Edit, Mutation
 BAD_ROW: Final = "tests/flows/test_one_bad_row.py::test_"
 OFF: Final = "tests/flows/test_providers_turned_off.py::test_"
 LATE: Final = "tests/flows/test_paying_late.py::test_"
-CYCLES, ASKING = "shared_lib/phases/cycles.py", "shared_lib/asking.py"
+CYCLES, ASKING = "shared_lib/phases/cycles.py", "shared_lib/asking/payments.py"
 LOST: Final = "tests/flows/test_lost_at_the_provider.py::test_"
 BATCH, ASIDE = "shared_lib/store/batch.py", "shared_lib/aside.py"
 UNDECIDED, RECONCILE = "shared_lib/phases/undecided.py", "functions/reconcile/main.py"
@@ -65,7 +65,7 @@ MUTATIONS: Final = (
         "R10",
         "a bug in one provider call ends the batch",
         f"{BAD_ROW}a_bug_met_while_one_provider_call_is_made_stops_no_other",
-        (Edit("shared_lib/asking.py", "    except Exception:", "    except ZeroDivisionError:"),),
+        (Edit("shared_lib/asking/payments.py", "    except Exception:", "    except ZeroDivisionError:"),),
     ),
     Mutation(
         "R11",

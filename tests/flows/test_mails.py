@@ -9,7 +9,7 @@ from typing import cast
 
 import pytest
 
-from infra.local.mail import EmbeddedMoto
+from infra.servers.moto import EmbeddedMoto
 from shared_lib.phases.facts import TOLD_AFTER
 from shared_lib.phases.notifications import ClaimedNotification, ClaimNotification, claim_notifications
 from tests.cinema import Cinema

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from infra.local.mail import EmbeddedMoto
+from infra.servers.moto import EmbeddedMoto
 from shared_lib.providers.base import ChargeRequest, InvalidRequest, NotAllowed, PaymentSnapshot
 from tests.cinema import Cinema
 from tests.flows.steps import (

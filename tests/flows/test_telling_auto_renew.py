@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from infra.local.mail import EmbeddedMoto
-from infra.local.town import UNREST
+from infra.demo.town import UNREST
+from infra.servers.moto import EmbeddedMoto
 from shared_lib.phases.facts import TOLD_AFTER
 from shared_lib.phases.notifications import ClaimedNotification, ClaimNotification, claim_notifications
 from shared_lib.phases.telling import Told, mail_facts

@@ -99,9 +99,9 @@ MUTATIONS: Final = (
         "attributes of an event are not looked at",
         f"{EVENTS}an_attribute_that_cannot_be_kept_is_refused_for_good_by_every_door",
         (
-            Edit("shared_lib/events.py", "for name in event:", "for name in ():"),
+            Edit("shared_lib/events/incoming.py", "for name in event:", "for name in ():"),
             Edit(
-                "shared_lib/events.py",
+                "shared_lib/events/incoming.py",
                 "check_text(str(event[name]), chars_max=NAME_CHARS_MAX)",
                 "str(event[name])",
             ),
@@ -147,6 +147,6 @@ MUTATIONS: Final = (
         "F",
         "what the key service answers reaches the caller",
         f"{ANSWERS}whatever_the_key_service_answers_the_known_keys_serve",
-        (Edit("shared_lib/jwks.py", "except Exception as error:", "except ZeroDivisionError as error:"),),
+        (Edit("shared_lib/web/jwks.py", "except Exception as error:", "except ZeroDivisionError as error:"),),
     ),
 )

@@ -13,9 +13,8 @@ from typing import Final
 import httpx
 import pytest
 
-from infra.local.auth_service import SigningKeys
 from infra.sandbox.launch import new_webhook_secret
-from shared_lib.jwks import Jwks
+from infra.standins.auth_service import SigningKeys
 from shared_lib.providers.base import (
     ChargeRequest,
     CheckoutRequest,
@@ -28,6 +27,7 @@ from shared_lib.providers.base import (
     Unavailable,
 )
 from shared_lib.providers.sandbox import SandboxProvider
+from shared_lib.web.jwks import Jwks
 from tests.auth.key_service import KeyService, serving
 from tests.foreign.rude import ANSWERS, Rude, document, gzipped, rude_server, whole
 

@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from shared_lib.domain.errors import Transient, Unstorable
-from shared_lib.event_proof import event_signer
+from shared_lib.events.proof import event_signer
 from shared_lib.store.batch import Batcher, connection_pool
 from shared_lib.store.transaction import Transaction
 from tests.cinema import Cinema

@@ -12,10 +12,10 @@ from typing import Any
 
 from kafka import KafkaConsumer, TopicPartition
 
-from infra.local.access import role_url
-from infra.local.leash import spawn
 from infra.local.processes import ROOT
 from infra.sandbox.launch import new_webhook_secret
+from infra.servers.access import role_url
+from infra.servers.leash import spawn
 from shared_lib.processes import Role
 from shared_lib.store.outbox import Event
 from tests.patience import PATIENCE_S

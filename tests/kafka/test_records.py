@@ -8,7 +8,7 @@ import pytest
 from cloudevents.http import CloudEvent
 from cloudevents.kafka import to_binary
 
-from shared_lib.events import kafka_record
+from shared_lib.events.incoming import kafka_record
 from shared_lib.runtime import Runtime
 from shared_lib.store.outbox import Event
 from shared_lib.workers import topics

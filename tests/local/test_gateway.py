@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from infra.local.leash import spawn
-from infra.local.ports import free_port, wait_for_http
+from infra.servers.leash import spawn
+from infra.servers.ports import free_port, wait_for_http
 from tests.compose.ground import exchange
 from tests.patience import PATIENCE_S
 
@@ -59,7 +59,7 @@ def gateway() -> Iterator[int]:
         argv = [
             sys.executable,
             "-m",
-            "infra.local.gateway",
+            "infra.standins.gateway",
             "--port",
             str(port),
             "--doors",

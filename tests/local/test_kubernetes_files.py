@@ -16,9 +16,9 @@ from infra.kubernetes import generate
 from infra.local.routes import EVENTS
 from infra.local.stack import DOORS
 from infra.nginx.doors import service
-from shared_lib.asgi import HTTP_DOORS
 from shared_lib.processes import PROCESSES, Needs, Role, Secret
 from shared_lib.settings import Settings
+from shared_lib.web.asgi import HTTP_DOORS
 
 K8S = generate.ROOT / "k8s"
 # Which are no process of shared_lib/processes.py, and what they hold.

@@ -15,9 +15,9 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from infra.local.access import role_url
-from infra.local.leash import spawn
 from infra.sandbox.launch import new_webhook_secret
+from infra.servers.access import role_url
+from infra.servers.leash import spawn
 from shared_lib.processes import Role
 from tests.patience import PATIENCE_S
 

@@ -13,13 +13,13 @@ import psycopg
 import pytest
 import redis
 
-from infra.local.access import role_url
 from infra.local.console import Console
 from infra.local.home import Home
-from infra.local.postgres import EmbeddedPostgres
-from infra.local.redis import EmbeddedRedis
 from infra.local.stack import DOORS, Stack
 from infra.sandbox.launch import new_webhook_secret
+from infra.servers.access import role_url
+from infra.servers.postgres import EmbeddedPostgres
+from infra.servers.redis import EmbeddedRedis
 from shared_lib.processes import DATABASE, PROCESSES, VARIABLES, Role, Secret, lacking
 from shared_lib.settings import Settings
 from shared_lib.store.replay import ReplayCache
@@ -117,7 +117,7 @@ def test_a_process_names_each_setting_that_it_needs_and_lacks(process: str) -> N
         (["shared_lib.store.migrate"], {}, "migrate needs BOXOFFICE_DATABASE_URL"),
         (["shared_lib.store.access"], {}, "BOXOFFICE_ADMIN_DATABASE_URL is not set"),
         (
-            ["uvicorn", "shared_lib.asgi:app", "--lifespan", "on", "--port", "0"],
+            ["uvicorn", "shared_lib.web.asgi:app", "--lifespan", "on", "--port", "0"],
             {
                 "FUNCTION": "webhook",
                 DATABASE: "postgresql://x@127.0.0.1:9/x",
@@ -126,7 +126,7 @@ def test_a_process_names_each_setting_that_it_needs_and_lacks(process: str) -> N
             "webhook needs BOXOFFICE_SANDBOX_WEBHOOK_SECRETS",
         ),
         (
-            ["uvicorn", "shared_lib.asgi:app", "--lifespan", "on", "--port", "0"],
+            ["uvicorn", "shared_lib.web.asgi:app", "--lifespan", "on", "--port", "0"],
             {
                 "FUNCTION": "account",
                 DATABASE: "postgresql://x@127.0.0.1:9/x",

@@ -8,7 +8,7 @@ from functools import partial
 
 import pytest
 
-from infra.local.mail import REGION, EmbeddedMoto
+from infra.servers.moto import REGION, EmbeddedMoto
 from shared_lib.channels.base import Message
 from shared_lib.channels.email_ses import SesEmail, ses_client
 

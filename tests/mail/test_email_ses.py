@@ -14,7 +14,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from infra.local.mail import REGION, EmbeddedMoto
+from infra.servers.moto import REGION, EmbeddedMoto
 from shared_lib.channels.base import (
     Channel,
     ChannelError,

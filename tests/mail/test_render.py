@@ -9,7 +9,16 @@ from typing import Any
 
 import pytest
 
-from shared_lib.mail import NOT_TOLD, TEMPLATES, TOLD, Brand, Rendered, UnrenderableError, render, template_of
+from shared_lib.mail.render import (
+    NOT_TOLD,
+    TEMPLATES,
+    TOLD,
+    Brand,
+    Rendered,
+    UnrenderableError,
+    render,
+    template_of,
+)
 from shared_lib.phases.links import Why
 from tests.mail.events import EXAMPLES, LINK
 

@@ -41,7 +41,7 @@ MUTATIONS: Final = (
         "O",
         "any text counts as an address",
         f"{TEXTS}an_address_that_cannot_be_used_is_none[a@[]",
-        (Edit("shared_lib/auth.py", "mailable(_text(claims.email))", "_text(claims.email)"),),
+        (Edit("shared_lib/web/auth.py", "mailable(_text(claims.email))", "_text(claims.email)"),),
     ),
     Mutation(
         "O",

@@ -12,13 +12,13 @@ from shared_lib.domain.catalog import ProviderTerms
 from shared_lib.domain.money import Money
 from shared_lib.domain.payment import Decline, Payment
 from shared_lib.phases.claims import Claim, Claimed, claim_payments
-from shared_lib.phases.keys import Key, SavedReply
 from shared_lib.phases.observations import Observed
 from shared_lib.phases.orders import Buyer, OpenedOrder, OpenOrder, open_orders
 from shared_lib.phases.payments import Answered, settle_payments
 from shared_lib.phases.renewals import Opened, OpenRenewal, open_renewals
 from shared_lib.phases.undecided import due_subscriptions
 from shared_lib.providers.base import PaymentRef, PaymentSnapshot, PaymentState, SavedMethodRef
+from shared_lib.store.keys import Key, SavedReply
 from shared_lib.store.transaction import Transaction, transaction
 
 Item = TypeVar("Item")

@@ -7,12 +7,12 @@ from datetime import timedelta
 
 import pytest
 
+from shared_lib.contract.views import order_view
 from shared_lib.domain.payment import Decline, DeclineKind
 from shared_lib.phases.claims import Claim, claim_payments
 from shared_lib.phases.observations import Observed
 from shared_lib.phases.orders import OpenedOrder, OpenOrder, open_orders
 from shared_lib.providers.base import PaymentState
-from shared_lib.views import order_view
 from tests.phases.ground import BASIC, FILM, Ground, declined, reply, said, succeeded, want
 
 CONFIRM = Decline(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from shared_lib.domain.errors import Code, Refusal
-from shared_lib.phases.keys import FRESH, Key, Resume, SavedReply, claim_keys, look_at_keys, save_replies
+from shared_lib.store.keys import FRESH, Key, Resume, SavedReply, claim_keys, look_at_keys, save_replies
 from shared_lib.store.transaction import transaction
 from tests.phases.ground import Ground
 

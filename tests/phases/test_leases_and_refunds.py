@@ -8,7 +8,6 @@ import pytest
 from shared_lib.domain.errors import Code, Refusal
 from shared_lib.domain.messages import NotificationStatus
 from shared_lib.domain.refund import RefundStatus
-from shared_lib.phases.keys import Key, SavedReply
 from shared_lib.phases.notifications import (
     ClaimedNotification,
     ClaimNotification,
@@ -29,6 +28,7 @@ from shared_lib.providers.base import (
     RefundState,
     Trust,
 )
+from shared_lib.store.keys import Key, SavedReply
 from tests.phases.ground import BASIC, FILM, STALKER, Ground, said, want
 
 

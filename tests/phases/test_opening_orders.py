@@ -2,10 +2,10 @@ from __future__ import annotations
 
 from shared_lib.domain.errors import Code, Refusal
 from shared_lib.domain.payment import PaymentStatus
-from shared_lib.phases.keys import SavedReply
 from shared_lib.phases.observations import Observed
 from shared_lib.phases.orders import OpenedOrder, open_orders
 from shared_lib.providers.base import PaymentState
+from shared_lib.store.keys import SavedReply
 from tests.phases.ground import BASIC, FILM, PLUS, STALKER, Ground, reply, said, want
 
 

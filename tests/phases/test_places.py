@@ -15,13 +15,13 @@ import pytest
 from shared_lib.domain.catalog import ProviderTerms
 from shared_lib.domain.errors import Code, Refusal
 from shared_lib.domain.money import Money
-from shared_lib.phases.keys import Key
 from shared_lib.phases.observations import Observed, ObservedRefund
 from shared_lib.phases.orders import OpenedOrder, open_orders
 from shared_lib.phases.payments import settle_payments
 from shared_lib.phases.refunds import OpenRefund, open_refunds, settle_refunds
 from shared_lib.providers.base import PaymentRef, PaymentState, RefundSnapshot, RefundState
 from shared_lib.store.batch import Batcher, connection_pool
+from shared_lib.store.keys import Key
 from shared_lib.store.transaction import transaction
 from tests.flows.steps import eventually
 from tests.phases.ground import BASIC, FILM, PLUS, STALKER, Ground, canceled, reply, said, succeeded, want

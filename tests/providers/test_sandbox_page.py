@@ -10,7 +10,7 @@ from urllib.parse import parse_qs, urlsplit
 import httpx
 import pytest
 
-from infra.local.town import own_card
+from infra.demo.town import own_card
 from infra.sandbox import cards
 from infra.sandbox.cards import CARDS, luhn_valid, markdown
 from shared_lib.providers.base import DeclineKind, Money, PaymentRef, RefundState

@@ -98,7 +98,7 @@ MUTATIONS: Final = (
         f"{LIES}a_repeated_request_hears_what_postgresql_kept",
         (
             Edit(
-                "shared_lib/phases/keys.py",
+                "shared_lib/store/keys.py",
                 "if fingerprint != key.fingerprint:\n        return",
                 "if not fingerprint:\n        return",
             ),

@@ -100,7 +100,7 @@ MUTATIONS: Final = (
         "P",
         "Redis allows every command to a client with the password",
         "tests/local/test_secrets.py::test_what_boxoffice_asks_of_redis_is_all_it_may_do_there",
-        (Edit("infra/redis_access.py", 'digest, KEYS, "-@all"', 'digest, "~*", "+@all"'),),
+        (Edit("infra/servers/redis_access.py", 'digest, KEYS, "-@all"', 'digest, "~*", "+@all"'),),
     ),
     Mutation(
         "P",
@@ -120,7 +120,7 @@ MUTATIONS: Final = (
         "tests/edge/test_production.py::test_a_door_does_not_start_as_a_role_that_may_change_the_ledger",
         (
             Edit(
-                "shared_lib/phases/probing.py",
+                "shared_lib/queries/health.py",
                 "'ledger_entries', 'UPDATE'",
                 "'ledger_entries', 'UPDATE') AND (false",
             ),

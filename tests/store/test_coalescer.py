@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
-from infra.local.ports import free_port
+from infra.servers.ports import free_port
 from shared_lib.domain.errors import Transient
 from shared_lib.store.batch import BATCH_MAX, Batcher, connection_pool
 from shared_lib.store.transaction import Transaction

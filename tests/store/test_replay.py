@@ -9,7 +9,7 @@ import pytest
 import redis
 from redis.asyncio import Redis
 
-from infra.local.ports import free_port
+from infra.servers.ports import free_port
 from shared_lib.store.replay import REST_S, UNREADABLE, VALUE_BYTES_MAX, ReplayCache
 
 LEASE_S = 30

@@ -14,8 +14,8 @@ import psycopg
 import pytest
 from psycopg import errors
 
-from infra.local.access import prepare, role_password, role_url
-from infra.local.postgres import EmbeddedPostgres
+from infra.servers.access import prepare, role_password, role_url
+from infra.servers.postgres import EmbeddedPostgres
 from shared_lib.processes import Role
 from shared_lib.store.access import MissingRolesError, apply_grants
 from shared_lib.store.access.roles import as_role, scram_verifier

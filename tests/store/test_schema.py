@@ -12,7 +12,7 @@ import psycopg
 import pytest
 from psycopg import errors, sql
 
-from infra.local.access import role_url
+from infra.servers.access import role_url
 from shared_lib.domain.catalog import PriceKind
 from shared_lib.domain.entitlement import EntitlementStatus
 from shared_lib.domain.ledger import EntrySource

@@ -17,10 +17,10 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from infra.local.access import role_url
+from infra.servers.access import role_url
 from shared_lib.domain.errors import Transient
-from shared_lib.phases.probing import serves
 from shared_lib.processes import Role
+from shared_lib.queries.health import serves
 from shared_lib.runtime import Runtime
 from shared_lib.settings import Settings
 from shared_lib.store.migrate import differences, upgrade

@@ -19,9 +19,9 @@ from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.errors import RetriableError
 from starlette.types import Receive, Scope, Send
 
-from infra.local.ports import free_port
 from infra.sandbox.launch import new_webhook_secret
-from shared_lib.event_proof import EventSigner
+from infra.servers.ports import free_port
+from shared_lib.events.proof import EventSigner
 from shared_lib.workers.topics import Topic, create
 from shared_lib.workers.trigger.delivery import Courier, Patience
 from shared_lib.workers.trigger.envelope import Record

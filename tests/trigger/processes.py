@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from infra.local.leash import spawn
 from infra.sandbox.launch import new_webhook_secret
+from infra.servers.leash import spawn
 from tests.patience import PATIENCE_S
 from tests.trigger.ground import Street
 

@@ -13,7 +13,7 @@ import psycopg
 import pytest
 
 from infra.kafka.choice import OwnKafka
-from infra.local.ports import free_port
+from infra.servers.ports import free_port
 from shared_lib.store.batch import Batcher, connection_pool
 from shared_lib.store.inbox import take
 from shared_lib.store.transaction import Transaction

@@ -9,8 +9,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from infra.local.ports import free_port
-from shared_lib.event_proof import covered
+from infra.servers.ports import free_port
+from shared_lib.events.proof import covered
 from shared_lib.standard_webhook import decoded_secret, verified_id
 from shared_lib.workers.trigger.letters import original_headers
 from tests.trigger.conftest import NewStreet

@@ -12,9 +12,9 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
-from infra.local.ports import free_port
 from infra.sandbox.launch import new_webhook_secret
-from shared_lib.event_proof import EventSigner
+from infra.servers.ports import free_port
+from shared_lib.events.proof import EventSigner
 from shared_lib.phases.outgoing import Outgoing
 from shared_lib.workers import clock
 from shared_lib.workers.http_sink import HttpSink

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import psycopg
 
-from infra.local.access import prepare
-from infra.local.ports import free_port
-from infra.local.postgres import EmbeddedPostgres
+from infra.servers.access import prepare
+from infra.servers.ports import free_port
+from infra.servers.postgres import EmbeddedPostgres
 from shared_lib.runtime import Runtime
 from shared_lib.workers.relay import Relay
 from shared_lib.workers.shards import LOCK_CLASS

@@ -14,8 +14,8 @@ from typing import Final
 import httpx
 import structlog
 
-from shared_lib.event_proof import EventSigner
-from shared_lib.events import EVENTS_PATH
+from shared_lib.events.incoming import EVENTS_PATH
+from shared_lib.events.proof import EventSigner
 from shared_lib.workers.doors import asks_again
 from shared_lib.workers.trigger.envelope import Envelope
 from shared_lib.workers.trigger.wire import Headers, NoAnswerError, Wire

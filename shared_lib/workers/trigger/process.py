@@ -12,7 +12,7 @@ import structlog
 from kafka.errors import KafkaError
 
 from shared_lib import log as logs
-from shared_lib.event_proof import EventSigner, signer_of
+from shared_lib.events.proof import EventSigner, signer_of
 from shared_lib.settings import Settings, settings_of
 from shared_lib.visible import say
 from shared_lib.workers.signals import until_stopped

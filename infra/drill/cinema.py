@@ -1,0 +1,57 @@
+"""The cinema as a neighbour on the bus: it tells on Kafka that somebody started to watch."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+import uuid
+from datetime import datetime
+from typing import Any, Final
+
+from kafka import KafkaProducer
+from kafka.errors import KafkaError
+
+from shared_lib.events.incoming import kafka_record
+from shared_lib.workers.topics import PLAYBACK
+
+PATIENCE_S: Final = 20.0
+AGAIN_S: Final = 1.0
+
+
+class Cinema:
+    """A producer, made on first use; whoever tells waits for the broker's acknowledgement."""
+
+    def __init__(self, bootstrap: tuple[str, ...]) -> None:
+        self._bootstrap = list(bootstrap)
+        self._producer: Any = None
+        self._making = threading.Lock()
+
+    async def tell(self, customer_id: str, product_id: str, started_at: datetime) -> None:
+        """Until the broker has it, however long that takes. Twice is no harm: the door drops what it knows."""
+        instant = started_at.isoformat()
+        record = kafka_record(
+            event_id=f"evt_{uuid.uuid4().hex}",
+            kind="cinema.playback.started",
+            subject=customer_id,
+            partition_key=customer_id,
+            time_=instant,
+            data=json.dumps({"customer_id": customer_id, "product_id": product_id, "started_at": instant}),
+        )
+        while True:
+            try:
+                return await asyncio.to_thread(self._send, record._asdict())
+            except KafkaError:
+                await asyncio.sleep(AGAIN_S)
+
+    def _send(self, record: dict[str, Any]) -> None:
+        with self._making:
+            if self._producer is None:
+                self._producer = KafkaProducer(
+                    bootstrap_servers=self._bootstrap, acks="all", max_block_ms=int(PATIENCE_S * 1000)
+                )
+        self._producer.send(PLAYBACK, **record).get(timeout=PATIENCE_S)
+
+    def close(self) -> None:
+        if self._producer is not None:
+            self._producer.close(timeout=5)

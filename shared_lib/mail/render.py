@@ -1,0 +1,247 @@
+"""What a customer is told by mail: one mail per thing that happened, in English or Russian.
+
+Jinja2 and Babel are imported with this module, so only the function that mails imports it.
+"""
+
+from __future__ import annotations
+
+import re
+import textwrap
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import lru_cache
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from babel import Locale, UnknownLocaleError
+from babel.dates import format_date, format_time
+from babel.numbers import format_currency, get_currency_symbol
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, TemplateError, pass_context
+from jinja2.runtime import Context
+
+from shared_lib.domain.money import Money, exponent
+
+TEMPLATES: Final = Path(__file__).with_name("templates")
+
+TOLD: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "billing.job.tell_auto_renew": "auto_renew_changed",
+        "billing.order.paid": "receipt",
+        "billing.payment.action_required": "action_required",
+        "billing.payment.surplus": "surplus",
+        "billing.refund.succeeded": "refund",
+        "billing.subscription.canceled": "canceled",
+        "billing.subscription.past_due": "past_due",
+        "billing.subscription.paused": "paused",
+        "billing.subscription.resumed": "resumed",
+        "billing.subscription.suspended": "suspended",
+    }
+)
+"""Event type -> template."""
+
+NOT_TOLD: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "billing.dispute.lost": "the bank tells its customer",
+        "billing.dispute.opened": "the customer opened it, at the bank",
+        "billing.dispute.won": "the bank tells its customer",
+        "billing.entitlement.changed": "follows from a refund, a renewal or a first play, which have their own mail",
+        "billing.entitlement.granted": "the receipt says what may be watched",
+        "billing.entitlement.revoked": "the mail about the refund or the suspension says so",
+        "billing.order.canceled": "the customer canceled it, or sees the decline on the checkout page",
+        "billing.order.created": "the customer is on the checkout page",
+        "billing.order.expired": "an abandoned checkout is nothing to write about",
+        "billing.order.refunded": "billing.refund.succeeded tells it, once per refund",
+        "billing.payment.declined": "shown at checkout; a declined renewal is billing.subscription.past_due",
+        "billing.payment.succeeded": "billing.order.paid is the receipt",
+        "billing.payment.unknown": "nothing is certain yet",
+        "billing.refund.approved": "the mail follows with the money",
+        "billing.refund.rejected": "it was an operator's wish, of which the customer has not heard",
+        "billing.refund.failed": "an operator must act first",
+        "billing.refund.requested": "answered on the spot; the mail follows with the money",
+        "billing.subscription.activated": "the receipt of the first payment is the welcome",
+        "billing.subscription.auto_renew_changed": "`billing.job.tell_auto_renew` mails it once it has stood for a minute",
+        "billing.subscription.plan_changed": "each change is paid by an order, whose receipt names the new plan",
+        "billing.subscription.renewed": "billing.order.paid is the receipt of the renewal",
+    }
+)
+"""Event type -> why no mail."""
+
+NEWER_KEYS: Final[Mapping[str, object]] = MappingProxyType(
+    {"why": "confirm", "again": False, "link_failed": False}
+)
+"""What events that left before these keys existed do not carry."""
+
+UNPAID_REASONS: Final = frozenset({"payment_failed"})
+"""Reasons of billing.subscription.canceled that mean: the money did not come."""
+
+_LANGUAGES = frozenset({"en", "ru"})
+_DEFAULT_LOCALE = "en_GB"  # day before month and 24 hours: the English that is not misread abroad
+_TEXT_WIDTH = 72
+
+
+class UnrenderableError(Exception):
+    """The event does not carry what its mail needs, or its type is not known. Sending again will not help."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Brand:
+    """Who writes, and the terms that the mails quote. Without `account_url` there are no buttons to it."""
+
+    name: str = "Boxoffice"
+    account_url: str | None = None
+    support_email: str | None = None
+    rental_start_days: int = 30
+    rental_finish_hours: int = 48
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rendered:
+    subject: str
+    text: str
+    html: str
+    language: str
+
+
+def template_of(event_type: str, data: Mapping[str, object]) -> str | None:
+    """The template that tells this event, or None when nobody should be mailed about it."""
+    if event_type in NOT_TOLD:
+        return None
+    if event_type == "billing.refund.succeeded" and data.get("surplus"):
+        return None  # billing.payment.surplus has announced it
+    waits = data.get("next_retry_at") or data.get("link_failed")
+    if event_type == "billing.subscription.past_due" and not waits:
+        return None  # billing.payment.action_required brings the link to pay it
+    try:
+        return TOLD[event_type]
+    except KeyError:
+        raise UnrenderableError(f"nobody has decided whether {event_type} deserves a mail") from None
+
+
+def render(
+    event_type: str, data: Mapping[str, object], locale: str | None, *, brand: Brand | None = None
+) -> Rendered | None:
+    """The mail about an event in the customer's language, or None when there is none.
+
+    `locale` is a BCP 47 tag; languages other than Russian read English. UnrenderableError on missing data.
+    """
+    name = template_of(event_type, data)
+    if name is None:
+        return None
+    babel = _locale(locale)
+    values = {**NEWER_KEYS, **data, "brand": brand or Brand(), "babel": babel, "language": babel.language}
+    try:
+        html = _fill(f"{babel.language}/{name}.j2", "html", values)
+        text = _fill(f"{babel.language}/{name}.j2", "txt", values)
+        subject = _subject(f"{babel.language}/{name}.j2", values)
+    except (TemplateError, LookupError, TypeError, ValueError, ArithmeticError) as error:
+        raise UnrenderableError(f"{event_type}: {error}") from error
+    return Rendered(subject=subject, text=text, html=html, language=babel.language)
+
+
+def _fill(template: str, form: str, values: Mapping[str, Any]) -> str:
+    """One source makes both forms, so that text and HTML cannot say different things."""
+    parts = {"layout": f"layout.{form}.j2", "kit": f"kit.{form}.j2"}
+    filled = _environment(form).get_template(template).render({**values, **parts})
+    return re.sub(r"\n{3,}", "\n\n", filled).strip() + "\n"
+
+
+def _subject(template: str, values: Mapping[str, Any]) -> str:
+    found = _environment("txt").get_template(template)
+    subject = "".join(found.blocks["subject"](found.new_context(dict(values))))
+    return re.sub(r"\s+", " ", subject).strip()  # a title with a line break must not become a header
+
+
+@lru_cache(maxsize=2)
+def _environment(form: str) -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        undefined=StrictUndefined,
+        autoescape=form == "html",  # noqa: S701 - plain text has nothing to escape
+        trim_blocks=True,
+        lstrip_blocks=True,
+        auto_reload=False,
+    )
+    environment.globals["unpaid_reasons"] = UNPAID_REASONS
+    environment.filters |= {
+        "money": _money,
+        "moment": _moment,
+        "plural": _plural,
+        "fill": _wrap,
+        "link": _link,
+    }
+    return environment
+
+
+@lru_cache(maxsize=256)
+def _locale(tag: str | None) -> Locale:
+    """The customer's locale if we write its language, else English. Never fails: the tag comes from outside."""
+    try:
+        locale = Locale.parse((tag or "").replace("-", "_"))
+    except (ValueError, TypeError, UnknownLocaleError):
+        return Locale.parse(_DEFAULT_LOCALE)
+    if locale.language not in _LANGUAGES or str(locale) == "en":
+        return Locale.parse(_DEFAULT_LOCALE)
+    return locale
+
+
+@pass_context
+def _money(context: Context, amount: Mapping[str, Any]) -> str:
+    """12,99 € in Russian, €12.99 in English; currencies without a sign there keep their code: 990.00 RUB."""
+    money, locale = Money(amount["minor"], amount["currency"]), _babel(context)
+    digits = exponent(money.currency)  # ISO's, which settles the money; CLDR rounds some for display
+    has_sign = get_currency_symbol(money.currency, locale=locale) != money.currency
+    pattern = locale.currency_formats["standard"].pattern if has_sign else "#,##0.00\u00a0¤"
+    fraction = "0." + "0" * digits if digits else "0"
+    return format_currency(
+        money.decimal(),
+        money.currency,
+        format=pattern.replace("0.00", fraction),
+        locale=locale,
+        currency_digits=False,
+    )
+
+
+@pass_context
+def _moment(context: Context, instant: str) -> str:
+    """An instant in UTC, said so: 23 November 2026, 05:54 UTC."""
+    at, locale = datetime.fromisoformat(instant), _babel(context)
+    if at.tzinfo is None:
+        raise ValueError(f"an instant without its zone: {instant}")
+    at = at.astimezone(UTC)
+    day, hour = format_date(at, "long", locale=locale), format_time(at, "short", tzinfo=UTC, locale=locale)
+    return f"{day}, {hour}\u00a0UTC"
+
+
+@pass_context
+def _plural(context: Context, count: int, *forms: str) -> str:
+    """`2|plural("час", "часа", "часов")` -> 2 часа: forms for one, (few,) many."""
+    form = _babel(context).plural_form(count)
+    index = {"one": 0, "few": 1}.get(form, len(forms) - 1)
+    return f"{count}\u00a0{forms[index]}"
+
+
+def _wrap(text: str) -> str:
+    """A paragraph of plain text; spaces that must not break, and links, stay whole."""
+    return textwrap.fill(
+        re.sub(r"[ \t\r\n]+", " ", text).strip(),
+        _TEXT_WIDTH,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+
+
+def _link(url: str) -> str:
+    """Escaping does not stop `javascript:`; this does."""
+    parts = urlsplit(url)
+    if parts.scheme not in ("https", "http") or not parts.hostname or not url.isprintable() or " " in url:
+        raise ValueError("not a web address")
+    return url
+
+
+def _babel(context: Context) -> Locale:
+    locale = context["babel"]
+    assert isinstance(locale, Locale)
+    return locale

@@ -1,0 +1,197 @@
+"""One door as an ASGI app: functions-framework's, with the lifespan and the probes it lacks.
+
+    FUNCTION=create_order uvicorn shared_lib.web.asgi:app --lifespan on --timeout-keep-alive 95
+
+/livez (for OpenFaaS /_/health) answers while the process lives. /readyz (/_/ready) says that the door is warm: PostgreSQL has
+answered once since the start, and the process was not asked to end. It stays 200 while PostgreSQL is away later, because the
+door then answers 503 within seconds, and a platform that found it unready would hold the calls instead (decision 0034).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import functions_framework.aio
+import psycopg
+import structlog
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from shared_lib import log as logs
+from shared_lib.domain.errors import Code, Refusal, Transient
+from shared_lib.events.gate import EventGate, as_problem
+from shared_lib.events.proof import event_guard
+from shared_lib.queries.health import refuse_power_over_the_ledger, refuse_test_clock, serves
+from shared_lib.runtime import Runtime, install
+from shared_lib.settings import Environment, settings_of
+from shared_lib.stopping import drained
+from shared_lib.web.http import problem, verifier
+
+log = structlog.get_logger("boxoffice")
+
+FUNCTIONS: Final = Path(__file__).parents[2] / "functions"
+GC_THRESHOLDS: Final = (20_000, 20, 50)  # by default a batch of a thousand would be searched a hundred times
+FIRST_ANSWER_S: Final = 2.0  # how long one question to a database that has not answered yet may take
+ASK_AGAIN_S: Final = 0.25
+DOORS: Final = tuple(sorted(path.parent.name for path in FUNCTIONS.glob("*/main.py")))
+# Doors of people, which may take events at /events beside. All others take events alone: every request must prove itself.
+HTTP_DOORS: Final = frozenset({"account", "create_order", "refund", "subscription", "webhook"})
+EVENTLESS_DOORS: Final = frozenset({"account", "subscription", "webhook"})
+
+
+def door(name: str) -> ASGIApp:
+    """The functions-framework app of one function, behind the gate for events. It expects a runtime to be installed."""
+    if name not in DOORS:
+        raise SystemExit(f"FUNCTION={name!r} is not one of {', '.join(DOORS)}")
+    make: Any = functions_framework.aio.create_asgi_app  # untyped
+    app: Starlette = make(name, str(FUNCTIONS / name / "main.py"))
+    only_events = name not in HTTP_DOORS
+    if only_events:
+        app.add_exception_handler(HTTPException, as_problem)
+    return EventGate(app, name, everything=only_events)
+
+
+@asynccontextmanager
+async def warm(name: str) -> AsyncIterator[Runtime]:
+    """Open what a warm instance keeps, and close it when the server stops. The database need not be there yet."""
+    logs.configure(function=name, revision=os.environ.get("K_REVISION"))  # Knative's
+    rt = await Runtime.open(settings_of(name))
+    try:
+        if rt.settings.auth_jwks_url:
+            await verifier(rt).warm_up()
+        if name not in EVENTLESS_DOORS:
+            await believe_senders(rt)
+        install(rt)
+        settle_down()
+        yield rt
+    finally:
+        install(None)
+        await rt.aclose()
+
+
+async def believe_senders(rt: Runtime) -> None:
+    """Read the secrets and keys of senders. In production a door that believes none does not start; elsewhere it
+    refuses every event.
+    """
+    guard = event_guard(rt)
+    if guard.believes_nothing and rt.settings.environment is Environment.PRODUCTION:
+        raise ValueError(
+            "set BOXOFFICE_EVENT_SECRETS or BOXOFFICE_EVENT_OIDC_*: no sender of events is believed"
+        )
+    if guard.tokens:
+        await guard.tokens.warm_up()
+
+
+def settle_down() -> None:
+    """What was imported stays, so the collector need not look at it again; batches make values, hardly cycles."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*GC_THRESHOLDS)
+
+
+class Door:
+    """Probes and lifespan around a function; everything else is the function's own.
+
+    Until the database has answered once, calls are refused with 503 and no database is worked with: it may be a wrong one.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._function = door(name)
+        self._name = name
+        self._warm = False
+        self._stopping = asyncio.Event()
+        alive, ready = ("/livez", "/_/health"), ("/readyz", "/_/ready")
+        self._probes = frozenset({*alive, *ready})
+        routes = [*(Route(path, _alive) for path in alive), *(Route(path, self._ready) for path in ready)]
+        self._frame = Starlette(routes=routes, lifespan=lambda _: self._lifespan())
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self._frame(scope, receive, send)
+            return
+
+        async def closing(message: Message) -> None:
+            if self._stopping.is_set() and message["type"] == "http.response.start":
+                message = {**message, "headers": [*message.get("headers", ()), (b"connection", b"close")]}
+            await send(message)
+
+        if scope["path"] in self._probes:
+            await self._frame(scope, receive, closing)
+        elif not self._warm:
+            await _COLD.response()(scope, receive, closing)
+        else:
+            # The framework names each invocation, with a generator that costs as much as reading the body.
+            scope["headers"] = [*scope["headers"], (b"function-execution-id", os.urandom(6).hex().encode())]
+            await self._function(scope, receive, closing)
+
+    @asynccontextmanager
+    async def _lifespan(self) -> AsyncIterator[None]:
+        async with warm(self._name) as rt:
+            self._stopping = rt.stopping
+            why = await refuses(rt)
+            self._warm = why is None
+            later = None if self._warm else asyncio.create_task(self._warm_up(rt, why))
+            with drained(rt.stopping, rt.settings.drain_s):
+                yield
+            if later:
+                later.cancel()
+        self._warm = False
+
+    async def _warm_up(self, rt: Runtime, why: str | None) -> None:
+        told = None
+        while why is not None:
+            if why != told:
+                log.warning("not_ready", why=why)
+                told = why
+            await asyncio.sleep(ASK_AGAIN_S)
+            try:
+                why = await refuses(rt)
+            except RuntimeError as wrong:  # at the start it would have ended the process
+                why = str(wrong)
+            except Exception as bug:  # noqa: BLE001  # at the start, too; here the door would stay shut without a word
+                why = type(bug).__name__
+        self._warm = True
+
+    async def _ready(self, _: Request) -> Response:
+        if self._stopping.is_set():
+            return PlainTextResponse("stopping", 503)
+        return PlainTextResponse("ready") if self._warm else PlainTextResponse("not ready", 503)
+
+
+async def refuses(rt: Runtime) -> str | None:
+    """Why the database does not serve this door yet, None when it does. Raises RuntimeError when it must not be used."""
+    try:
+        await rt.read(serves, None, within_s=FIRST_ANSWER_S)
+        if rt.settings.environment is Environment.PRODUCTION:
+            await rt.read(refuse_test_clock, None, within_s=FIRST_ANSWER_S)
+            await rt.read(refuse_power_over_the_ledger, None, within_s=FIRST_ANSWER_S)
+    except Transient as away:
+        return str(away)
+    except psycopg.Error as error:  # no schema yet, or no rights in it
+        return type(error).__name__
+    return None
+
+
+_COLD: Final = problem(Refusal(Code.UNAVAILABLE, "This instance waits for its database.", retry_after_s=1))
+
+
+async def _alive(_: Request) -> Response:
+    return PlainTextResponse("alive")
+
+
+def __getattr__(name: str) -> Any:
+    """`shared_lib.web.asgi:app` is made on first use, so that importing this module needs no environment."""
+    if name != "app":
+        raise AttributeError(name)
+    app = globals()["app"] = Door(os.environ["FUNCTION"])
+    return app

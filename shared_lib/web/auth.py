@@ -1,0 +1,290 @@
+"""Who is asking: a bearer token of the Auth service becomes a Principal, or a Refusal with a stable code.
+
+Rules of RFC 8725: the algorithm is the key's and never the token's, `kid` only looks up a key, the headers
+`jku`, `x5u`, `jwk` are not read, the type must be one of an access token, expiry, issuer, audience and subject are required. Tokens are never logged.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+from typing import Annotated, Final
+from zoneinfo import available_timezones
+
+import httpx
+from joserfc.errors import JoseError
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
+
+from shared_lib.domain.errors import Code, Refusal
+from shared_lib.domain.written import language_tag, mailable
+from shared_lib.web.jwks import REFRESH_INTERVAL_MIN, TRUSTED_FOR, Jwks, unverified_header
+
+CUSTOMER: Final = "billing:customer"
+OPERATOR: Final = "billing:operator"
+
+LEEWAY = timedelta(seconds=30)
+VERDICT_TTL = timedelta(seconds=60)  # how long a key withdrawn by the Auth service may still be honored
+VERDICTS_MAX = 10_000
+_JWT = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*")
+_TOKEN_CHARS_MAX = 8 * 1024
+_SUBJECT_CHARS_MAX = 255
+ACCESS_TOKEN_TYPES = ("at+jwt",)  # RFC 9068
+# An issuer whose access tokens are of no type of their own marks the others (OpenID, Keycloak, Cognito).
+_OTHER_KINDS = frozenset({"id", "refresh", "offline", "logout"})
+_RETRY_AFTER_S = 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Principal:
+    """The customer or operator behind a request. `email` and `locale` as far as the Auth service knows them."""
+
+    customer_id: str
+    scopes: frozenset[str]
+    email: str | None = None
+    locale: str | None = None
+    time_zone: str | None = None  # OpenID's `zoneinfo`, an IANA name
+    client_id: str | None = None  # the application the customer uses: RFC 9068's `client_id`, or `azp`
+
+    @property
+    def is_operator(self) -> bool:
+        return OPERATOR in self.scopes
+
+    def lacks(self, scope: str) -> Refusal | None:
+        """The refusal to answer with when the token was not issued for this, else None."""
+        if scope in self.scopes:
+            return None
+        return Refusal(Code.SCOPE_MISSING, f"the token lacks the scope {scope}")
+
+
+class TokenVerifier:
+    """Verifies bearer tokens against the Auth service's key set, and remembers verdicts for a minute.
+
+    `now` is the only clock. The HTTP client belongs to the caller, who closes it.
+    """
+
+    def __init__(
+        self,
+        http: httpx.AsyncClient,
+        *,
+        jwks_url: str,
+        issuer: str,
+        audience: str,
+        now: Callable[[], datetime],
+        refresh_interval_min: timedelta = REFRESH_INTERVAL_MIN,
+        trusted_for: timedelta = TRUSTED_FOR,
+        types: Sequence[str] = ACCESS_TOKEN_TYPES,
+        verdicts_max: int = VERDICTS_MAX,
+    ) -> None:
+        if not issuer or not audience:
+            raise ValueError("an empty issuer or audience would accept everybody's tokens")
+        self._jwks = Jwks(
+            http, jwks_url, now=now, refresh_interval_min=refresh_interval_min, trusted_for=trusted_for
+        )
+        self._types = frozenset(name.lower().removeprefix("application/") for name in types)
+        self._issuer, self._audience, self._now = issuer, audience, now
+        self._verdicts = _Verdicts(verdicts_max)
+
+    async def verify(self, authorization_header: str | None) -> Principal | Refusal:
+        """Who is asking, or why not: AUTH_UNAVAILABLE is our fault (503), the other codes the caller's (401)."""
+        try:
+            token = _bearer(authorization_header)
+            digest = hashlib.sha256(token.encode()).digest()
+            if known := self._verdicts.get(digest, self._now()):
+                return known
+            claims = await self._claims(token)
+            principal, expires_at = _principal(claims), _check_times(claims, self._now())
+        except _RefusalError as refused:
+            return refused.refusal
+        # Only acceptances are remembered: garbage could otherwise push them out.
+        self._verdicts.put(digest, principal, until=min(expires_at, self._now() + VERDICT_TTL))
+        return principal
+
+    async def warm_up(self) -> None:
+        """Fetch the keys before the first request needs them. An outage is not an error here."""
+        await self._jwks.refresh()
+
+    async def _claims(self, token: str) -> _Claims:
+        kid = _kid(token, self._types)
+        key = await self._jwks.key(kid)
+        if not self._jwks.trusted:
+            detail = "the keys of the Auth service cannot be fetched"
+            raise _RefusalError(Code.AUTH_UNAVAILABLE, detail, retry_after_s=_RETRY_AFTER_S)
+        if key is None:
+            raise _RefusalError(Code.TOKEN_INVALID, "the token is signed with an unknown key")
+        try:
+            claims = _Claims.model_validate_json(key.payload_of(token))
+        except JoseError as error:
+            # The error's name names a check; its text may repeat what the token says.
+            detail = f"the token was refused: {type(error).__name__}"
+            raise _RefusalError(Code.TOKEN_INVALID, detail) from None
+        except ValidationError as error:
+            wrong = {str(one["loc"][0]) for one in error.errors(include_input=False) if one["loc"]}
+            detail = (
+                f"of the token's claims these are missing or malformed: {', '.join(sorted(wrong)) or 'all'}"
+            )
+            raise _RefusalError(Code.TOKEN_INVALID, detail) from None
+        if claims.iss != self._issuer:
+            raise _RefusalError(Code.TOKEN_INVALID, "the token is of another issuer")
+        if self._audience not in ([claims.aud] if isinstance(claims.aud, str) else claims.aud):
+            raise _RefusalError(Code.TOKEN_INVALID, "the token is for somebody else")
+        if claims.is_of_another_kind:
+            raise _RefusalError(Code.TOKEN_INVALID, "the token is of another type than an access token")
+        return claims
+
+
+class _Claims(BaseModel):
+    """What is read of a token (RFC 7519, RFC 9068, OpenID). Nothing else of it is looked at."""
+
+    model_config = ConfigDict(strict=True)
+
+    iss: str
+    aud: str | list[str]
+    sub: Annotated[str, Field(min_length=1, max_length=_SUBJECT_CHARS_MAX)]
+    exp: FiniteFloat
+    iat: FiniteFloat
+    nbf: FiniteFloat = 0.0
+    scope: object = None
+    scp: object = None
+    email: object = None
+    email_verified: object = None
+    locale: object = None
+    zoneinfo: object = None
+    client_id: object = None
+    azp: object = None
+    typ: object = None
+    token_use: object = None
+    nonce: object = None
+    at_hash: object = None
+    c_hash: object = None
+
+    @property
+    def is_of_another_kind(self) -> bool:
+        """Whether this is an id token or a refresh token. Neither gives its holder access to this service."""
+        if (self.nonce, self.at_hash, self.c_hash) != (None, None, None):
+            return True
+        return any(
+            kind is not None and str(kind).lower() in _OTHER_KINDS for kind in (self.typ, self.token_use)
+        )
+
+
+class _RefusalError(Exception):
+    """Carries a refusal up to `verify`, where it becomes a value."""
+
+    def __init__(self, code: Code, detail: str, *, retry_after_s: int | None = None) -> None:
+        super().__init__(code)
+        self.refusal = Refusal(code, detail, retry_after_s)
+
+
+class _Verdicts:
+    """The latest acceptances by digest, least recently used out first. One past its time is never served."""
+
+    def __init__(self, size_max: int) -> None:
+        self._size_max = size_max
+        self._entries: OrderedDict[bytes, tuple[Principal, datetime]] = OrderedDict()
+
+    def get(self, digest: bytes, now: datetime) -> Principal | None:
+        entry = self._entries.get(digest)
+        if entry is None:
+            return None
+        principal, until = entry
+        if now >= until:
+            del self._entries[digest]
+            return None
+        self._entries.move_to_end(digest)
+        return principal
+
+    def put(self, digest: bytes, principal: Principal, until: datetime) -> None:
+        self._entries[digest] = (principal, until)
+        self._entries.move_to_end(digest)
+        while len(self._entries) > self._size_max:
+            self._entries.popitem(last=False)
+
+
+def _bearer(authorization_header: str | None) -> str:
+    """RFC 6750 in one spelling but for the scheme's case (RFC 7235): nginx.conf has the same grammar, and counts by it."""
+    value = (authorization_header or "").strip(" \t")
+    if not value:
+        raise _RefusalError(Code.TOKEN_MISSING, "send Authorization: Bearer <token>")
+    scheme, token = value[:7], value[7:]
+    if scheme.lower() != "bearer " or len(token) > _TOKEN_CHARS_MAX or not _JWT.fullmatch(token):
+        raise _RefusalError(Code.TOKEN_MALFORMED, "the Authorization header is not a bearer JWT")
+    return token
+
+
+def _kid(token: str, types: frozenset[str]) -> str:
+    """The key's name in the token's header. Nothing else of the header is believed.
+
+    All tokens of one key have the same header, byte by byte, so it is read once and not once per token.
+    """
+    return _kid_of(token.partition(".")[0], types)
+
+
+@lru_cache(maxsize=256)
+def _kid_of(header_segment: str, types: frozenset[str]) -> str:
+    try:
+        header = unverified_header(header_segment)
+    except (JoseError, ValueError, RecursionError):
+        raise _RefusalError(Code.TOKEN_MALFORMED, "the token's header cannot be read") from None
+    typ = header.get("typ")
+    if not isinstance(typ, str) or typ.lower().removeprefix("application/") not in types:
+        raise _RefusalError(Code.TOKEN_INVALID, "the token is of another type than an access token")
+    if "crit" in header:
+        raise _RefusalError(Code.TOKEN_INVALID, "the token asks for an extension that is not supported")
+    kid = header.get("kid")
+    if not isinstance(kid, str) or not kid:
+        raise _RefusalError(Code.TOKEN_INVALID, "the token does not say which key signed it")
+    return kid
+
+
+def _check_times(claims: _Claims, now: datetime) -> datetime:
+    """The instant of expiry, if the token is valid at `now` give or take the leeway."""
+    try:
+        expires_at = datetime.fromtimestamp(claims.exp, UTC)
+    except (OverflowError, ValueError, OSError):
+        raise _RefusalError(Code.TOKEN_INVALID, "the token expires at no instant we know") from None
+    if now >= expires_at + LEEWAY:
+        raise _RefusalError(Code.TOKEN_EXPIRED, "the token has expired")
+    if max(claims.iat, claims.nbf) > (now + LEEWAY).timestamp():
+        raise _RefusalError(Code.TOKEN_INVALID, "the token is not valid yet")
+    return expires_at
+
+
+def _principal(claims: _Claims) -> Principal:
+    if not claims.sub.isprintable():
+        raise _RefusalError(Code.TOKEN_INVALID, "the claim sub is not a customer id")
+    # An address that the Auth service says is not proven gets no mail, nor does one that no mail could reach.
+    email = None if claims.email_verified is False else mailable(_text(claims.email))
+    return Principal(
+        customer_id=claims.sub,
+        scopes=_scopes(claims),
+        email=email,
+        locale=language_tag(_text(claims.locale) or ""),
+        time_zone=_zone(claims.zoneinfo),
+        client_id=_text(claims.client_id) or _text(claims.azp),
+    )
+
+
+def _scopes(claims: _Claims) -> frozenset[str]:
+    """RFC 8693 `scope` is one string, other issuers send a list `scp`; both count."""
+    words = claims.scope.split() if isinstance(claims.scope, str) else []
+    words += [word for word in claims.scp if isinstance(word, str)] if isinstance(claims.scp, list) else []
+    return frozenset(words)
+
+
+def _text(claim: object) -> str | None:
+    return claim if isinstance(claim, str) and claim.isprintable() and claim else None
+
+
+def _zone(claim: object) -> str | None:
+    """A zone we do not know would break every renewal: better none, which counts in UTC."""
+    return claim if isinstance(claim, str) and claim in _zones() else None
+
+
+@lru_cache(maxsize=1)
+def _zones() -> frozenset[str]:
+    return frozenset(available_timezones())
