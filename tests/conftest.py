@@ -22,12 +22,12 @@ from psycopg import sql
 from infra.servers.moto import EmbeddedMoto
 from infra.servers.postgres import EmbeddedPostgres
 from infra.servers.redis import EmbeddedRedis
-from tests.servers import ExternalPostgres, ExternalRedis, PostgresServer, RedisServer
+from tests.kit.external import ExternalPostgres, ExternalRedis, PostgresServer, RedisServer
 
 # Left out, it is production, which refuses the sandbox. Processes that tests start inherit it.
 os.environ["BOXOFFICE_ENVIRONMENT"] = "test"
 
-pytest_plugins = ["tests.cinema_fixtures", "tests.kafka_fixtures", "tests.selection"]
+pytest_plugins = ["tests.kit.cinema_fixtures", "tests.kit.kafka_fixtures", "tests.kit.selection"]
 
 ServerFolders = Callable[[], Path]
 

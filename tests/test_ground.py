@@ -19,7 +19,7 @@ from infra.servers.ports import wait_until
 from infra.servers.postgres import EmbeddedPostgres, running_url
 from infra.servers.redis import EmbeddedRedis
 from infra.servers.unprivileged import STATE_HOME, reachable_folder, server_owner
-from tests.patience import PATIENCE_S
+from tests.kit.waiting import PATIENCE_S
 
 ROOT = Path(__file__).parent.parent
 ROOMS = ("shared_lib", "functions", "infra", "benchmarks")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.selection import ON_REQUEST, not_asked_for
+from tests.kit.selection import ON_REQUEST, not_asked_for
 
 TESTS = Path(__file__).parent
 

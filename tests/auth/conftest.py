@@ -9,7 +9,7 @@ import pytest
 from infra.standins.auth_service import AUDIENCE, ISSUER, SigningKeys
 from shared_lib.web.auth import TokenVerifier
 from tests.auth.key_service import Clock, KeyService, serving
-from tests.patience import PATIENCE_S
+from tests.kit.waiting import PATIENCE_S
 
 
 @pytest.fixture(scope="session")

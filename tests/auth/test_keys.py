@@ -17,7 +17,7 @@ from infra.standins.auth_service import AUDIENCE, ISSUER, SigningKeys, issue_tok
 from shared_lib.domain.errors import Code, Refusal
 from shared_lib.web.auth import Principal, TokenVerifier
 from tests.auth.key_service import Clock, KeyService
-from tests.patience import PATIENCE_S
+from tests.kit.waiting import PATIENCE_S
 
 
 def bearer(keys: SigningKeys, clock: Clock, sub: str = "cus_1", ttl_s: int = 7200) -> str:

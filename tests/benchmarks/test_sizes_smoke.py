@@ -12,7 +12,7 @@ from benchmarks.sizes import Options, measure
 from benchmarks.stage import open_stage
 from infra.servers.ports import wait_until
 from infra.servers.postgres import EmbeddedPostgres
-from tests.patience import PATIENCE_S
+from tests.kit.waiting import PATIENCE_S
 
 pytestmark = pytest.mark.slow
 

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 import pytest
 from playwright.async_api import Page, async_playwright, expect
 
-from tests.cinema import RETURN_URL, Cinema
+from tests.kit.cinema import RETURN_URL, Cinema
 
 pytestmark = pytest.mark.browser
 

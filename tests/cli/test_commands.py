@@ -11,7 +11,7 @@ import pytest
 from infra.servers.access import role_url
 from shared_lib.cli.main import main
 from shared_lib.processes import Role
-from tests.cinema import AUDIENCE, AUTH_ISSUER, EVENT_SECRET, Cinema
+from tests.kit.cinema import AUDIENCE, AUTH_ISSUER, EVENT_SECRET, Cinema
 
 Capture = pytest.CaptureFixture[str]
 

@@ -19,7 +19,7 @@ from shared_lib.domain.errors import Code
 from shared_lib.phases.outgoing import Outgoing
 from shared_lib.web.asgi import DOORS
 from shared_lib.workers.relay import Relay
-from tests.cinema import Cinema
+from tests.kit.cinema import Cinema
 
 ROOT = Path(__file__).parents[2]
 

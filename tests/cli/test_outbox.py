@@ -12,8 +12,8 @@ from shared_lib.cli.main import main
 from shared_lib.runtime import Runtime
 from shared_lib.store.outbox import JOBS, Event
 from shared_lib.workers.relay import Relay
+from tests.kit.outbox import Door, ahead, facts, post
 from tests.workers.conftest import open_runtime, rt
-from tests.workers.post import Door, ahead, facts, post
 from tests.workers.test_relays_together import running, until
 
 __all__ = ["open_runtime", "rt"]

@@ -8,8 +8,8 @@ import pytest
 
 from infra.servers.access import role_url
 from shared_lib.processes import Role
-from tests.cinema import Cinema
 from tests.cli.test_commands import Run, environment, run
+from tests.kit.cinema import Cinema
 
 __all__ = ["environment", "run"]  # its fixtures
 

@@ -15,7 +15,7 @@ from infra.local.console import Console
 from shared_lib.cli import main as command_line
 from shared_lib.cli.terminal import printed
 from shared_lib.visible import on_one_line, say, visible
-from tests.cinema import Cinema
+from tests.kit.cinema import Cinema
 
 # Moves the cursor, sets the title, hides what follows, in C0 and in C1; turns the reading direction; ends the line.
 NASTY = "good\x1b[2J\x1b]0;title\x07\x1b[8m\x9b31mdear\u202etxt.exe\u2066a\u2028b\x7f\x08\x08\rno\u200bnot"

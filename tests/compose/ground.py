@@ -19,7 +19,7 @@ from typing import Any
 from infra.nginx.doors import FILE
 from infra.servers.leash import spawn
 from infra.servers.ports import free_port, wait_for_http
-from tests.patience import PATIENCE_S
+from tests.kit.waiting import PATIENCE_S
 
 NGINX_CONF = FILE.with_name("nginx.conf")
 REAL_DOOR_PORT = ":8080$request_uri"

@@ -17,8 +17,8 @@ from infra.drill.cinema import Cinema as CinemaOnTheBus
 from infra.drill.customer import Customer, Wish
 from infra.drill.load import TURN, UNTOLD
 from infra.local.home import Running
-from tests.cinema import Cinema
-from tests.patience import PATIENCE_S
+from tests.kit.cinema import Cinema
+from tests.kit.waiting import PATIENCE_S
 
 NOWHERE = Running(
     pid=0, gateway="http://gateway", auth="http://auth", sandbox="", mail="", database_url="", doors={}

@@ -13,7 +13,7 @@ import pytest
 from infra.local.routes import WAYS, door_of
 from infra.nginx.doors import service
 from tests.compose.ground import Gateway, nginx_binary, running_nginx
-from tests.patience import PATIENCE_S
+from tests.kit.waiting import PATIENCE_S
 
 TOKEN = "Bearer head.payload.signature-of-{:06}"
 

@@ -9,8 +9,8 @@ from contextlib import asynccontextmanager
 import pytest
 import uvicorn
 
-from tests.cinema import Cinema, doors
 from tests.compose.ground import Gateway, exchange, nginx_binary, running_nginx
+from tests.kit.cinema import Cinema, doors
 
 # %s is a good token of a customer; what both say about it.
 ACCEPTED = (

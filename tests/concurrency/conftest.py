@@ -9,9 +9,9 @@ import pytest
 
 from infra.sandbox.launch import SandboxHandle
 from infra.servers.moto import EmbeddedMoto
-from tests.cinema import Cinema
-from tests.cinema import cinema as open_cinema
 from tests.concurrency.recording import FILE, NAME, Record
+from tests.kit.cinema import Cinema
+from tests.kit.cinema import cinema as open_cinema
 
 
 @pytest.fixture

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from tests.cinema import Cinema
 from tests.concurrency.recording import NAME
+from tests.kit.cinema import Cinema
 
 SEED = """
     INSERT INTO payment_methods (id, customer_id, provider, provider_ref, created_at)

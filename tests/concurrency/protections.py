@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from tests.crash.protections import Edit, Mutation
+from tests.kit.mutations import Edit, Mutation
 
 PLACES: Final = "tests/phases/test_places.py::test_"
 KNOWN: Final = "shared_lib/phases/known.py"

@@ -15,12 +15,12 @@ from infra.sandbox.launch import SandboxHandle
 from infra.servers.ports import free_port
 from infra.servers.redis import EmbeddedRedis
 from shared_lib.domain.errors import Code
-from tests.cinema import RETURN_URL, Cinema
-from tests.cinema import cinema as open_cinema
-from tests.crash.boundaries import watch
-from tests.crash.mortal import mortal
-from tests.crash.rest import provider_payments, single
-from tests.patience import PATIENCE_S
+from tests.kit.cinema import RETURN_URL, Cinema
+from tests.kit.cinema import cinema as open_cinema
+from tests.kit.crash_points import watch
+from tests.kit.instance import mortal
+from tests.kit.recovery import provider_payments, single
+from tests.kit.waiting import PATIENCE_S
 
 FILM = {"price_id": "prc_metropolis_buy", "return_url": RETURN_URL}
 OTHER_FILM = {**FILM, "price_id": "prc_stalker_buy"}

@@ -14,9 +14,9 @@ from typing import Any, Final, cast
 import httpx
 import pytest
 
-from tests.cinema import RETURN_URL, Cinema
-from tests.flows.steps import BASIC, FILM, PLUS_YEAR, RENTAL
-from tests.invariants import assert_invariants
+from tests.kit.cinema import RETURN_URL, Cinema
+from tests.kit.invariants import assert_invariants
+from tests.kit.steps import BASIC, FILM, PLUS_YEAR, RENTAL
 
 PAIRS: Final = int(os.environ.get("PAIRS", "9"))
 AT_ONCE: Final = 8  # pairs

@@ -17,11 +17,11 @@ import pytest
 import redis
 
 from infra.servers.moto import EmbeddedMoto
-from tests.cinema import RETURN_URL, Cinema
 from tests.concurrency.crowd import seed
 from tests.concurrency.recording import NAME, Record
-from tests.crash.rest import post_webhook
-from tests.flows.steps import FILM, bearer, eventually, trouble
+from tests.kit.cinema import RETURN_URL, Cinema
+from tests.kit.recovery import post_webhook
+from tests.kit.steps import FILM, bearer, eventually, trouble
 
 RENEWALS: Final = 1000
 ORDERS: Final = 100

@@ -8,9 +8,9 @@ from typing import Any
 
 import httpx
 
-from tests.cinema import Cinema
-from tests.crash.mortal import mortal
-from tests.crash.rest import assert_charged_once, come_to_rest
+from tests.kit.cinema import Cinema
+from tests.kit.instance import mortal
+from tests.kit.recovery import assert_charged_once, come_to_rest
 
 RACERS = 100
 OPERATOR = ("billing:operator",)

@@ -9,10 +9,10 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.cinema import Cinema
 from tests.concurrency.crowd import seed
 from tests.concurrency.recording import Record
-from tests.crash.mortal import Mortal, mortal
+from tests.kit.cinema import Cinema
+from tests.kit.instance import Mortal, mortal
 
 TICK, JOB = "billing.tick.renewal", "billing.job.charge_renewals"
 AT_ONCE = 4  # jobs each function works on

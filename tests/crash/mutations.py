@@ -9,7 +9,6 @@ A green test under a removed protection is a hole in the tests: the exit status 
 
 from __future__ import annotations
 
-import importlib
 import os
 import shutil
 import subprocess
@@ -18,15 +17,9 @@ import tempfile
 import time
 from pathlib import Path
 
-from tests.crash.protections import Mutation
+from tests.kit.mutations import ROOT, Mutation, all_mutations
 
-ROOT = Path(__file__).parents[2]
-# Each room of tests names its own, in protections.py or protections_of_*.py.
-MUTATIONS: tuple[Mutation, ...] = tuple(
-    mutation
-    for path in sorted(ROOT.glob("tests/*/protections*.py"))
-    for mutation in importlib.import_module(f"tests.{path.parent.name}.{path.stem}").MUTATIONS
-)
+MUTATIONS = all_mutations()
 TESTS_TIMEOUT_S = 300
 # Many a removal is seen by a wait that ends in vain. The run with every protection in place has the same bound, and so shows when it is too short.
 PATIENCE_S = "20"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from tests.kit.mutations import Edit, Mutation
 
 RENEWALS = "tests/crash/test_renewals.py::test_"
 SILENCE = "tests/crash/test_silence.py::test_"
@@ -11,23 +11,6 @@ COMMIT = "tests/crash/test_commit.py::test_"
 WEBHOOKS = "tests/crash/test_webhooks.py::test_"
 REFUNDS = "tests/crash/test_refunds.py::test_"
 KAFKA = "tests/kafka/test_"
-
-
-@dataclass(frozen=True, slots=True)
-class Edit:
-    """The first place of `old` in `file` becomes `new`."""
-
-    file: str
-    old: str
-    new: str
-
-
-@dataclass(frozen=True, slots=True)
-class Mutation:
-    window: str
-    removed: str
-    test: str
-    edits: tuple[Edit, ...]
 
 
 KEYS, ASKING = "shared_lib/store/keys.py", "shared_lib/asking/payments.py"

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from tests.cinema import Cinema
-from tests.crash.rest import assert_charged_once, come_to_rest, single
+from tests.kit.cinema import Cinema
+from tests.kit.recovery import assert_charged_once, come_to_rest, single
 
 TICK, JOB = "billing.tick.renewal", "billing.job.charge_renewals"
 CYCLE = "SELECT id FROM orders WHERE billing_reason = 'subscription_cycle'"

@@ -9,10 +9,10 @@ import pytest
 
 from infra.sandbox.launch import SandboxHandle
 from infra.servers.moto import EmbeddedMoto
-from tests.cinema import RETURN_URL, Cinema
-from tests.cinema import cinema as open_cinema
-from tests.crash.proxy import Proxy, wire_to
-from tests.crash.rest import assert_charged_once, come_to_rest, leases_end, provider_payments, single
+from tests.kit.cinema import RETURN_URL, Cinema
+from tests.kit.cinema import cinema as open_cinema
+from tests.kit.proxy import Proxy, wire_to
+from tests.kit.recovery import assert_charged_once, come_to_rest, leases_end, provider_payments, single
 
 FILM = {"price_id": "prc_metropolis_buy", "return_url": RETURN_URL}
 KEY = "the-one-key"

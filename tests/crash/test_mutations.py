@@ -6,8 +6,8 @@ import re
 
 import pytest
 
-from tests.crash.mutations import MUTATIONS, ROOT
-from tests.crash.protections import Mutation
+from tests.crash.mutations import MUTATIONS
+from tests.kit.mutations import ROOT, Mutation
 
 PAGE = (ROOT / "docs" / "crash-windows.md").read_text()
 FIRST_COLUMN = re.compile(r"^\| (\w+(?:, \w+)*) \|", re.MULTILINE)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from tests.cinema import RETURN_URL, Cinema
-from tests.crash.mortal import mortal
-from tests.crash.rest import assert_charged_once, come_to_rest, leases_end, provider_payments, single
+from tests.kit.cinema import RETURN_URL, Cinema
+from tests.kit.instance import mortal
+from tests.kit.recovery import assert_charged_once, come_to_rest, leases_end, provider_payments, single
 
 FILM = {"price_id": "prc_metropolis_buy", "return_url": RETURN_URL}
 KEY = "the-one-key"

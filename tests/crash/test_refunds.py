@@ -7,9 +7,9 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.cinema import Cinema
-from tests.crash.mortal import mortal
-from tests.crash.rest import assert_charged_once, come_to_rest, leases_end, single
+from tests.kit.cinema import Cinema
+from tests.kit.instance import mortal
+from tests.kit.recovery import assert_charged_once, come_to_rest, leases_end, single
 
 KEY = "one-refund"
 OPERATOR = ("billing:operator",)

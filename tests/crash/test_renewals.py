@@ -12,9 +12,6 @@ from shared_lib.phases.observations import Observed, Silence
 from shared_lib.phases.payments import settle_payments
 from shared_lib.phases.renewals import Opened, OpenRenewal, open_renewals
 from shared_lib.phases.undecided import due_subscriptions
-from tests.cinema import Cinema
-from tests.crash.boundaries import watch
-from tests.crash.mortal import mortal
 from tests.crash.renewing import (
     CYCLE,
     CYCLE_PAYMENTS,
@@ -26,7 +23,10 @@ from tests.crash.renewing import (
     due,
     opt_out,
 )
-from tests.crash.rest import assert_charged_once, come_to_rest, provider_payments, single
+from tests.kit.cinema import Cinema
+from tests.kit.crash_points import watch
+from tests.kit.instance import mortal
+from tests.kit.recovery import assert_charged_once, come_to_rest, provider_payments, single
 
 
 @pytest.mark.crash

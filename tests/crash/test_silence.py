@@ -9,10 +9,10 @@ import pytest
 
 from shared_lib.phases.claims import Claim, claim_payments
 from shared_lib.phases.undecided import due_payments
-from tests.cinema import Cinema
-from tests.crash.boundaries import watch
 from tests.crash.renewing import CYCLE, CYCLE_PAYMENTS, TICK, assert_renewed_once, due
-from tests.crash.rest import assert_charged_once, come_to_rest, leases_end, provider_payments, single
+from tests.kit.cinema import Cinema
+from tests.kit.crash_points import watch
+from tests.kit.recovery import assert_charged_once, come_to_rest, leases_end, provider_payments, single
 
 
 async def handed_to_customer(cinema: Cinema) -> str:

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from tests.cinema import Cinema
-from tests.crash.mortal import mortal
-from tests.crash.rest import (
+from tests.kit.cinema import Cinema
+from tests.kit.instance import mortal
+from tests.kit.recovery import (
     assert_charged_once,
     come_to_rest,
     deliveries,
@@ -17,7 +17,7 @@ from tests.crash.rest import (
     provider_payments,
     single,
 )
-from tests.patience import PATIENCE_S
+from tests.kit.waiting import PATIENCE_S
 
 
 async def hold(cinema: Cinema) -> None:

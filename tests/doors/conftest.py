@@ -12,8 +12,8 @@ from infra.servers.access import prepare
 from infra.servers.moto import EmbeddedMoto
 from infra.servers.ports import free_port
 from infra.servers.postgres import EmbeddedPostgres
-from tests.cinema import Cinema
-from tests.cinema import cinema as open_cinema
+from tests.kit.cinema import Cinema
+from tests.kit.cinema import cinema as open_cinema
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from infra.servers.ports import free_port
-from tests.patience import PATIENCE_S
+from tests.kit.waiting import PATIENCE_S
 
 _FUNCTION: Final = re.compile(r"^/?function/([^/?]+)([^?]*)")
 _HOP_BY_HOP: Final = frozenset(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from tests.crash.protections import Edit, Mutation
+from tests.kit.mutations import Edit, Mutation
 
 ASGI: Final = "shared_lib/web/asgi.py"
 MOUNTED: Final = "shared_lib/mounted.py"

@@ -17,8 +17,8 @@ import httpx
 
 from infra.servers.ports import free_port
 from shared_lib.settings import Settings
-from tests.crash.mortal import environment
-from tests.patience import PATIENCE_S
+from tests.kit.instance import environment
+from tests.kit.waiting import PATIENCE_S
 
 ROOT = Path(__file__).parents[2]
 SERVE = ROOT / "infra/docker/serve"

@@ -15,8 +15,8 @@ from infra.nginx.doors import service
 from shared_lib.runtime import CLOSE_S
 from shared_lib.settings import Settings
 from shared_lib.web.asgi import DOORS
-from tests.cinema import Cinema
 from tests.doors.running import Serving, serving, until
+from tests.kit.cinema import Cinema
 
 ROOT: Final = Path(__file__).parents[2]
 READY: Final = ROOT / "infra/docker/ready"

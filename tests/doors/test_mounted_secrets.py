@@ -15,9 +15,9 @@ from shared_lib.mounted import BYTES_MAX, DIRECTORY, UnreadableSecretError, hold
 from shared_lib.processes import DATABASE, PROCESSES, VARIABLES, variables_of
 from shared_lib.settings import WrongSettingsError, settings_of, take_mounted
 from shared_lib.settings import settings as cached
-from tests.cinema import Cinema
 from tests.doors.running import serving, until
-from tests.edge.answers import order_body
+from tests.kit.answers import order_body
+from tests.kit.cinema import Cinema
 
 ROOT: Final = Path(__file__).parents[2]
 SECRET: Final = "postgresql://boxoffice_door:hunter2-9Wv@127.0.0.1:1/x"

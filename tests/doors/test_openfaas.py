@@ -24,11 +24,11 @@ from shared_lib.settings import Settings
 from shared_lib.workers.http_sink import HttpSink
 from shared_lib.workers.relay import Relay
 from shared_lib.workers.trigger.wire import Wire
-from tests.cinema import EVENT_SECRET, RETURN_URL, Cinema
 from tests.doors.faas_gateway import faas_gateway
 from tests.doors.running import serving, until
-from tests.edge.answers import assert_problem
-from tests.patience import PATIENCE_S
+from tests.kit.answers import assert_problem
+from tests.kit.cinema import EVENT_SECRET, RETURN_URL, Cinema
+from tests.kit.waiting import PATIENCE_S
 
 ROOT: Final = Path(__file__).parents[2]
 FILE: Final = ROOT / "infra/openfaas/stack.yaml"

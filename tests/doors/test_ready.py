@@ -13,9 +13,9 @@ from infra.servers.access import prepare, role_url
 from infra.servers.postgres import EmbeddedPostgres
 from shared_lib.processes import Role
 from shared_lib.web.asgi import DOORS
-from tests.cinema import Cinema
 from tests.doors.running import Serving, serving, until
-from tests.edge.answers import assert_problem, order_body
+from tests.kit.answers import assert_problem, order_body
+from tests.kit.cinema import Cinema
 
 PROVIDER = "benchmarks.instant:InstantProvider"  # any that is not the sandbox
 READY, ALIVE = ("/readyz", "/_/ready"), ("/livez", "/_/health")

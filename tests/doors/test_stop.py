@@ -13,11 +13,11 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from tests.cinema import Cinema
 from tests.doors.running import Serving, serving, until
 from tests.doors.wire import Answer, LostError, Wire
-from tests.edge.answers import order_body
-from tests.patience import PATIENCE_S
+from tests.kit.answers import order_body
+from tests.kit.cinema import Cinema
+from tests.kit.waiting import PATIENCE_S
 
 KEPT, QUICK, NEW = 12, 16, 4  # connections
 BEFORE = 60  # answers before the signal

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from tests.crash.protections import Edit, Mutation
+from tests.kit.mutations import Edit, Mutation
 
 HTTP: Final = "shared_lib/web/http.py"
 REDACTION: Final = "shared_lib/redaction.py"

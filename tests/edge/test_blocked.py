@@ -13,10 +13,10 @@ import pytest
 from infra.sandbox.launch import SandboxHandle
 from infra.servers.moto import EmbeddedMoto
 from shared_lib.store.bounds import CONNECTION_S
-from tests.cinema import Cinema, impatient
-from tests.cinema import cinema as open_cinema
-from tests.edge.answers import assert_problem, order_body
-from tests.store.silent import SilentWire, silent_wire
+from tests.kit.answers import assert_problem, order_body
+from tests.kit.cinema import Cinema, impatient
+from tests.kit.cinema import cinema as open_cinema
+from tests.kit.silent import SilentWire, silent_wire
 
 
 async def subscription_of(cinema: Cinema, customer: str) -> str:

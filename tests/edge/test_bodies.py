@@ -6,8 +6,8 @@ import json
 from collections.abc import AsyncIterator
 from typing import Any
 
-from tests.cinema import RETURN_URL, Cinema
-from tests.edge.answers import assert_problem, nothing_changes, order_body
+from tests.kit.answers import assert_problem, nothing_changes, order_body
+from tests.kit.cinema import RETURN_URL, Cinema
 
 NOT_JSON = {
     "nothing": b"",

@@ -12,8 +12,8 @@ from shared_lib.contract.routes import ROUTES
 from shared_lib.events.proof import event_signer
 from shared_lib.phases.outgoing import Outgoing
 from shared_lib.workers.relay import Relay
-from tests.cinema import Cinema
-from tests.edge.answers import LEAKS, assert_problem, contents, nothing_changes, order_body
+from tests.kit.answers import LEAKS, assert_problem, contents, nothing_changes, order_body
+from tests.kit.cinema import Cinema
 
 DOORS = {
     "create_order": "billing.job.start_payment",

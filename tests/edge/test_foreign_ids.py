@@ -8,8 +8,8 @@ from typing import Any
 import httpx
 
 from shared_lib.contract.routes import ROUTES, Route
-from tests.cinema import Cinema
-from tests.edge.answers import assert_problem, nothing_changes
+from tests.kit.answers import assert_problem, nothing_changes
+from tests.kit.cinema import Cinema
 
 WITH_ID = [route for route in ROUTES if route.id_name and route.needs_token]
 

@@ -8,8 +8,8 @@ import httpx
 import pytest
 import redis
 
-from tests.cinema import RETURN_URL, Cinema
-from tests.edge.answers import assert_problem, nothing_changes, order_body
+from tests.kit.answers import assert_problem, nothing_changes, order_body
+from tests.kit.cinema import RETURN_URL, Cinema
 
 MALFORMED = [b'"half', b'half"', b"two words", b'""', b'"' + b"k" * 256 + b'"', b"k" * 256, b'"\xc3\xa9"', b"\xc3\xa9",
              b'"a"b"', b'"a\\b"', b"back\\slash", b'"tab\there"']  # fmt: skip

@@ -12,9 +12,9 @@ from starlette.requests import ClientDisconnect, Request
 
 from shared_lib.runtime import Runtime
 from shared_lib.watching import PER_CUSTOMER, OrderWatch, order_watch
-from tests.cinema import Cinema
-from tests.edge.answers import alter, assert_problem
-from tests.patience import PATIENCE_S
+from tests.kit.answers import alter, assert_problem
+from tests.kit.cinema import Cinema
+from tests.kit.waiting import PATIENCE_S
 
 POLLS = 40
 

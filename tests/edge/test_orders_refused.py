@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
-from tests.cinema import Cinema
-from tests.edge.answers import assert_problem, nothing_changes, order_body
+from tests.kit.answers import assert_problem, nothing_changes, order_body
+from tests.kit.cinema import Cinema
 
 
 def put_price(cinema: Cinema, price_id: str, amount_minor: int = 1000, currency: str = "EUR") -> None:

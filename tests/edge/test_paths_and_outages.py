@@ -17,9 +17,9 @@ from infra.servers.ports import free_port
 from infra.servers.postgres import EmbeddedPostgres
 from shared_lib import log as logs
 from shared_lib.contract.routes import ROUTES
-from tests.cinema import Cinema, impatient
-from tests.cinema import cinema as open_cinema
-from tests.edge.answers import alter, assert_problem, nothing_changes, order_body
+from tests.kit.answers import alter, assert_problem, nothing_changes, order_body
+from tests.kit.cinema import Cinema, impatient
+from tests.kit.cinema import cinema as open_cinema
 
 BY_PATH: dict[str, set[str]] = {}
 for _route in ROUTES:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import cast
 
 from shared_lib.providers.base import CheckoutRequest, InvalidRequest, PaymentProvider, PaymentSnapshot
-from tests.cinema import RETURN_URL, Cinema
+from tests.kit.cinema import RETURN_URL, Cinema
 
 
 class Refusing:

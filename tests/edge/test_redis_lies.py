@@ -14,9 +14,9 @@ import redis
 
 from infra.sandbox.launch import SandboxHandle
 from shared_lib.store.seals import Seals
-from tests.cinema import Cinema
-from tests.cinema import cinema as open_cinema
-from tests.edge.answers import assert_problem, order_body
+from tests.kit.answers import assert_problem, order_body
+from tests.kit.cinema import Cinema
+from tests.kit.cinema import cinema as open_cinema
 
 OLD, NEW = "0" * 32, "1" * 32
 KEY = "k"

@@ -8,9 +8,9 @@ from typing import Any
 import httpx
 
 from shared_lib.phases.facts import TOLD_AFTER
-from tests.cinema import Cinema
-from tests.edge.answers import assert_problem, nothing_changes
-from tests.flows.steps import eventually
+from tests.kit.answers import assert_problem, nothing_changes
+from tests.kit.cinema import Cinema
+from tests.kit.steps import eventually
 
 OPERATOR = ("billing:operator",)
 

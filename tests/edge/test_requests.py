@@ -11,8 +11,8 @@ import pytest
 import structlog
 
 from shared_lib import log as logs
-from tests.cinema import Cinema
-from tests.edge.answers import assert_problem, order_body
+from tests.kit.answers import assert_problem, order_body
+from tests.kit.cinema import Cinema
 
 OPERATOR = ("billing:operator",)
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from tests.cinema import Cinema
-from tests.edge.answers import assert_problem, nothing_changes, order_body
+from tests.kit.answers import assert_problem, nothing_changes, order_body
+from tests.kit.cinema import Cinema
 
 FORBIDDEN = [
     "https://evil.test/",

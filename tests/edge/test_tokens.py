@@ -13,8 +13,8 @@ from cryptography.hazmat.primitives import serialization
 
 from infra.standins.auth_service import SigningKeys, issue_token
 from shared_lib.contract.routes import ROUTES, Route
-from tests.cinema import AUDIENCE, AUTH_ISSUER, Cinema
-from tests.edge.answers import assert_problem, nothing_changes
+from tests.kit.answers import assert_problem, nothing_changes
+from tests.kit.cinema import AUDIENCE, AUTH_ISSUER, Cinema
 
 GUARDED = [route for route in ROUTES if route.needs_token]
 

@@ -10,8 +10,8 @@ from typing import Any
 import httpx
 
 from infra.sandbox.webhooks import sign
-from tests.cinema import Cinema
-from tests.edge.answers import alter, assert_problem, nothing_changes
+from tests.kit.answers import alter, assert_problem, nothing_changes
+from tests.kit.cinema import Cinema
 
 PATH = "/v1/webhooks/sandbox"
 

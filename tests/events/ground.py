@@ -12,7 +12,7 @@ import httpx
 
 from shared_lib.events.incoming import binary
 from shared_lib.events.proof import EventSigner
-from tests.cinema import EVENT_SECRET, Cinema
+from tests.kit.cinema import EVENT_SECRET, Cinema
 
 # A door and what it is sent. The doors that take no event at all refuse like the others.
 ADDRESSED: Final[Mapping[str, tuple[str, Mapping[str, Any]]]] = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from tests.crash.protections import Edit, Mutation
+from tests.kit.mutations import Edit, Mutation
 
 PLAYING: Final = "tests/flows/test_playing.py::test_"
 CHOICE: Final = "tests/domain/test_playing.py::test_"

@@ -11,10 +11,10 @@ import httpx
 
 from shared_lib.events.incoming import PING
 from shared_lib.events.proof import event_signer
-from tests.cinema import Cinema
-from tests.edge.answers import assert_problem, nothing_changes
 from tests.events.ground import TAKERS
-from tests.flows.steps import BASIC
+from tests.kit.answers import assert_problem, nothing_changes
+from tests.kit.cinema import Cinema
+from tests.kit.steps import BASIC
 
 # As its adapter sends it: an id of each tick, a source that names it, and no subject.
 TICK = {

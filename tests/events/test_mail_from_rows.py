@@ -10,8 +10,8 @@ import pytest
 from infra.servers.moto import EmbeddedMoto
 from shared_lib.mail.render import render, template_of
 from shared_lib.phases.telling import Told, mail_facts
-from tests.cinema import Cinema
-from tests.flows.steps import BASIC, FILM, LATER_CHALLENGE, LATER_SOFT, opt_out, renewed, to_period_end
+from tests.kit.cinema import Cinema
+from tests.kit.steps import BASIC, FILM, LATER_CHALLENGE, LATER_SOFT, opt_out, renewed, to_period_end
 
 EVIL: Final = "https://evil.example/pay"
 # Whatever a forger writes into an event of a proven sender.

@@ -13,9 +13,9 @@ from infra.sandbox.launch import new_webhook_secret
 from shared_lib.events.gate import BYTES_MAX, OWN_BYTES_MAX
 from shared_lib.events.proof import EventSigner, covered
 from shared_lib.web.asgi import DOORS, EVENTLESS_DOORS, HTTP_DOORS
-from tests.cinema import EVENT_SECRET, Cinema
-from tests.edge.answers import assert_problem, nothing_changes
 from tests.events.ground import ADDRESSED, TAKERS, event, post, signer, structured
+from tests.kit.answers import assert_problem, nothing_changes
+from tests.kit.cinema import EVENT_SECRET, Cinema
 
 Sent = tuple[dict[str, str], bytes]
 MINUTES_6 = timedelta(minutes=6)

@@ -23,10 +23,10 @@ from infra.servers.ports import free_port
 from infra.standins.auth_service import SigningKeys
 from shared_lib.settings import Environment
 from shared_lib.web.asgi import believe_senders
-from tests.cinema import EVENT_SECRET, Cinema
-from tests.cinema import cinema as open_cinema
-from tests.edge.answers import assert_problem, nothing_changes
 from tests.events.ground import TAKERS, event, post, signer
+from tests.kit.answers import assert_problem, nothing_changes
+from tests.kit.cinema import EVENT_SECRET, Cinema
+from tests.kit.cinema import cinema as open_cinema
 from tests.workers.conftest import own_settings, serving
 
 ISSUER, AUDIENCE = "https://kubernetes.default.svc", "boxoffice-events"

@@ -1,4 +1,4 @@
-"""`cinema` and what it stands on come from tests/cinema_fixtures.py."""
+"""`cinema` and what it stands on come from tests/kit/cinema_fixtures.py."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from tests.cinema import Cinema
-from tests.invariants import assert_invariants
+from tests.kit.cinema import Cinema
+from tests.kit.invariants import assert_invariants
 
 
 @pytest.fixture(autouse=True)

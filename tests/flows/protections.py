@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.crash.protections import Edit, Mutation
+from tests.kit.mutations import Edit, Mutation
 
 OTHER = "tests/flows/test_other_money.py::test_"
 COLLECTING, EVIDENCE = "shared_lib/phases/collecting.py", "shared_lib/phases/evidence.py"

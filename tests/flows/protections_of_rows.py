@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from tests.crash.protections import Edit, Mutation
+from tests.kit.mutations import Edit, Mutation
 
 BAD_ROW: Final = "tests/flows/test_one_bad_row.py::test_"
 OFF: Final = "tests/flows/test_providers_turned_off.py::test_"

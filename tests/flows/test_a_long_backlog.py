@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.cinema import Cinema
+from tests.kit.cinema import Cinema
 
 PAYMENTS, KEYS = 250, 5_500
 # Checkouts that were committed and whose provider was never asked, as after an outage.

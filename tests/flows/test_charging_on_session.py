@@ -9,8 +9,8 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.cinema import RETURN_URL, Cinema
-from tests.flows.steps import (
+from tests.kit.cinema import RETURN_URL, Cinema
+from tests.kit.steps import (
     BASIC,
     FILM,
     LATER_CHALLENGE,
@@ -22,7 +22,7 @@ from tests.flows.steps import (
     provider_down,
     watchable,
 )
-from tests.patience import PATIENCE_S
+from tests.kit.waiting import PATIENCE_S
 
 
 async def with_saved_card(cinema: Cinema, price_id: str = FILM, **more: Any) -> httpx.Response:

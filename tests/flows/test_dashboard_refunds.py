@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 
-from tests.cinema import Cinema
-from tests.flows.steps import (
+from tests.flows.test_giving_back import give_back, operator_gives_back
+from tests.flows.test_other_money import all_settled, provider_says, ref_of, twin_of
+from tests.kit.cinema import Cinema
+from tests.kit.steps import (
     BASIC,
     FILM,
     eventually,
@@ -19,8 +21,6 @@ from tests.flows.steps import (
     trouble,
     watchable,
 )
-from tests.flows.test_giving_back import give_back, operator_gives_back
-from tests.flows.test_other_money import all_settled, provider_says, ref_of, twin_of
 
 PRICE = 1299
 BOUNCES, PENDS = "4000000000005126", "4000000000007726"

@@ -9,8 +9,8 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.cinema import Cinema
-from tests.flows.steps import (
+from tests.kit.cinema import Cinema
+from tests.kit.steps import (
     BASIC,
     FILM,
     PLUS,

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from shared_lib.cli.ailments import HELD_SURPLUS
-from tests.cinema import Cinema
-from tests.flows.steps import FILM, eventually, order_status, trouble
 from tests.flows.test_giving_back import operator_gives_back
 from tests.flows.test_other_money import provider_says, ref_of, twin_of
+from tests.kit.cinema import Cinema
+from tests.kit.steps import FILM, eventually, order_status, trouble
 
 PRICE = 1299
 NUMBER, SLUG = "4000000000005126", "refund_fails_later"

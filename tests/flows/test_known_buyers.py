@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.cinema import RETURN_URL, Cinema
+from tests.kit.cinema import RETURN_URL, Cinema
 
 KNOWN = ("ann@home.example", "de", "Europe/Berlin")
 

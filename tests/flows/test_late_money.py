@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from tests.cinema import Cinema
-from tests.flows.steps import (
+from tests.kit.cinema import Cinema
+from tests.kit.steps import (
     BASIC,
     FILM,
     PLUS,

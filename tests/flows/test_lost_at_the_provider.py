@@ -9,8 +9,8 @@ import pytest
 from structlog.testing import capture_logs
 
 from shared_lib.providers.base import NotFound, PaymentRef, PaymentSnapshot
-from tests.cinema import Cinema
-from tests.flows.steps import BASIC, FILM, order_status, payments, subscription, to_period_end, trouble
+from tests.kit.cinema import Cinema
+from tests.kit.steps import BASIC, FILM, order_status, payments, subscription, to_period_end, trouble
 
 
 @pytest.fixture(autouse=True)

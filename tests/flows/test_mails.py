@@ -12,8 +12,8 @@ import pytest
 from infra.servers.moto import EmbeddedMoto
 from shared_lib.phases.facts import TOLD_AFTER
 from shared_lib.phases.notifications import ClaimedNotification, ClaimNotification, claim_notifications
-from tests.cinema import Cinema
-from tests.flows.steps import (
+from tests.kit.cinema import Cinema
+from tests.kit.steps import (
     BASIC,
     FILM,
     LATER_CHALLENGE,
@@ -28,7 +28,7 @@ from tests.flows.steps import (
     to,
     utc,
 )
-from tests.patience import PATIENCE_S
+from tests.kit.waiting import PATIENCE_S
 
 pytestmark = pytest.mark.usefixtures("moto_up")
 

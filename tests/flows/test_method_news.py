@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.cinema import Cinema
-from tests.flows.steps import BASIC, eventually, renewed
+from tests.kit.cinema import Cinema
+from tests.kit.steps import BASIC, eventually, renewed
 
 
 def shown(cinema: Cinema, columns: str = "usable, expires") -> Any:

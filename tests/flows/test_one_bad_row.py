@@ -11,8 +11,8 @@ from structlog.testing import capture_logs
 from shared_lib.cli.doctor import _set_aside
 from shared_lib.cli.explain import explain
 from shared_lib.cli.terminal import connected
-from tests.cinema import Cinema
-from tests.flows.steps import BASIC, FILM, eventually, order_status, subscription, to_period_end
+from tests.kit.cinema import Cinema
+from tests.kit.steps import BASIC, FILM, eventually, order_status, subscription, to_period_end
 
 HEALTHY = ("bob", "cid")
 # A constraint that keeps most broken values out is gone, as after a restore or a hand's mistake.

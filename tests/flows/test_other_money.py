@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 
 from shared_lib.settings import Settings
-from tests.cinema import Cinema
 from tests.edge.test_webhooks_refused import deliver, paid
-from tests.flows.steps import (
+from tests.kit.cinema import Cinema
+from tests.kit.invariants import listed
+from tests.kit.steps import (
     BASIC,
     FILM,
     eventually,
@@ -22,7 +23,6 @@ from tests.flows.steps import (
     trouble,
     watchable,
 )
-from tests.invariants import listed
 
 SHORT, EXACT, DOUBLE = 1, 1299, 2598
 

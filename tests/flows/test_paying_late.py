@@ -11,8 +11,8 @@ from structlog.testing import capture_logs
 
 from infra.servers.moto import EmbeddedMoto
 from shared_lib.providers.base import ChargeRequest, InvalidRequest, NotAllowed, PaymentSnapshot
-from tests.cinema import Cinema
-from tests.flows.steps import (
+from tests.kit.cinema import Cinema
+from tests.kit.steps import (
     BASIC,
     LATER_HARD,
     LATER_SOFT,

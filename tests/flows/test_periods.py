@@ -6,8 +6,8 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from tests.cinema import Cinema
-from tests.flows.steps import (
+from tests.kit.cinema import Cinema
+from tests.kit.steps import (
     BASIC,
     PLUS,
     PLUS_YEAR,

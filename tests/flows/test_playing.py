@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from tests.cinema import Cinema
-from tests.flows.steps import BASIC, FILM, LATER_SOFT, RENTAL, eventually, renewed, to
+from tests.kit.cinema import Cinema
+from tests.kit.steps import BASIC, FILM, LATER_SOFT, RENTAL, eventually, renewed, to
 
 METROPOLIS = "prd_metropolis"
 

@@ -12,8 +12,8 @@ from structlog.testing import capture_logs
 
 from shared_lib.providers.base import PaymentProvider
 from shared_lib.settings import Settings
-from tests.cinema import RETURN_URL, Cinema
-from tests.flows.steps import BASIC, FILM, order_as, order_status, renewed, subscription
+from tests.kit.cinema import RETURN_URL, Cinema
+from tests.kit.steps import BASIC, FILM, order_as, order_status, renewed, subscription
 
 OTHER_FILM = "prc_stalker_buy"
 

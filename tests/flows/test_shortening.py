@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from tests.cinema import Cinema
-from tests.edge.answers import assert_problem
-from tests.flows.steps import (
+from tests.flows.test_giving_back import operator_gives_back
+from tests.kit.answers import assert_problem
+from tests.kit.cinema import Cinema
+from tests.kit.steps import (
     BASIC,
     FILM,
     LATER_SOFT,
@@ -25,7 +26,6 @@ from tests.flows.steps import (
     utc,
     watchable,
 )
-from tests.flows.test_giving_back import operator_gives_back
 
 PRICE = 799
 START = utc(2031, 4, 1, 12)

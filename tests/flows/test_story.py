@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from tests.cinema import Cinema
+from tests.kit.cinema import Cinema
 
 
 async def test_a_film_is_ordered_paid_on_the_page_and_may_be_watched(cinema: Cinema) -> None:

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from shared_lib.providers.base import InvalidRequest
-from tests.cinema import Cinema
-from tests.flows.steps import (
+from tests.kit.cinema import Cinema
+from tests.kit.steps import (
     BASIC,
     FILM,
     LATER_SOFT,
@@ -25,7 +25,7 @@ from tests.flows.steps import (
     trouble,
     watchable,
 )
-from tests.patience import PATIENCE_S
+from tests.kit.waiting import PATIENCE_S
 
 
 async def minutes(cinema: Cinema, count: int, each: int = 1) -> None:

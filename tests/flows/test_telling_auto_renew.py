@@ -14,8 +14,8 @@ from infra.servers.moto import EmbeddedMoto
 from shared_lib.phases.facts import TOLD_AFTER
 from shared_lib.phases.notifications import ClaimedNotification, ClaimNotification, claim_notifications
 from shared_lib.phases.telling import Told, mail_facts
-from tests.cinema import Cinema
-from tests.flows.steps import BASIC, opt_out, period_end, renewed, subscription, to
+from tests.kit.cinema import Cinema
+from tests.kit.steps import BASIC, opt_out, period_end, renewed, subscription, to
 
 JOB, FACT = "billing.job.tell_auto_renew", "billing.subscription.auto_renew_changed"
 ON, OFF = ("Automatic renewal of Cinema Basic is " + word for word in ("on", "off"))

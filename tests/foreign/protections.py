@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from tests.crash.protections import Edit, Mutation
+from tests.kit.mutations import Edit, Mutation
 
 FETCHING: Final = "shared_lib/fetching.py"
 UNTRUSTED: Final = "shared_lib/untrusted.py"

@@ -13,8 +13,8 @@ from shared_lib.domain.errors import Transient, Unstorable
 from shared_lib.events.proof import event_signer
 from shared_lib.store.batch import Batcher, connection_pool
 from shared_lib.store.transaction import Transaction
-from tests.cinema import Cinema
-from tests.edge.answers import nothing_changes
+from tests.kit.answers import nothing_changes
+from tests.kit.cinema import Cinema
 
 DOORS = {
     "create_order": "billing.job.start_payment",

@@ -11,7 +11,7 @@ import pytest
 from shared_lib.channels.base import ChannelError, Message
 from shared_lib.channels.email_ses import SesEmail, ses_client
 from tests.foreign.rude import ANSWERS, Answer, Rude, document, rude_server, whole
-from tests.patience import PATIENCE_S
+from tests.kit.waiting import PATIENCE_S
 
 MAIL = Message(
     notification_id="ntf_1",

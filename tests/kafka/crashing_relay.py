@@ -9,7 +9,7 @@ import signal
 from shared_lib.runtime import Runtime
 from shared_lib.settings import settings
 from shared_lib.workers.kafka_relay import KafkaRelay
-from tests.crash.boundaries import watch
+from tests.kit.crash_points import watch
 
 
 async def die(boundary: str) -> None:

@@ -18,7 +18,7 @@ from infra.servers.access import role_url
 from infra.servers.leash import spawn
 from shared_lib.processes import Role
 from shared_lib.store.outbox import Event
-from tests.patience import PATIENCE_S
+from tests.kit.waiting import PATIENCE_S
 
 
 def facts(customer: str, count: int, topic: str, *, first: int = 1) -> list[Event]:

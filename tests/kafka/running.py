@@ -9,8 +9,8 @@ from contextlib import asynccontextmanager
 from shared_lib.runtime import Runtime
 from shared_lib.store.transaction import Transaction
 from shared_lib.workers.kafka_relay import KafkaRelay
-from tests.patience import PATIENCE_S
-from tests.workers.post import waiting
+from tests.kit.outbox import waiting
+from tests.kit.waiting import PATIENCE_S
 
 
 @asynccontextmanager

@@ -16,8 +16,8 @@ from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer
 
 from infra.local.processes import ROOT
 from shared_lib.workers import topics
-from tests.kafka_fixtures import NewTopic
-from tests.patience import PATIENCE_S
+from tests.kit.kafka_fixtures import NewTopic
+from tests.kit.waiting import PATIENCE_S
 
 if TYPE_CHECKING:
     from infra.kafka.choice import OwnKafka

@@ -16,9 +16,9 @@ from shared_lib.workers.kafka_relay import KafkaRelay
 from shared_lib.workers.shards import LOCK_CLASS
 from tests.kafka.records import all_records, facts, first_told, header, relay_process
 from tests.kafka.running import dead, empty, running, until
-from tests.kafka_fixtures import NewTopic
+from tests.kit.kafka_fixtures import NewTopic
+from tests.kit.outbox import post, waiting
 from tests.workers.conftest import OpenRuntime
-from tests.workers.post import post, waiting
 
 if TYPE_CHECKING:
     from infra.kafka.choice import OwnKafka

@@ -15,8 +15,8 @@ from shared_lib.phases.records import Unsent
 from shared_lib.workers import topics
 from shared_lib.workers.kafka_stream import Stream, StreamError
 from tests.kafka.records import all_records, header
-from tests.kafka_fixtures import NewTopic
-from tests.patience import PATIENCE_S
+from tests.kit.kafka_fixtures import NewTopic
+from tests.kit.waiting import PATIENCE_S
 
 if TYPE_CHECKING:
     from infra.kafka.choice import OwnKafka

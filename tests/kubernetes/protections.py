@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from tests.crash.protections import Edit, Mutation
+from tests.kit.mutations import Edit, Mutation
 
 NEEDS: Final = "tests/kubernetes/test_needs.py::test_"
 IMAGES: Final = "tests/kubernetes/test_images.py::test_"

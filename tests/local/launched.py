@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.patience import PATIENCE_S
+from tests.kit.waiting import PATIENCE_S
 
 ROOT = Path(__file__).parents[2]
 MARK = "STACK_OF_TEST"  # inherited by all processes of a stack but PostgreSQL, which names its folder

@@ -15,8 +15,8 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tests.kit.waiting import PATIENCE_S
 from tests.local.launched import launched
-from tests.patience import PATIENCE_S
 
 pytestmark = [
     pytest.mark.slow,

@@ -17,7 +17,7 @@ import pytest
 from infra.servers.leash import spawn
 from infra.servers.ports import free_port, wait_for_http
 from tests.compose.ground import exchange
-from tests.patience import PATIENCE_S
+from tests.kit.waiting import PATIENCE_S
 
 
 class Echo(BaseHTTPRequestHandler):

@@ -19,7 +19,7 @@ from infra.sandbox.launch import new_webhook_secret
 from infra.servers.access import role_url
 from infra.servers.leash import spawn
 from shared_lib.processes import Role
-from tests.patience import PATIENCE_S
+from tests.kit.waiting import PATIENCE_S
 
 
 class BusyOnce(BaseHTTPRequestHandler):

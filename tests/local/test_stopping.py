@@ -18,10 +18,10 @@ import httpx
 import pytest
 
 from infra.servers.ports import free_port
-from tests.cinema import Cinema
-from tests.crash.mortal import environment
-from tests.edge.answers import order_body
-from tests.store.silent import silent_wire
+from tests.kit.answers import order_body
+from tests.kit.cinema import Cinema
+from tests.kit.instance import environment
+from tests.kit.silent import silent_wire
 
 ROOT = Path(__file__).parents[2]
 # A process that ends takes a few seconds of these; one that does not takes all of them.

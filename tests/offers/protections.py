@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from tests.crash.protections import Edit, Mutation
+from tests.kit.mutations import Edit, Mutation
 
 FREE: Final = "tests/offers/test_free_titles.py::test_"
 MEMORY: Final = "tests/offers/test_refund_memory.py::test_"

@@ -7,9 +7,9 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.cinema import Cinema
-from tests.edge.answers import assert_problem, nothing_changes
-from tests.flows.steps import BASIC, PLUS, opt_out, subscription
+from tests.kit.answers import assert_problem, nothing_changes
+from tests.kit.cinema import Cinema
+from tests.kit.steps import BASIC, PLUS, opt_out, subscription
 
 
 async def take_away(cinema: Cinema, method_id: str, query: str = "", **more: Any) -> httpx.Response:

@@ -8,9 +8,9 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.cinema import RETURN_URL, Cinema
-from tests.edge.answers import assert_problem, nothing_changes
-from tests.flows.steps import PLUS, payments, provider_down, watchable
+from tests.kit.answers import assert_problem, nothing_changes
+from tests.kit.cinema import RETURN_URL, Cinema
+from tests.kit.steps import PLUS, payments, provider_down, watchable
 
 OPERATOR = ("billing:operator",)
 FREE = "prc_free"

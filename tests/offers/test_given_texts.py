@@ -13,9 +13,9 @@ import pytest
 import structlog
 
 from shared_lib.providers.base import Capabilities, PaymentProvider
-from tests.cinema import RETURN_URL, Cinema
-from tests.edge.answers import assert_problem, nothing_changes, order_body
-from tests.flows.steps import bearer
+from tests.kit.answers import assert_problem, nothing_changes, order_body
+from tests.kit.cinema import RETURN_URL, Cinema
+from tests.kit.steps import bearer
 
 UNUSABLE = ["a@[", "a@[127.0.0.1]", "@", "a@", "@b.example", "a b@c.example", "a@b..example", "a@" + "b" * 300,
             "x" * 65 + "@b.example", '"a\\"@b.example', "a@b.example, c@d.example", "a@b@c.example", "a@-b.example",

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from shared_lib.settings import MissingSecretError, settings, settings_of
-from tests.cinema import Cinema
-from tests.edge.answers import assert_problem, contents
-from tests.flows.steps import BASIC, PLUS, eventually, order_status, subscription, to_period_end, watchable
+from tests.kit.answers import assert_problem, contents
+from tests.kit.cinema import Cinema
+from tests.kit.steps import BASIC, PLUS, eventually, order_status, subscription, to_period_end, watchable
 
 OTHER_CARD = "5555555555554444"
 MANY = 50

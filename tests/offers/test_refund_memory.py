@@ -9,10 +9,10 @@ from typing import Any
 
 import httpx
 
-from tests.cinema import Cinema
-from tests.crash.mortal import mortal
-from tests.edge.answers import assert_problem
-from tests.flows.steps import BASIC, FILM, RENTAL
+from tests.kit.answers import assert_problem
+from tests.kit.cinema import Cinema
+from tests.kit.instance import mortal
+from tests.kit.steps import BASIC, FILM, RENTAL
 
 OPERATOR = ("billing:operator",)
 

@@ -14,9 +14,9 @@ import pytest
 from psycopg import errors
 
 from shared_lib.cli.doctor import doctor
-from tests.cinema import Cinema
-from tests.edge.answers import assert_problem
-from tests.flows.steps import BASIC, FILM, order_status, payments, provider_down, subscription, watchable
+from tests.kit.answers import assert_problem
+from tests.kit.cinema import Cinema
+from tests.kit.steps import BASIC, FILM, order_status, payments, provider_down, subscription, watchable
 
 OPERATOR = ("billing:operator",)
 BOTH = ("billing:customer", "billing:operator")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 from functions.reconcile.main import forget
-from tests.cinema import Cinema
+from tests.kit.cinema import Cinema
 
 
 async def test_keys_go_after_72_hours_and_messages_after_30_days(cinema: Cinema) -> None:

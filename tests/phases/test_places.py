@@ -23,7 +23,7 @@ from shared_lib.providers.base import PaymentRef, PaymentState, RefundSnapshot, 
 from shared_lib.store.batch import Batcher, connection_pool
 from shared_lib.store.keys import Key
 from shared_lib.store.transaction import transaction
-from tests.flows.steps import eventually
+from tests.kit.steps import eventually
 from tests.phases.ground import BASIC, FILM, PLUS, STALKER, Ground, canceled, reply, said, succeeded, want
 
 RENTAL, PLUS_YEAR = "prc_metropolis_rent", "prc_plus_year"

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from tests.patience import PATIENCE_S
+from tests.kit.waiting import PATIENCE_S
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from infra.sandbox.core import Config
 from infra.sandbox.launch import SandboxHandle, running_sandbox
 from shared_lib.ids import new_id
 from shared_lib.providers.base import Money, OutcomeUnknown, PaymentState
-from tests.patience import PATIENCE_S
+from tests.kit.waiting import PATIENCE_S
 from tests.providers.conftest import SECRET
 from tests.providers.inbox import Inbox, running_inbox
 from tests.providers.world import SandboxWorld, charge_of, checkout_of, paid, raw, refund_of, saved_method

@@ -26,7 +26,7 @@ from shared_lib.providers.base import (
     SavedMethodRef,
 )
 from shared_lib.providers.sandbox import SandboxProvider
-from tests.patience import PATIENCE_S
+from tests.kit.waiting import PATIENCE_S
 from tests.providers.inbox import Delivery, Inbox
 
 PRICE = Money(1299, "EUR")

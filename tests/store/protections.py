@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from tests.crash.protections import Edit, Mutation
+from tests.kit.mutations import Edit, Mutation
 
 BOUNDS: Final = "tests/store/test_bounds.py::test_"
 POLLS: Final = "tests/edge/test_long_polls.py::test_"

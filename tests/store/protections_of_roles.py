@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from tests.crash.protections import Edit, Mutation
+from tests.kit.mutations import Edit, Mutation
 
 ROLES: Final = "tests/store/test_roles.py::test_"
 ACCESS: Final = "shared_lib/store/access/"

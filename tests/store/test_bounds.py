@@ -13,8 +13,8 @@ from shared_lib.domain.errors import Transient
 from shared_lib.store import blocked as blocked_items
 from shared_lib.store.batch import Batcher, connection_pool
 from shared_lib.store.transaction import Transaction
-from tests.patience import PATIENCE_S
-from tests.store.silent import silent_wire
+from tests.kit.silent import silent_wire
+from tests.kit.waiting import PATIENCE_S
 
 TABLE = """
     CREATE TABLE rooms (n int PRIMARY KEY, visits int NOT NULL DEFAULT 0);

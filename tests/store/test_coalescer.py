@@ -9,7 +9,7 @@ from infra.servers.ports import free_port
 from shared_lib.domain.errors import Transient
 from shared_lib.store.batch import BATCH_MAX, Batcher, connection_pool
 from shared_lib.store.transaction import Transaction
-from tests.patience import PATIENCE_S
+from tests.kit.waiting import PATIENCE_S
 
 
 async def count(tx: Transaction, items: Sequence[int]) -> list[int]:

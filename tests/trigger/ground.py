@@ -28,7 +28,7 @@ from shared_lib.workers.trigger.envelope import Record
 from shared_lib.workers.trigger.letters import DeadLetters, Letter, read_letter
 from shared_lib.workers.trigger.member import Group
 from shared_lib.workers.trigger.trigger import Limits, Trigger
-from tests.patience import PATIENCE_S
+from tests.kit.waiting import PATIENCE_S
 
 SECRET = new_webhook_secret()
 SIGNER = EventSigner([SECRET], partial(datetime.now, UTC))

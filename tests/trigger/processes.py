@@ -14,7 +14,7 @@ from pathlib import Path
 
 from infra.sandbox.launch import new_webhook_secret
 from infra.servers.leash import spawn
-from tests.patience import PATIENCE_S
+from tests.kit.waiting import PATIENCE_S
 from tests.trigger.ground import Street
 
 ROOT = Path(__file__).parents[2]

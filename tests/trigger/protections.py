@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from tests.crash.protections import Edit, Mutation
+from tests.kit.mutations import Edit, Mutation
 
 PARTITIONS: Final = "tests/trigger/test_partitions.py::test_"
 EVENTS: Final = "tests/trigger/test_events.py::test_"

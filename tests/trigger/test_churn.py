@@ -18,7 +18,7 @@ from shared_lib.store.batch import Batcher, connection_pool
 from shared_lib.store.inbox import take
 from shared_lib.store.transaction import Transaction
 from shared_lib.workers.trigger import health
-from tests.patience import PATIENCE_S
+from tests.kit.waiting import PATIENCE_S
 from tests.trigger.conftest import NewStreet
 from tests.trigger.ground import Door, Heard, Street, opened, until
 from tests.trigger.processes import TriggerProcess, processes

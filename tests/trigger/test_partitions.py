@@ -14,7 +14,7 @@ from shared_lib.workers.topics import Topic, create
 from shared_lib.workers.trigger.delivery import Patience
 from shared_lib.workers.trigger.member import Group, Member, Partition
 from shared_lib.workers.trigger.trigger import Limits
-from tests.patience import PATIENCE_S
+from tests.kit.waiting import PATIENCE_S
 from tests.trigger.conftest import NewStreet
 from tests.trigger.ground import Door, Heard, Street, event_headers, opened, until
 

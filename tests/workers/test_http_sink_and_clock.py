@@ -19,7 +19,7 @@ from shared_lib.phases.outgoing import Outgoing
 from shared_lib.workers import clock
 from shared_lib.workers.http_sink import HttpSink
 from shared_lib.workers.sink import NeverError, NotNowError
-from tests.patience import PATIENCE_S
+from tests.kit.waiting import PATIENCE_S
 from tests.workers.conftest import OpenRuntime, serving
 
 SIGNER = EventSigner([new_webhook_secret()], partial(datetime.now, UTC))

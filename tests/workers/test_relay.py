@@ -13,7 +13,7 @@ from shared_lib.store.transaction import Transaction
 from shared_lib.workers.relay import ATTEMPTS_MAX, Relay
 from shared_lib.workers.sink import NeverError, NotNowError
 from shared_lib.workers.unreadable import readable
-from tests.workers.post import Door, ahead, facts, post, waiting
+from tests.kit.outbox import Door, ahead, facts, post, waiting
 
 
 async def rounds(relay: Relay, count: int = 1) -> None:

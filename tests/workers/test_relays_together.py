@@ -16,9 +16,9 @@ from infra.servers.postgres import EmbeddedPostgres
 from shared_lib.runtime import Runtime
 from shared_lib.workers.relay import Relay
 from shared_lib.workers.shards import LOCK_CLASS
-from tests.patience import PATIENCE_S
+from tests.kit.outbox import Door, facts, post, waiting
+from tests.kit.waiting import PATIENCE_S
 from tests.workers.conftest import OpenRuntime
-from tests.workers.post import Door, facts, post, waiting
 
 CUSTOMERS = 40
 

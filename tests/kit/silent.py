@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from urllib.parse import urlsplit, urlunsplit
 
-from tests.patience import PATIENCE_S
+from tests.kit.waiting import PATIENCE_S
 
 _CHUNK = 1 << 16
 

@@ -14,7 +14,7 @@ from typing import Final
 import pytest
 
 ON_REQUEST: Final = ("k8s", "cluster")
-_TESTS: Final = Path(__file__).parent
+_TESTS: Final = Path(__file__).parents[1]
 
 
 def not_asked_for(expression: str, places: Sequence[Path]) -> list[str]:

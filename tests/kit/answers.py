@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 
 from shared_lib.contract.problems import PROBLEMS
-from tests.cinema import RETURN_URL, Cinema
+from tests.kit.cinema import RETURN_URL, Cinema
 
 LEAKS = re.compile(
     r"Traceback|File \"|\.py\b|psycopg|sqlalchemy|\bSELECT\b|\bINSERT\b|\bUPDATE\b|relation \"|127\.0\.0\.1|"

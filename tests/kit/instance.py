@@ -18,8 +18,8 @@ import httpx
 
 from infra.servers.ports import free_port
 from shared_lib.settings import Settings
-from tests.cinema import KEEP_ALIVE_S, Cinema
-from tests.patience import PATIENCE_S
+from tests.kit.cinema import KEEP_ALIVE_S, Cinema
+from tests.kit.waiting import PATIENCE_S
 
 ROOT = Path(__file__).parents[2]
 
@@ -54,7 +54,7 @@ async def mortal(cinema: Cinema, crash_at: str = "", *, relay: bool = False) -> 
     """An instance on the same database, Redis and provider, which dies where `crash_at` says."""
     port = free_port()
     more = {"CRASH_AT": crash_at, "CRASH_ROLE": "relay" if relay else "", "PYTHONPATH": str(ROOT)}
-    argv = ["-m", "uvicorn", "tests.crash.crashing:app", "--port", str(port), "--log-level", "critical"]
+    argv = ["-m", "uvicorn", "tests.kit.crash_app:app", "--port", str(port), "--log-level", "critical"]
     argv += ["--timeout-keep-alive", str(KEEP_ALIVE_S)]
     with TemporaryFile() as output:
         process = await asyncio.create_subprocess_exec(

@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from urllib.parse import urlsplit, urlunsplit
 
-from tests.patience import PATIENCE_S
+from tests.kit.waiting import PATIENCE_S
 
 _COMMIT = b"COMMIT\0"
 _CHUNK = 1 << 16

@@ -10,8 +10,8 @@ from typing import Any, cast
 import httpx
 import jwt
 
-from tests.cinema import AUDIENCE, AUTH_ISSUER, RETURN_URL, Cinema
-from tests.patience import PATIENCE_S
+from tests.kit.cinema import AUDIENCE, AUTH_ISSUER, RETURN_URL, Cinema
+from tests.kit.waiting import PATIENCE_S
 
 BASIC, PLUS, PLUS_YEAR = "prc_basic_month", "prc_plus_month", "prc_plus_year"
 FILM, RENTAL = "prc_metropolis_buy", "prc_metropolis_rent"

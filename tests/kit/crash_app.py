@@ -1,6 +1,6 @@
 """A Boxoffice that ends by SIGKILL when it reaches the boundary that CRASH_AT names. For tests only.
 
-    CRASH_AT=open_orders:after_commit uvicorn tests.crash.crashing:app
+    CRASH_AT=open_orders:after_commit uvicorn tests.kit.crash_app:app
 
 CRASH_ROLE=relay runs a relay beside the doors.
 """
@@ -20,8 +20,8 @@ from shared_lib.events.proof import event_signer
 from shared_lib.web.asgi import warm
 from shared_lib.workers.http_sink import HttpSink
 from shared_lib.workers.relay import Relay
-from tests.cinema import _Gateway
-from tests.crash.boundaries import WatchedSink, watch
+from tests.kit.cinema import _Gateway
+from tests.kit.crash_points import WatchedSink, watch
 
 CRASH_AT = os.environ.get("CRASH_AT", "")
 

@@ -11,11 +11,11 @@ import pytest
 
 from infra.servers.moto import EmbeddedMoto
 from infra.servers.ports import free_port
-from tests.patience import PATIENCE_S
+from tests.kit.waiting import PATIENCE_S
 
 if TYPE_CHECKING:  # tests that need no cinema do not pay for its imports
     from infra.sandbox.launch import SandboxHandle
-    from tests.cinema import Cinema
+    from tests.kit.cinema import Cinema
 
 
 @pytest.fixture(scope="session")
@@ -74,7 +74,7 @@ async def cinema(
     aws: EmbeddedMoto,
     webhook_secret: str,
 ) -> AsyncIterator[Cinema]:
-    from tests.cinema import cinema as open_cinema  # noqa: PLC0415
+    from tests.kit.cinema import cinema as open_cinema  # noqa: PLC0415
 
     async with open_cinema(
         database_url=database_url,

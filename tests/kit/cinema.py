@@ -40,7 +40,7 @@ from shared_lib.web.asgi import DOORS, door
 from shared_lib.web.http import verifier
 from shared_lib.workers.http_sink import HttpSink
 from shared_lib.workers.relay import Relay
-from tests.patience import PATIENCE_S
+from tests.kit.waiting import PATIENCE_S
 
 RETURN_URL = "http://cinema.test/thanks"
 EVENT_SECRET = "whsec_" + b64encode(b"the secret of senders in tests..").decode()

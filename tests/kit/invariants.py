@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from shared_lib.cli.ailments import HELD_SURPLUS
-from tests.cinema import Cinema
+from tests.kit.cinema import Cinema
 
 _LIVE: Final = "('created', 'sending', 'pending', 'action_required', 'unknown')"
 _OWED: Final = "('requested', 'sending', 'pending', 'unknown')"

@@ -12,7 +12,7 @@ import httpx
 import redis
 
 from infra.sandbox.webhooks import sign
-from tests.cinema import Cinema
+from tests.kit.cinema import Cinema
 
 # Past every lease: of a payment, of a notification, of an Idempotency-Key.
 PAST_LEASES = timedelta(seconds=61)
