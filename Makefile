@@ -33,7 +33,7 @@ demo: $(if $(ELSEWHERE),,$(READY)) ## play the whole story and count the money; 
 	@$(if $(ELSEWHERE),$(THERE) demo,$(BIN)/python -m infra.local demo) $(ARGS)
 
 .PHONY: up
-up: $(READY) ## start every door, PostgreSQL, Redis, mail and the sandbox provider; Ctrl-C stops them
+up: $(READY) ## start all functions, PostgreSQL, Redis, mail and the sandbox; ARGS=--reload: what runs a changed file starts again
 	@$(BIN)/python -m infra.local up $(ARGS)
 
 .PHONY: up_all

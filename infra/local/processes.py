@@ -1,4 +1,4 @@
-"""Processes on a leash: started together, waited for, started again when somebody kills them, stopped in reverse."""
+"""Processes on a leash: started together, waited for, started again when they die, stopped in reverse."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import signal
 import subprocess
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,6 +64,8 @@ class Child:
         self._console = console
         self._process: subprocess.Popen[bytes] | None = None
         self._reading: asyncio.Task[None] | None = None
+        self.reloading = False  # asked to end, so that it starts again with the code of now
+        self.left_down = False  # it kept dying: only a reload starts it again
 
     @property
     def running(self) -> bool:
@@ -81,7 +83,7 @@ class Child:
         return signal.Signals(-code).name if code is not None and code < 0 else f"exit code {code}"
 
     def start(self) -> None:
-        """SIGKILL on our death: whoever kills us wants to see what is lost then, and it must be nothing."""
+        """Start it, to be killed by the kernel when we die: a killed stack must lose nothing, and tests look."""
         self._process = spawn(
             self.program.argv,
             output=subprocess.PIPE,
@@ -108,7 +110,7 @@ class Child:
             self._process.send_signal(how)
 
     async def ends(self) -> None:
-        """Wait until it ends by itself."""
+        """Wait until it has ended; ask for nothing."""
         if self._process:
             await asyncio.to_thread(self._process.wait)
 
@@ -132,14 +134,14 @@ async def _line(reader: asyncio.StreamReader) -> str:
         try:
             raw = await reader.readline()
         except ValueError:
-            continue  # longer than anybody reads
+            continue  # longer than a terminal shows
         text = raw.decode(errors="replace").rstrip()
         if text or not raw:
             return text
 
 
 class Supervisor:
-    """Keeps children and servers running until told to stop."""
+    """Keeps children and servers running until `stop`."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -189,7 +191,7 @@ class Supervisor:
             return False
 
     async def run_to_end(self, program: Program) -> None:
-        """Run a program that ends by itself. StackError when it fails."""
+        """Run a program until it ends. StackError when it fails."""
         child = Child(program, self._console)
         child.start()
         try:
@@ -201,27 +203,48 @@ class Supervisor:
             raise StackError(f"{program.name} failed:\n{self._console.tail(program.name)}")
 
     def watch(self) -> None:
-        """From now on, whoever dies is started again."""
+        """From now on, what dies is started again."""
         for name, server in self._servers:
             self._watching.append(asyncio.create_task(self._keep_server(name, server)))
         for child in (child for group in self._groups for child in group):
             self._watching.append(asyncio.create_task(self._keep_child(child)))
+
+    def reload(self, names: Collection[str]) -> list[str]:
+        """Ask these children to end in their own time, with what they have in hand; `watch` starts them again.
+
+        Returns the names of those that run or were left down. A child that is just starting is asked as well.
+        """
+        children = [child for group in self._groups for child in group if child.program.name in names]
+        for child in children:
+            child.reloading = True
+            child.signal(signal.SIGTERM)
+        return [child.program.name for child in children]
 
     async def _keep_child(self, child: Child) -> None:
         deaths: deque[float] = deque(maxlen=RESTARTS_MAX)
         name = child.program.name
         while True:
             await asyncio.sleep(POLL_S)
-            if child.running:
+            reloaded = child.reloading
+            if child.running or (child.left_down and not reloaded):
                 continue
-            if not self._may_restart(name, child.ended, deaths):
-                return
+            if reloaded:
+                deaths.clear()
+            elif not self._may_restart(name, child.ended, deaths):
+                child.left_down = True
+                continue
+            child.reloading = child.left_down = False
             child.start()
             try:
                 await self.ready(child, restarts=0)
                 self._console.warn(f"{name} is back (pid {child.pid}).")
             except StackError as error:
+                if child.reloading:  # its file changed once more while it started
+                    continue
                 self._console.warn(str(error))
+                if reloaded and not child.running:
+                    child.left_down = True
+                    self._console.warn(f"{name} stays down until one of its files changes.")
 
     async def _keep_server(self, name: str, server: Server) -> None:
         deaths: deque[float] = deque(maxlen=RESTARTS_MAX)

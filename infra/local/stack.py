@@ -7,7 +7,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
 from hashlib import sha256
 from pathlib import Path
@@ -20,6 +20,7 @@ from infra.local.catalog import seed
 from infra.local.console import Console
 from infra.local.home import Home, Running
 from infra.local.processes import ROOT, Program, StackError, Supervisor
+from infra.local.reloading import DOORS, WORKERS, reload_changed
 from infra.local.routes import EVENTS
 from infra.servers.access import role_passwords, role_url
 from infra.servers.ports import LOOPBACK
@@ -28,7 +29,6 @@ from infra.servers.redis import EmbeddedRedis
 from shared_lib.processes import DATABASE, PROCESSES, VARIABLES, Role
 from shared_lib.store.access.roles import make_roles
 
-DOORS: Final = tuple(sorted(path.parent.name for path in (ROOT / "functions").glob("*/main.py")))
 NEIGHBOURS: Final = ("auth", "sandbox", "mail", "gateway")
 SERVERS: Final = ("postgres", "redis")
 DBNAME: Final = "boxoffice"
@@ -41,13 +41,17 @@ RENEWAL_TICK_S: Final = 1.0
 RECONCILE_TICK_S: Final = 2.0
 WEBHOOK_SPEED: Final = 100.0  # the sandbox waits so many times less between attempts
 PROCESSING_S: Final = 1.0  # "slow" cards
+# How long the requests that a door has in hand may take after SIGTERM. A reload must not cut one off; the end of the stack may.
+RELOADED_REQUESTS_S: Final = 30
+STOPPED_REQUESTS_S: Final = 3
 
 
 class Stack:
     """The parts, their addresses and their environment."""
 
-    def __init__(self, home: Home, console: Console) -> None:
+    def __init__(self, home: Home, console: Console, *, reloads: bool = False) -> None:
         self._home = home
+        self._requests_s = RELOADED_REQUESTS_S if reloads else STOPPED_REQUESTS_S
         self._console = console
         self._secrets = home.secrets()
         self._ports = home.ports([*SERVERS, *NEIGHBOURS, *DOORS])
@@ -81,7 +85,7 @@ class Stack:
         doors = up.launch([self._door(name) for name in DOORS])
         await up.run_to_end(self._python("migrate", "shared_lib.store.migrate"))
         await asyncio.to_thread(seed, role_url(self._admin_url, Role.OPERATOR))
-        up.launch([self._python(name, f"shared_lib.workers.{name}") for name in ("relay", "clock")])
+        up.launch([self._python(name, f"shared_lib.workers.{name}") for name in WORKERS])
         front = up.launch([self._gateway()])
         await asyncio.gather(*(up.ready(child) for child in [*neighbours, *doors, *front]))
         up.watch()
@@ -89,6 +93,9 @@ class Stack:
         self._home.keep_settings(self.given("cli"))
         self._home.announce(running)
         return running
+
+    def reload(self, names: Collection[str]) -> list[str]:
+        return self._supervisor.reload(names)
 
     async def stop(self) -> None:
         self._home.forget_running()
@@ -117,7 +124,8 @@ class Stack:
         """The production command line, on loopback."""
         argv = ["shared_lib.web.asgi:app", "--lifespan", "on", "--timeout-keep-alive", "95"]
         argv += ["--host", LOOPBACK, "--port", str(self._ports[name])]
-        argv += ["--no-access-log", "--log-level", "warning", "--timeout-graceful-shutdown", "3"]
+        argv += ["--no-access-log", "--log-level", "warning"]
+        argv += ["--timeout-graceful-shutdown", str(self._requests_s)]
         env = {"FUNCTION": name, "BOXOFFICE_DRAIN_S": "0"}  # the gateway stops at the same time
         return self._python(name, "uvicorn", argv, env=env, ready_url=self.address(name) + "/readyz")
 
@@ -236,11 +244,22 @@ def _inherited() -> dict[str, str]:
 
 
 @asynccontextmanager
-async def running_stack(home: Home, console: Console) -> AsyncIterator[tuple[Running, float]]:
-    """A stack of our own and the seconds it took to start; everything is stopped at the end. `home` must be held."""
+async def running_stack(
+    home: Home, console: Console, *, reloads: bool = False
+) -> AsyncIterator[tuple[Running, float]]:
+    """A stack of our own and the seconds it took to start; everything is stopped at the end. `home` must be held.
+
+    With `reloads`, parts whose code changes are started again meanwhile.
+    """
     began = time.monotonic()
-    stack = Stack(home, console)
+    stack = Stack(home, console, reloads=reloads)
+    watching: asyncio.Task[None] | None = None
     try:
-        yield await stack.start(), time.monotonic() - began
+        running = await stack.start()
+        if reloads:
+            watching = asyncio.create_task(reload_changed(ROOT, stack.reload, console))
+        yield running, time.monotonic() - began
     finally:
+        if watching:
+            watching.cancel()
         await stack.stop()

@@ -17,13 +17,13 @@ TOKEN_TTL_S = 12 * 3600
 CUSTOMER, OPERATOR = "ann", "olga"
 
 
-async def up(home: Home, console: Console) -> int:
-    """Runs until it is canceled."""
+async def up(home: Home, console: Console, *, reloads: bool = False) -> int:
+    """Runs until it is canceled. With `reloads`, a door whose file changes is started again."""
     if not home.hold():
         there = home.running()
         raise StackError(f"A stack already runs on {home.folder}" + (f": {there.gateway}" if there else "."))
     console.say("Starting ...")
-    async with running_stack(home, console) as (running, took_s):
+    async with running_stack(home, console, reloads=reloads) as (running, took_s):
         await _welcome(home, console, running, took_s)
         await asyncio.Event().wait()
     return 0

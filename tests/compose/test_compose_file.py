@@ -13,8 +13,8 @@ import yaml  # type: ignore[import-untyped]  # the tests' only use of it
 
 from infra.compose import env_files
 from infra.compose.docker import images
+from infra.local.reloading import DOORS
 from infra.local.routes import EVENTS
-from infra.local.stack import DOORS
 from infra.nginx.doors import service
 from shared_lib.processes import DATABASE, PROCESSES, VARIABLES, Role, Secret
 from shared_lib.settings import Settings

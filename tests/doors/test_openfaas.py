@@ -13,7 +13,7 @@ from typing import Any, Final
 import pytest
 import yaml  # type: ignore[import-untyped]  # as in tests/compose
 
-from infra.local.stack import DOORS
+from infra.local.reloading import DOORS
 from infra.nginx.doors import service
 from infra.openfaas.routes import GATEWAY, routes
 from shared_lib.events.incoming import EVENTS_PATH

@@ -55,6 +55,17 @@ class Launched:
             return None
         return words if words and (ours or str(self.data) in words) else None
 
+    def pid_of(self, function: str) -> int:
+        """The process of a door, which knows its name."""
+        for folder in Path("/proc").glob("[0-9]*"):
+            try:
+                environment = (folder / "environ").read_bytes().split(b"\0")
+            except OSError:
+                continue
+            if {f"FUNCTION={function}".encode(), f"{MARK}={self.mark}".encode()} <= set(environment):
+                return int(folder.name)
+        raise AssertionError(f"{function} does not run")
+
     def _redis(self) -> list[str]:
         """Redis overwrites its command line and its environment; its port cannot hide."""
         port = json.loads((self.data / "ports.json").read_text())["redis"]
@@ -74,16 +85,18 @@ class Launched:
 
 
 @contextmanager
-def launched(what: str, data: Path) -> Iterator[Launched]:
-    """Run `up` or `demo` on a folder. Whatever is left at the end is killed."""
+def launched(what: str, data: Path, *options: str, root: Path = ROOT) -> Iterator[Launched]:
+    """Run `up` or `demo` on a folder, with the code of `root`. What is left at the end is killed."""
     mark = uuid.uuid4().hex
-    argv = [sys.executable, "-m", "infra.local", what, "--data", str(data)]
+    argv = [sys.executable, "-m", "infra.local", what, "--data", str(data), *options]
     environment = {
-        name: value for name, value in os.environ.items() if name not in ("DATABASE_URL", "REDIS_URL")
+        name: value
+        for name, value in os.environ.items()
+        if name not in ("DATABASE_URL", "REDIS_URL", "PYTHONPATH")
     }
     process = subprocess.Popen(
         argv,
-        cwd=ROOT,
+        cwd=root,
         env=environment | {MARK: mark},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

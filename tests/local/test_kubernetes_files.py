@@ -13,8 +13,8 @@ import yaml  # type: ignore[import-untyped]  # as in tests/compose
 from infra.compose.docker import images
 from infra.compose.env_files import env_file
 from infra.kubernetes import generate
+from infra.local.reloading import DOORS
 from infra.local.routes import EVENTS
-from infra.local.stack import DOORS
 from infra.nginx.doors import service
 from shared_lib.processes import PROCESSES, Needs, Role, Secret
 from shared_lib.settings import Settings

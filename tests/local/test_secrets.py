@@ -15,7 +15,8 @@ import redis
 
 from infra.local.console import Console
 from infra.local.home import Home
-from infra.local.stack import DOORS, Stack
+from infra.local.reloading import DOORS
+from infra.local.stack import Stack
 from infra.sandbox.launch import new_webhook_secret
 from infra.servers.access import role_url
 from infra.servers.postgres import EmbeddedPostgres

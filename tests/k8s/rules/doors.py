@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
+from infra.local.reloading import DOORS
 from infra.local.routes import WAYS
-from infra.local.stack import DOORS
 from infra.nginx.doors import service
 from tests.k8s.manifests import Manifests, at, name_of, pod_of
 from tests.k8s.rules.registry import fault, rule
