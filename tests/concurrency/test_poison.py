@@ -21,7 +21,8 @@ from tests.concurrency.crowd import seed
 from tests.concurrency.recording import NAME, Record
 from tests.kit.cinema import RETURN_URL, Cinema
 from tests.kit.recovery import post_webhook
-from tests.kit.steps import FILM, bearer, eventually, trouble
+from tests.kit.steps import FILM, bearer, trouble
+from tests.kit.waiting import until
 
 RENEWALS: Final = 1000
 ORDERS: Final = 100
@@ -210,10 +211,10 @@ async def assert_nothing_is_lost(cinema: Cinema, aws: EmbeddedMoto) -> None:
     done = (
         "SELECT count(*) FROM subscriptions WHERE id IN ('sub_pois_zone', 'sub_pois_locked') AND period_n = 2"
     )
-    await eventually(lambda: cinema.value(done) == 2)
+    await until(lambda: cinema.value(done) == 2)
     assert cinema.rows("SELECT status FROM orders WHERE customer_id = 'locked'") == [("paid",)]
     # The payment that carries our id at the provider is not the one we were given: its money goes back.
-    await eventually(lambda: cinema.rows(RETURNED) == [(1299, 1299)])
+    await until(lambda: cinema.rows(RETURNED) == [(1299, 1299)])
 
 
 RETURNED: Final = """

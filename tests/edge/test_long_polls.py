@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable
 from typing import Any
 
 import httpx
@@ -14,7 +14,7 @@ from shared_lib.runtime import Runtime
 from shared_lib.watching import PER_CUSTOMER, OrderWatch, order_watch
 from tests.kit.answers import alter, assert_problem
 from tests.kit.cinema import Cinema
-from tests.kit.waiting import PATIENCE_S
+from tests.kit.waiting import PATIENCE_S, until
 
 POLLS = 40
 
@@ -28,12 +28,6 @@ async def watched(cinema: Cinema) -> AsyncIterator[tuple[Cinema, OrderWatch]]:
 
 def polling(cinema: Cinema, order: dict[str, Any], customer: str) -> asyncio.Task[httpx.Response]:
     return asyncio.create_task(cinema.call("GET", f"/v1/orders/{order['id']}?wait=25", customer=customer))
-
-
-async def until(true: Callable[[], bool]) -> None:
-    async with asyncio.timeout(PATIENCE_S):
-        while not true():  # noqa: ASYNC110  # what is waited for has no event
-            await asyncio.sleep(0.01)
 
 
 async def hang_up(polls: list[asyncio.Task[httpx.Response]]) -> None:

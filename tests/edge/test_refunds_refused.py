@@ -10,7 +10,7 @@ import httpx
 from shared_lib.phases.facts import TOLD_AFTER
 from tests.kit.answers import assert_problem, nothing_changes
 from tests.kit.cinema import Cinema
-from tests.kit.steps import eventually
+from tests.kit.waiting import until
 
 OPERATOR = ("billing:operator",)
 
@@ -151,7 +151,7 @@ async def test_a_refund_at_the_provider_of_more_than_we_know_is_kept_and_not_bel
     ref = cinema.value("SELECT provider_ref FROM payments")
     await cinema.control(f"/control/payments/{ref}/state", {"captured_minor": 2598, "told": False})
     await cinema.control("/control/refunds", {"payment": ref})
-    await eventually(lambda: cinema.value("SELECT captured_minor FROM payments") == 2598)
+    await until(lambda: cinema.value("SELECT captured_minor FROM payments") == 2598)
     assert cinema.rows("SELECT status FROM inbox WHERE status <> 'done'") == [("parked",)]
     assert (await cinema.get(f"/v1/orders/{order['id']}"))["status"] == "paid"
     assert cinema.rows("SELECT refunded_minor FROM payments") == [(0,)]

@@ -14,13 +14,13 @@ from tests.kit.cinema import Cinema
 from tests.kit.steps import (
     BASIC,
     FILM,
-    eventually,
     order_status,
     payments,
     subscription,
     trouble,
     watchable,
 )
+from tests.kit.waiting import until
 
 PRICE = 1299
 BOUNCES, PENDS = "4000000000005126", "4000000000007726"
@@ -38,7 +38,7 @@ def refunds(cinema: Cinema, columns: str = "status, amount_minor, access, reques
 
 async def until_adopted(cinema: Cinema, status: str = "succeeded", count: int = 1) -> None:
     adopted = "SELECT count(*) FROM refunds WHERE requested_by = 'provider' AND status = %s"
-    await eventually(lambda: cinema.value(adopted, status) == count)
+    await until(lambda: cinema.value(adopted, status) == count)
 
 
 async def test_a_full_one_ends_access_and_the_customer_hears_of_it(cinema: Cinema) -> None:
@@ -98,7 +98,7 @@ async def test_news_in_the_wrong_order_end_in_what_is_true(cinema: Cinema) -> No
     await cinema.control("/control/clock", {"advance_s": 0})
     await cinema.control("/control/webhooks/release", {"order": "reverse"})
     await until_adopted(cinema, status="failed")
-    await eventually(lambda: cinema.value("SELECT count(*) FROM inbox WHERE status <> 'done'") == 0)
+    await until(lambda: cinema.value("SELECT count(*) FROM inbox WHERE status <> 'done'") == 0)
     assert (order_status(cinema, order["id"]), await watchable(cinema)) == ("paid", ["prd_metropolis"])
 
 
@@ -131,7 +131,7 @@ async def test_a_lost_webhook_is_made_up_for_by_the_next_look_at_the_payment(cin
     await cinema.control("/control/webhooks", {"mode": "drop", "types": "refund.*", "times": None})
     await by_hand(cinema, ref, 300)
     await provider_says(cinema, ref)  # told again, with `refunded_minor`
-    await eventually(
+    await until(
         lambda: cinema.value("SELECT count(*) FROM outbox WHERE type = 'billing.job.find_refunds'") == 1
     )
     await cinema.drain()
@@ -190,7 +190,7 @@ async def test_a_surplus_returned_by_hand_is_returned_once(cinema: Cinema) -> No
     twin = await twin_of(cinema, order)
     await trouble(cinema, "drop_before", "refund.create", times=2)
     await provider_says(cinema, twin, status="succeeded", captured_minor=PRICE)
-    await eventually(lambda: cinema.value("SELECT count(*) FROM refunds") == 1)
+    await until(lambda: cinema.value("SELECT count(*) FROM refunds") == 1)
     await by_hand(cinema, twin, 500)
     for _ in range(6):
         await cinema.advance(timedelta(minutes=16))

@@ -11,13 +11,13 @@ from tests.kit.steps import (
     LATER_HARD,
     LATER_SOFT,
     bank_says,
-    eventually,
     payments,
     renewed,
     subscription,
     to_period_end,
     watchable,
 )
+from tests.kit.waiting import until
 
 
 async def day_after_day(cinema: Cinema, days: int) -> list[int]:
@@ -158,7 +158,7 @@ async def test_authentication_is_asked_for_by_a_link_and_paying_it_makes_it_acti
     told = cinema.rows("SELECT event_type FROM notifications WHERE event_type LIKE '%%action_required'")
     assert len(told) == 1
     await cinema.pay(link(cinema))
-    await eventually(lambda: payments(cinema)[-1] == "succeeded")
+    await until(lambda: payments(cinema)[-1] == "succeeded")
     await cinema.tick()
     found = await subscription(cinema)
     assert (found["status"], found["period"]["n"]) == ("active", 2)
@@ -191,7 +191,7 @@ async def test_a_method_the_customer_deleted_is_not_charged_the_customer_is_aske
     await day_after_day(cinema, 2)
     assert payments(cinema, "flow, status")[1:] == [("charge", "declined"), ("checkout", "pending")]
     await cinema.pay(link(cinema))
-    await eventually(lambda: payments(cinema)[-1] == "succeeded")
+    await until(lambda: payments(cinema)[-1] == "succeeded")
     assert (await subscription(cinema))["status"] == "active"
 
 

@@ -15,7 +15,6 @@ from tests.kit.steps import (
     FILM,
     PLUS,
     RENTAL,
-    eventually,
     opt_out,
     order_as,
     order_status,
@@ -28,6 +27,7 @@ from tests.kit.steps import (
     utc,
     watchable,
 )
+from tests.kit.waiting import until
 
 OPERATOR = ("billing:operator",)
 
@@ -173,7 +173,7 @@ async def test_a_refund_that_bounces_gives_back_reservation_order_and_access(cin
     assert answer.json()["status"] == "succeeded"
     await cinema.advance(timedelta(days=2))
     await cinema.control("/control/clock", {"advance_s": 0})
-    await eventually(lambda: order_status(cinema, order["id"]) == "paid")
+    await until(lambda: order_status(cinema, order["id"]) == "paid")
     found = await cinema.get(f"/v1/refunds/{answer.json()['id']}")
     assert (found["status"], found["failure_reason"]) == ("failed", "lost_or_stolen_card")
     assert payments(cinema, "refund_reserved_minor, refunded_minor") == [(0, 0)]
@@ -192,7 +192,7 @@ async def test_a_refund_that_takes_its_time_is_reserved_at_once_and_done_later(c
     assert await watchable(cinema) == []  # what is being paid back is not watched meanwhile
     await cinema.advance(timedelta(days=1))
     await cinema.control("/control/clock", {"advance_s": 0})
-    await eventually(lambda: order_status(cinema, order["id"]) == "refunded")
+    await until(lambda: order_status(cinema, order["id"]) == "refunded")
     assert await watchable(cinema) == []
 
 

@@ -11,7 +11,8 @@ from shared_lib.cli.ailments import HELD_SURPLUS
 from tests.flows.test_giving_back import operator_gives_back
 from tests.flows.test_other_money import provider_says, ref_of, twin_of
 from tests.kit.cinema import Cinema
-from tests.kit.steps import FILM, eventually, order_status, trouble
+from tests.kit.steps import FILM, order_status, trouble
+from tests.kit.waiting import until
 
 PRICE = 1299
 NUMBER, SLUG = "4000000000005126", "refund_fails_later"
@@ -23,7 +24,7 @@ async def bounced(cinema: Cinema, failures: int) -> None:
     await cinema.drain()
     await cinema.advance(timedelta(minutes=1))
     failed = "SELECT count(*) FROM refunds WHERE status = 'failed'"
-    await eventually(lambda: cinema.value(failed) == failures)
+    await until(lambda: cinema.value(failed) == failures)
 
 
 async def card_heals(cinema: Cinema, order: dict[str, Any]) -> None:
@@ -38,7 +39,7 @@ async def late_money(cinema: Cinema) -> dict[str, Any]:
     await cinema.bought(FILM)
     ref = ref_of(cinema, order)
     await provider_says(cinema, ref, status="succeeded", captured_minor=PRICE, card=SLUG)
-    await eventually(lambda: cinema.value("SELECT count(*) FROM refunds") == 1)
+    await until(lambda: cinema.value("SELECT count(*) FROM refunds") == 1)
     return order
 
 
@@ -105,7 +106,7 @@ async def test_the_second_payment_of_a_paid_order_is_named(cinema: Cinema) -> No
     await cinema.until(f"/v1/orders/{order['id']}", status="paid")
     await trouble(cinema, "error_before", "refund.create", times=2)
     await provider_says(cinema, twin, status="succeeded", captured_minor=PRICE)
-    await eventually(lambda: cinema.value("SELECT count(*) FROM refunds WHERE surplus") == 1)
+    await until(lambda: cinema.value("SELECT count(*) FROM refunds WHERE surplus") == 1)
     (named,) = cinema.rows("SELECT id FROM payments WHERE surplus")[0]
     answer = await operator_gives_back(cinema, order, payment_id=named)
     assert answer.status_code in (201, 202), answer.text
@@ -124,7 +125,7 @@ async def test_what_a_paid_order_captured_beyond_its_price_is_returned_first(
 ) -> None:
     order = await cinema.bought(FILM, number=NUMBER)
     await provider_says(cinema, ref_of(cinema, order), captured_minor=PRICE + excess)
-    await eventually(lambda: cinema.value("SELECT count(*) FROM refunds WHERE surplus") == 1)
+    await until(lambda: cinema.value("SELECT count(*) FROM refunds WHERE surplus") == 1)
     await bounced(cinema, 1)
     assert held(cinema) == 1
     await card_heals(cinema, order)

@@ -13,13 +13,13 @@ from tests.kit.steps import (
     FILM,
     PLUS,
     RENTAL,
-    eventually,
     order_status,
     payments,
     renewed,
     subscription,
     watchable,
 )
+from tests.kit.waiting import until
 
 
 async def money_arrives(cinema: Cinema, order: dict[str, Any]) -> None:
@@ -28,7 +28,7 @@ async def money_arrives(cinema: Cinema, order: dict[str, Any]) -> None:
     answer = await cinema.control(f"/control/payments/{ref}/succeed", {})
     assert answer.is_success, answer.text
     paid = "SELECT captured_minor + surplus::int FROM payments WHERE id = %s"
-    await eventually(lambda: cinema.value(paid, order["payment"]["id"]) > 0)
+    await until(lambda: cinema.value(paid, order["payment"]["id"]) > 0)
     await cinema.tick()
 
 
@@ -39,7 +39,7 @@ async def test_an_order_nobody_pays_expires_after_a_day_and_its_page_is_closed(c
     assert order_status(cinema, order["id"]) == "pending"
     await cinema.advance(timedelta(hours=1, minutes=1))
     await cinema.event("billing.tick.reconcile")
-    await eventually(lambda: order_status(cinema, order["id"]) == "expired")
+    await until(lambda: order_status(cinema, order["id"]) == "expired")
     assert cinema.value("SELECT status FROM subscriptions") == "incomplete_expired"
     assert cinema.value("SELECT count(*) FROM outbox WHERE type = 'billing.order.expired'") == 1
     assert (await cinema.get(f"/v1/orders/{order['id']}"))["checkout_url"] is None
@@ -51,7 +51,7 @@ async def test_the_money_of_an_expired_order_still_buys_the_film(cinema: Cinema)
     order = await cinema.order(FILM)
     await cinema.advance(timedelta(hours=25))
     await cinema.tick()
-    await eventually(lambda: order_status(cinema, order["id"]) == "expired")
+    await until(lambda: order_status(cinema, order["id"]) == "expired")
     await money_arrives(cinema, order)
     assert order_status(cinema, order["id"]) == "paid"
     assert await watchable(cinema) == ["prd_metropolis"]

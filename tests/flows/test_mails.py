@@ -21,14 +21,13 @@ from tests.kit.steps import (
     PLUS,
     bearer,
     bought_as,
-    eventually,
     opt_out,
     payments,
     renewed,
     to,
     utc,
 )
-from tests.kit.waiting import PATIENCE_S
+from tests.kit.waiting import PATIENCE_S, until
 
 pytestmark = pytest.mark.usefixtures("moto_up")
 
@@ -111,7 +110,7 @@ async def test_surplus_is_told_once(cinema: Cinema, moto: EmbeddedMoto) -> None:
     await cinema.bought(FILM)
     ref = cinema.value("SELECT provider_ref FROM payments WHERE order_id = %s", canceled["id"])
     await cinema.control(f"/control/payments/{ref}/succeed", {})
-    await eventually(lambda: cinema.value("SELECT count(*) FROM payments WHERE surplus") == 1)
+    await until(lambda: cinema.value("SELECT count(*) FROM payments WHERE surplus") == 1)
     await cinema.tick()
     assert subjects(moto) == [
         "Receipt: Metropolis (1927), €12.99",

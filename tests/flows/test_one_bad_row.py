@@ -12,7 +12,8 @@ from shared_lib.cli.doctor import _set_aside
 from shared_lib.cli.explain import explain
 from shared_lib.cli.terminal import connected
 from tests.kit.cinema import Cinema
-from tests.kit.steps import BASIC, FILM, eventually, order_status, subscription, to_period_end
+from tests.kit.steps import BASIC, FILM, order_status, subscription, to_period_end
+from tests.kit.waiting import until
 
 HEALTHY = ("bob", "cid")
 # A constraint that keeps most broken values out is gone, as after a restore or a hand's mistake.
@@ -246,7 +247,7 @@ async def test_a_webhook_that_cannot_be_settled_is_kept_and_applied_when_it_can(
     break_it(cinema, "orders", "version = 2147483647", f"id = '{order['id']}'")
     with capture_logs() as lines:
         await cinema.pay(order["checkout_url"])
-        await eventually(lambda: set_aside(cinema) != [])
+        await until(lambda: set_aside(cinema) != [])
     assert {line["kind"] for line in lines if line["event"] == "set_aside"} == {"message"}
     assert order_status(cinema, order["id"]) == "pending"
     break_it(cinema, "orders", "version = 1", f"id = '{order['id']}'")
@@ -274,7 +275,7 @@ async def test_a_parked_webhook_that_cannot_be_read_stops_no_other_and_no_stage(
         db.execute("UPDATE payments SET id = 'pay_hidden', provider_ref = NULL WHERE id = %s", [id_])
     await cinema.pay(order["checkout_url"])
     parked = "SELECT count(*) FROM inbox WHERE status = 'parked'"
-    await eventually(lambda: cinema.value(parked) == 2)
+    await until(lambda: cinema.value(parked) == 2)
     with cinema.db() as db:
         db.execute("UPDATE payments SET id = %s WHERE id = 'pay_hidden'", [id_])
     (alarm,) = await ticks(cinema, minutes=1)

@@ -10,7 +10,6 @@ from tests.kit.steps import (
     LATER_CHALLENGE,
     LATER_SOFT,
     bank_says,
-    eventually,
     meanwhile,
     opt_out,
     order_status,
@@ -22,6 +21,7 @@ from tests.kit.steps import (
     trouble,
     watchable,
 )
+from tests.kit.waiting import until
 
 
 async def test_opting_out_between_claim_and_charge_ends_without_a_charge(cinema: Cinema) -> None:
@@ -147,7 +147,7 @@ async def test_paying_the_link_in_the_moment_of_opting_out_is_returned(cinema: C
     link = payments(cinema, "checkout_url")[-1]
     await opt_out(cinema)
     await cinema.pay(link)
-    await eventually(lambda: payments(cinema)[-1] == "succeeded")
+    await until(lambda: payments(cinema)[-1] == "succeeded")
     await cinema.tick()
     assert payments(cinema, "surplus, refunded_minor")[-1] == (True, 799)
     assert await watchable(cinema) == []
@@ -167,7 +167,7 @@ async def test_opting_out_before_the_first_payment_is_kept_when_it_is_paid(cinem
     order = await cinema.order(BASIC)
     assert (await opt_out(cinema))["auto_renew"] is False
     await cinema.pay(order["checkout_url"])
-    await eventually(lambda: order_status(cinema, order["id"]) == "paid")
+    await until(lambda: order_status(cinema, order["id"]) == "paid")
     found = await subscription(cinema)
     assert (found["status"], found["auto_renew"]) == ("active", False)
     assert (await renewed(cinema))["status"] == "canceled"

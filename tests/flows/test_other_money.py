@@ -15,7 +15,6 @@ from tests.kit.invariants import listed
 from tests.kit.steps import (
     BASIC,
     FILM,
-    eventually,
     order_status,
     payments,
     subscription,
@@ -23,6 +22,7 @@ from tests.kit.steps import (
     trouble,
     watchable,
 )
+from tests.kit.waiting import until
 
 SHORT, EXACT, DOUBLE = 1, 1299, 2598
 
@@ -114,14 +114,14 @@ async def test_the_right_amount_of_another_request_gives_nothing(cinema: Cinema)
 async def test_succeeded_with_nothing_captured_is_no_money(cinema: Cinema) -> None:
     order = await cinema.order(FILM)
     await provider_says(cinema, ref_of(cinema, order), status="succeeded", captured_minor=0)
-    await eventually(lambda: cinema.value("SELECT count(*) FROM inbox WHERE status = 'parked'") == 1)
+    await until(lambda: cinema.value("SELECT count(*) FROM inbox WHERE status = 'parked'") == 1)
     assert (order_status(cinema, order["id"]), await watchable(cinema)) == ("pending", [])
     await cinema.advance(timedelta(minutes=11))
     await cinema.tick()
     assert (order_status(cinema, order["id"]), await watchable(cinema)) == ("pending", [])
     # The provider mends its mistake: what is true then is believed.
     await provider_says(cinema, ref_of(cinema, order), captured_minor=EXACT)
-    await eventually(lambda: order_status(cinema, order["id"]) == "paid")
+    await until(lambda: order_status(cinema, order["id"]) == "paid")
 
 
 async def test_a_direct_answer_that_succeeded_with_nothing_captured_is_asked_about(cinema: Cinema) -> None:
@@ -238,12 +238,12 @@ async def test_a_second_payment_that_came_to_nothing_does_not_touch_ours(cinema:
     order = await cinema.order(FILM)
     twin = await twin_of(cinema, order)
     await provider_says(cinema, twin, status=status)
-    await eventually(lambda: cinema.value("SELECT count(*) FROM inbox WHERE status = 'done'") > 0)
+    await until(lambda: cinema.value("SELECT count(*) FROM inbox WHERE status = 'done'") > 0)
     assert (order_status(cinema, order["id"]), payments(cinema)) == ("pending", ["pending"])
     await cinema.pay(order["checkout_url"])
     await cinema.until(f"/v1/orders/{order['id']}", status="paid")
     await provider_says(cinema, twin, status=status)
-    await eventually(lambda: cinema.value("SELECT count(*) FROM inbox WHERE status = 'done'") > 2)
+    await until(lambda: cinema.value("SELECT count(*) FROM inbox WHERE status = 'done'") > 2)
     assert payments(cinema) == ["succeeded"]
 
 

@@ -16,13 +16,13 @@ from tests.kit.steps import (
     BASIC,
     LATER_HARD,
     LATER_SOFT,
-    eventually,
     opt_out,
     payments,
     renewed,
     subscription,
     watchable,
 )
+from tests.kit.waiting import until
 
 
 async def days(cinema: Cinema, count: int) -> None:
@@ -46,7 +46,7 @@ def texts(moto: EmbeddedMoto) -> list[str]:
 async def pay(cinema: Cinema, url: str | None) -> None:
     assert url
     await cinema.pay(url)
-    await eventually(lambda: payments(cinema)[-1] == "succeeded")
+    await until(lambda: payments(cinema)[-1] == "succeeded")
 
 
 # ---- declined by the bank ----------------------------------------------------------------------------------

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from tests.kit.cinema import Cinema
-from tests.kit.steps import BASIC, FILM, LATER_SOFT, RENTAL, eventually, renewed, to
+from tests.kit.steps import BASIC, FILM, LATER_SOFT, RENTAL, renewed, to
+from tests.kit.waiting import until
 
 METROPOLIS = "prd_metropolis"
 
@@ -142,7 +143,7 @@ async def test_a_play_and_its_payment_at_the_same_moment_lose_nothing(cinema: Ci
         )
 
     await asyncio.gather(*(pay_and_play(n) for n in range(8)))
-    await eventually(lambda: cinema.value("SELECT count(*) FROM orders WHERE status = 'paid'") == 8)
+    await until(lambda: cinema.value("SELECT count(*) FROM orders WHERE status = 'paid'") == 8)
     await cinema.advance(timedelta(minutes=2))
     await cinema.tick()
     assert len(started(cinema)) == 8

@@ -15,7 +15,6 @@ from tests.kit.steps import (
     FILM,
     LATER_SOFT,
     RENTAL,
-    eventually,
     opt_out,
     order_status,
     payments,
@@ -26,6 +25,7 @@ from tests.kit.steps import (
     utc,
     watchable,
 )
+from tests.kit.waiting import until
 
 PRICE = 799
 START = utc(2031, 4, 1, 12)
@@ -122,9 +122,7 @@ async def test_a_shortening_that_bounces_gives_its_time_back(cinema: Cinema, *, 
     refund = await shorten(cinema, order, 300)
     theirs = cinema.value("SELECT provider_ref FROM refunds WHERE id = %s", refund["id"])
     assert (await cinema.control(f"/control/refunds/{theirs}/fail", {})).is_success
-    await eventually(
-        lambda: cinema.value("SELECT status FROM refunds WHERE id = %s", refund["id"]) == "failed"
-    )
+    await until(lambda: cinema.value("SELECT status FROM refunds WHERE id = %s", refund["id"]) == "failed")
     wanted = START + share(200) if both else full
     assert abs(await period_end(cinema) - wanted) < timedelta(minutes=1)
     assert sold_until(cinema) == await period_end(cinema)
@@ -141,9 +139,7 @@ async def test_a_shortening_that_bounces_after_the_next_period_was_sold_moves_no
     found = await renewed(cinema)
     theirs = cinema.value("SELECT provider_ref FROM refunds WHERE id = %s", refund["id"])
     await cinema.control(f"/control/refunds/{theirs}/fail", {})
-    await eventually(
-        lambda: cinema.value("SELECT status FROM refunds WHERE id = %s", refund["id"]) == "failed"
-    )
+    await until(lambda: cinema.value("SELECT status FROM refunds WHERE id = %s", refund["id"]) == "failed")
     assert (await subscription(cinema))["period"] == found["period"]
     assert order_status(cinema, order["id"]) == "paid"
 
@@ -168,7 +164,7 @@ async def test_a_shortening_that_arrives_in_the_next_period_leaves_that_alone(ci
     found = await renewed(cinema)
     await cinema.control("/control/webhooks", {"mode": None})
     await cinema.control("/control/webhooks/release", {"order": "arrival"})
-    await eventually(lambda: cinema.value("SELECT status FROM refunds") == "succeeded")
+    await until(lambda: cinema.value("SELECT status FROM refunds") == "succeeded")
     assert await subscription(cinema) == found
     assert len(payments(cinema)) == 2
 

@@ -11,7 +11,7 @@ import httpx
 import jwt
 
 from tests.kit.cinema import AUDIENCE, AUTH_ISSUER, RETURN_URL, Cinema
-from tests.kit.waiting import PATIENCE_S
+from tests.kit.waiting import until
 
 BASIC, PLUS, PLUS_YEAR = "prc_basic_month", "prc_plus_month", "prc_plus_year"
 FILM, RENTAL = "prc_metropolis_buy", "prc_metropolis_rent"
@@ -58,23 +58,14 @@ async def bought_as(cinema: Cinema, price_id: str, headers: dict[str, str]) -> d
     """Order with a token of its own, pay on the page, and wait for the webhook."""
     order = (await order_as(cinema, price_id, headers)).json()
     await cinema.pay(order["checkout_url"])
-    await eventually(lambda: order_status(cinema, order["id"]) == "paid")
+    await until(lambda: order_status(cinema, order["id"]) == "paid")
     return cast("dict[str, Any]", order)
-
-
-async def eventually(true: Callable[[], bool], seconds: float = PATIENCE_S) -> None:
-    """Look until it is so."""
-    for _ in range(int(seconds / 0.02)):
-        if true():
-            return
-        await asyncio.sleep(0.02)
-    raise AssertionError("it never came true")
 
 
 async def meanwhile(work: Awaitable[Any], true: Callable[[], bool]) -> asyncio.Task[Any]:
     """Begin the work, and come back when it has got that far."""
     task = asyncio.ensure_future(work)
-    await eventually(true)
+    await until(true)
     return task
 
 

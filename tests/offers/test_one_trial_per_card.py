@@ -12,7 +12,8 @@ import pytest
 from shared_lib.settings import MissingSecretError, settings, settings_of
 from tests.kit.answers import assert_problem, contents
 from tests.kit.cinema import Cinema
-from tests.kit.steps import BASIC, PLUS, eventually, order_status, subscription, to_period_end, watchable
+from tests.kit.steps import BASIC, PLUS, order_status, subscription, to_period_end, watchable
+from tests.kit.waiting import until
 
 OTHER_CARD = "5555555555554444"
 MANY = 50
@@ -22,7 +23,7 @@ async def tries(cinema: Cinema, customer: str, number: str = "4242424242424242")
     """Order the trial, pay on the page, and wait until the order is decided."""
     order = await cinema.order(PLUS, customer=customer)
     await cinema.pay(order["checkout_url"], number)
-    await eventually(lambda: order_status(cinema, order["id"]) != "pending")
+    await until(lambda: order_status(cinema, order["id"]) != "pending")
     return await cinema.get(f"/v1/orders/{order['id']}", customer=customer)
 
 
@@ -78,7 +79,7 @@ async def test_fifty_accounts_at_once_with_one_card_get_one_trial(cinema: Cinema
     orders = [await cinema.order(PLUS, customer=customer) for customer in customers]
     await asyncio.gather(*(cinema.pay(order["checkout_url"]) for order in orders))
     decided = "SELECT count(*) FROM orders WHERE status <> 'pending'"
-    await eventually(lambda: cinema.value(decided) == MANY)
+    await until(lambda: cinema.value(decided) == MANY)
     assert trials(cinema) == 1
     reasons = "SELECT status, cancel_reason, count(*)::int FROM orders GROUP BY 1, 2 ORDER BY 3"
     assert cinema.rows(reasons) == [("paid", None, 1), ("canceled", "trial_used", MANY - 1)]
@@ -128,7 +129,7 @@ async def test_money_that_does_not_start_the_trial_does_not_use_it_up(cinema: Ci
     with cinema.db() as db:
         db.execute("UPDATE subscriptions SET status = 'canceled'")  # it can no longer begin
     await cinema.pay(order["checkout_url"])
-    await eventually(lambda: order_status(cinema, order["id"]) == "canceled")
+    await until(lambda: order_status(cinema, order["id"]) == "canceled")
     assert cinema.rows("SELECT * FROM trials") == []
     assert (await tries(cinema, "bob"))["status"] == "paid"
 

@@ -6,11 +6,11 @@ import psycopg
 import pytest
 
 from infra.local.catalog import seed
-from tests.phases.ground import Ground
+from tests.phases.runner import PhaseRunner
 
 
 @pytest.fixture
-async def ground(database_url: str) -> AsyncIterator[Ground]:
+async def phases(database_url: str) -> AsyncIterator[PhaseRunner]:
     seed(database_url)
     async with await psycopg.AsyncConnection.connect(database_url, autocommit=True) as connection:
-        yield Ground(connection)
+        yield PhaseRunner(connection)

@@ -13,7 +13,7 @@ from shared_lib.phases.claims import Claim, claim_payments
 from shared_lib.phases.observations import Observed
 from shared_lib.phases.orders import OpenedOrder, OpenOrder, open_orders
 from shared_lib.providers.base import PaymentState
-from tests.phases.ground import BASIC, FILM, Ground, declined, reply, said, succeeded, want
+from tests.phases.runner import BASIC, FILM, PhaseRunner, declined, reply, said, succeeded, want
 
 CONFIRM = Decline(
     kind=DeclineKind.ACTION_REQUIRED,
@@ -22,74 +22,74 @@ CONFIRM = Decline(
 )
 
 
-async def charged(ground: Ground) -> tuple[OpenOrder, OpenedOrder]:
+async def charged(phases: PhaseRunner) -> tuple[OpenOrder, OpenedOrder]:
     """A saved card is being charged for a film."""
-    (plan,) = await ground.opened(want(BASIC))
-    await ground.settled(succeeded(plan.payment, card="sm_1"))
-    wish = want(FILM, payment_method_id=await ground.value("SELECT id FROM payment_methods"))
-    (opened,) = await ground.opened(wish)
+    (plan,) = await phases.opened(want(BASIC))
+    await phases.settled(succeeded(plan.payment, card="sm_1"))
+    wish = want(FILM, payment_method_id=await phases.value("SELECT id FROM payment_methods"))
+    (opened,) = await phases.opened(wish)
     return wish, opened
 
 
 @pytest.mark.parametrize("told_before", [False, True])
 async def test_the_caller_whose_card_must_be_confirmed_asks_for_a_page_under_a_lease_of_its_own(
-    ground: Ground, *, told_before: bool
+    phases: PhaseRunner, *, told_before: bool
 ) -> None:
     """Also when the webhook of the decline was faster than the direct answer."""
-    wish, opened = await charged(ground)
+    wish, opened = await charged(phases)
     if told_before:
-        await ground.settled(declined(opened.payment, CONFIRM))
+        await phases.settled(declined(opened.payment, CONFIRM))
     news = replace(declined(opened.payment, CONFIRM), answer=(wish.key, reply), fence=1)
-    (answer,) = await ground.settled(news)
+    (answer,) = await phases.settled(news)
     assert answer
     assert answer.reply is None
     assert answer.to_ask
     page = answer.to_ask.payment
     assert (page.status, page.fence, page.attempt, page.flow) == ("sending", 1, 2, "checkout")
-    assert await ground.commit(claim_payments, Claim(id=page.id)) == [None]
+    assert await phases.commit(claim_payments, Claim(id=page.id)) == [None]
     pending = said(page, PaymentState.PENDING, checkout_url="https://pay.test/1")
-    (answer,) = await ground.settled(
+    (answer,) = await phases.settled(
         Observed(payment_id=page.id, said=pending, fence=1, answer=(wish.key, reply))
     )
     assert answer
     assert answer.reply == reply(opened.order, answer.settled.payment)
     assert answer.settled.payment.status == "pending"
-    assert await ground.commit(open_orders, wish) == [answer.reply]
+    assert await phases.commit(open_orders, wish) == [answer.reply]
 
 
-async def test_money_that_comes_for_the_declined_charge_closes_the_page(ground: Ground) -> None:
-    wish, opened = await charged(ground)
-    await ground.settled(replace(declined(opened.payment, CONFIRM), answer=(wish.key, reply), fence=1))
-    await ground.settled(succeeded(opened.payment))
-    rows = await ground.rows(
+async def test_money_that_comes_for_the_declined_charge_closes_the_page(phases: PhaseRunner) -> None:
+    wish, opened = await charged(phases)
+    await phases.settled(replace(declined(opened.payment, CONFIRM), answer=(wish.key, reply), fence=1))
+    await phases.settled(succeeded(opened.payment))
+    rows = await phases.rows(
         "SELECT attempt, status, surplus FROM payments WHERE order_id = %s ORDER BY attempt", opened.order.id
     )
     assert rows == [(1, "succeeded", False), (2, "sending", True)]
 
 
 @pytest.mark.parametrize("how", ["a page", "too late", "another reason"])
-async def test_no_page_is_opened_where_it_cannot_help(ground: Ground, how: str) -> None:
-    wish, opened = await charged(ground)
+async def test_no_page_is_opened_where_it_cannot_help(phases: PhaseRunner, how: str) -> None:
+    wish, opened = await charged(phases)
     decline = CONFIRM
     if how == "a page":
-        await ground.settled(declined(opened.payment, replace(CONFIRM, kind=DeclineKind.SOFT)))
-        (opened,) = await ground.opened(want(FILM))
+        await phases.settled(declined(opened.payment, replace(CONFIRM, kind=DeclineKind.SOFT)))
+        (opened,) = await phases.opened(want(FILM))
     elif how == "too late":
-        await ground.advance(timedelta(hours=25))
+        await phases.advance(timedelta(hours=25))
     else:
         decline = replace(CONFIRM, kind=DeclineKind.HARD)
-    (answer,) = await ground.settled(replace(declined(opened.payment, decline), answer=(wish.key, reply)))
+    (answer,) = await phases.settled(replace(declined(opened.payment, decline), answer=(wish.key, reply)))
     assert answer
     assert answer.to_ask is None
-    assert await ground.value("SELECT status FROM orders WHERE id = %s", opened.order.id) == "canceled"
-    assert await ground.value("SELECT count(*) FROM payments WHERE attempt > 1") == 0
+    assert await phases.value("SELECT status FROM orders WHERE id = %s", opened.order.id) == "canceled"
+    assert await phases.value("SELECT count(*) FROM payments WHERE attempt > 1") == 0
 
 
 async def test_a_charge_that_its_provider_holds_until_the_customer_confirms_shows_the_link(
-    ground: Ground,
+    phases: PhaseRunner,
 ) -> None:
-    _, opened = await charged(ground)
+    _, opened = await charged(phases)
     held = said(opened.payment, PaymentState.ACTION_REQUIRED, checkout_url="https://pay.test/3ds")
-    (answer,) = await ground.settled(Observed(payment_id=opened.payment.id, said=held))
+    (answer,) = await phases.settled(Observed(payment_id=opened.payment.id, said=held))
     assert answer
     assert order_view(answer.settled.order, answer.settled.payment).checkout_url == "https://pay.test/3ds"

@@ -29,7 +29,7 @@ from shared_lib.providers.base import (
     Trust,
 )
 from shared_lib.store.keys import Key, SavedReply
-from tests.phases.ground import BASIC, FILM, STALKER, Ground, said, want
+from tests.phases.runner import BASIC, FILM, STALKER, PhaseRunner, said, want
 
 
 def give_back(order_id: str, key: str, **more: Any) -> OpenRefund:
@@ -77,26 +77,26 @@ def event(id_: str, payment: Any, state: PaymentState = PaymentState.SUCCEEDED) 
 # ---- leases ------------------------------------------------------------------------------------------------
 
 
-async def test_two_claims_of_one_batch_lease_a_payment_once(ground: Ground) -> None:
-    (one,) = await ground.opened(want(respond_async=True))
-    (claimed,) = await ground.claimed([one.payment.id, one.payment.id, "pay_nobody"])
+async def test_two_claims_of_one_batch_lease_a_payment_once(phases: PhaseRunner) -> None:
+    (one,) = await phases.opened(want(respond_async=True))
+    (claimed,) = await phases.claimed([one.payment.id, one.payment.id, "pay_nobody"])
     assert claimed.payment.fence == 1
 
 
-async def test_a_lease_that_is_over_is_taken_over_under_the_next_fence(ground: Ground) -> None:
-    (one,) = await ground.opened(want())
-    assert await ground.claimed([one.payment.id]) == []
-    await ground.advance(timedelta(seconds=61))
-    (again,) = await ground.claimed([one.payment.id])
+async def test_a_lease_that_is_over_is_taken_over_under_the_next_fence(phases: PhaseRunner) -> None:
+    (one,) = await phases.opened(want())
+    assert await phases.claimed([one.payment.id]) == []
+    await phases.advance(timedelta(seconds=61))
+    (again,) = await phases.claimed([one.payment.id])
     assert (again.payment.fence, again.status_before) == (2, "sending")
 
 
 # ---- refunds -----------------------------------------------------------------------------------------------
 
 
-async def test_two_refunds_of_one_batch_share_what_was_taken(ground: Ground) -> None:
-    (one,) = await ground.bought(want())
-    answers = await ground.commit(
+async def test_two_refunds_of_one_batch_share_what_was_taken(phases: PhaseRunner) -> None:
+    (one,) = await phases.bought(want())
+    answers = await phases.commit(
         open_refunds,
         give_back(one.order.id, "a", amount_minor=1000),
         give_back("ord_nobody", "b"),
@@ -105,43 +105,45 @@ async def test_two_refunds_of_one_batch_share_what_was_taken(ground: Ground) -> 
     )
     codes = [answer.code if isinstance(answer, Refusal) else None for answer in answers]
     assert codes == [None, Code.NOT_FOUND, Code.REFUND_TOO_MUCH, None]
-    assert await ground.value("SELECT refund_reserved_minor FROM payments") == 1299
+    assert await phases.value("SELECT refund_reserved_minor FROM payments") == 1299
 
 
 @pytest.mark.parametrize("amount_minor", [0, -1])
-async def test_a_refund_of_nothing_is_not_a_refund_of_everything(ground: Ground, amount_minor: int) -> None:
-    (one,) = await ground.bought(want())
-    (answer,) = await ground.commit(open_refunds, give_back(one.order.id, "a", amount_minor=amount_minor))
+async def test_a_refund_of_nothing_is_not_a_refund_of_everything(
+    phases: PhaseRunner, amount_minor: int
+) -> None:
+    (one,) = await phases.bought(want())
+    (answer,) = await phases.commit(open_refunds, give_back(one.order.id, "a", amount_minor=amount_minor))
     assert isinstance(answer, Refusal)
-    assert await ground.value("SELECT refund_reserved_minor FROM payments") == 0
+    assert await phases.value("SELECT refund_reserved_minor FROM payments") == 0
 
 
-async def test_a_refund_reported_twice_in_a_batch_is_recorded_once(ground: Ground) -> None:
-    (one,) = await ground.bought(want())
-    (opened,) = await ground.commit(open_refunds, give_back(one.order.id, "a"))
+async def test_a_refund_reported_twice_in_a_batch_is_recorded_once(phases: PhaseRunner) -> None:
+    (one,) = await phases.bought(want())
+    (opened,) = await phases.commit(open_refunds, give_back(one.order.id, "a"))
     assert isinstance(opened, OpenedRefund)
     stranger = ObservedRefund(refund_id="ref_nobody", said=Silence.TIMED_OUT)
-    answers = await ground.commit(settle_refunds, returned(opened), stranger, returned(opened))
+    answers = await phases.commit(settle_refunds, returned(opened), stranger, returned(opened))
     assert [answer and answer.settled.refund.status for answer in answers] == [
         RefundStatus.SUCCEEDED,
         None,
         RefundStatus.SUCCEEDED,
     ]
-    assert await ground.rows("SELECT leg, amount_minor FROM ledger_entries ORDER BY entered_at") == [
+    assert await phases.rows("SELECT leg, amount_minor FROM ledger_entries ORDER BY entered_at") == [
         ("captured", 1299),
         ("refunded", 1299),
     ]
 
 
-async def test_a_refund_that_failed_frees_its_reservation_once(ground: Ground) -> None:
-    (one,) = await ground.bought(want())
-    (opened,) = await ground.commit(open_refunds, give_back(one.order.id, "a"))
+async def test_a_refund_that_failed_frees_its_reservation_once(phases: PhaseRunner) -> None:
+    (one,) = await phases.bought(want())
+    (opened,) = await phases.commit(open_refunds, give_back(one.order.id, "a"))
     assert isinstance(opened, OpenedRefund)
-    await ground.commit(
+    await phases.commit(
         settle_refunds, returned(opened, RefundState.FAILED), returned(opened, RefundState.FAILED)
     )
-    assert await ground.rows("SELECT refund_reserved_minor, refunded_minor FROM payments") == [(0, 0)]
-    (late,) = await ground.commit(settle_refunds, returned(opened))
+    assert await phases.rows("SELECT refund_reserved_minor, refunded_minor FROM payments") == [(0, 0)]
+    (late,) = await phases.commit(settle_refunds, returned(opened))
     assert late
     assert late.settled.alarm
 
@@ -149,9 +151,9 @@ async def test_a_refund_that_failed_frees_its_reservation_once(ground: Ground) -
 # ---- what others tell us -----------------------------------------------------------------------------------
 
 
-async def test_one_webhook_twice_in_a_batch_has_one_effect(ground: Ground) -> None:
-    one, other = await ground.opened(want(FILM), want(STALKER))
-    results = await ground.commit(
+async def test_one_webhook_twice_in_a_batch_has_one_effect(phases: PhaseRunner) -> None:
+    one, other = await phases.opened(want(FILM), want(STALKER))
+    results = await phases.commit(
         settle_from_webhooks,
         event("evt_1", one.payment),
         event("evt_1", one.payment),
@@ -164,15 +166,15 @@ async def test_one_webhook_twice_in_a_batch_has_one_effect(ground: Ground) -> No
         WebhookResult.SETTLED,
         WebhookResult.SETTLED,
     ]
-    assert await ground.value("SELECT count(*) FROM ledger_entries") == 2
-    assert await ground.commit(settle_from_webhooks, event("evt_2", other.payment)) == [
+    assert await phases.value("SELECT count(*) FROM ledger_entries") == 2
+    assert await phases.commit(settle_from_webhooks, event("evt_2", other.payment)) == [
         WebhookResult.DUPLICATE
     ]
 
 
-async def test_one_play_twice_in_a_batch_starts_a_rental_once(ground: Ground) -> None:
-    await ground.bought(want("prc_metropolis_rent"))
-    now = await ground.now()
+async def test_one_play_twice_in_a_batch_starts_a_rental_once(phases: PhaseRunner) -> None:
+    await phases.bought(want("prc_metropolis_rent"))
+    now = await phases.now()
     plays = [
         Played(
             source="/cinema",
@@ -183,29 +185,29 @@ async def test_one_play_twice_in_a_batch_starts_a_rental_once(ground: Ground) ->
         )
         for n in (1, 1, 2)
     ]
-    assert await ground.commit(start_playback, *plays) == [
+    assert await phases.commit(start_playback, *plays) == [
         PlayResult.STARTED,
         PlayResult.DUPLICATE,
         PlayResult.WATCHED_BEFORE,
     ]
-    left = await ground.value("SELECT ends_at - first_played_at FROM entitlements")
+    left = await phases.value("SELECT ends_at - first_played_at FROM entitlements")
     assert left == timedelta(hours=48)
 
 
-async def test_one_event_twice_in_a_batch_is_one_notification(ground: Ground) -> None:
-    await ground.opened(want())
+async def test_one_event_twice_in_a_batch_is_one_notification(phases: PhaseRunner) -> None:
+    await phases.opened(want())
     claim = ClaimNotification(event_id="evt_1", event_type="billing.order.paid", customer_id="ann")
-    first, second = await ground.commit(claim_notifications, claim, claim)
+    first, second = await phases.commit(claim_notifications, claim, claim)
     assert isinstance(first, ClaimedNotification)
     assert not isinstance(second, ClaimedNotification)
-    await ground.commit(mark_sent, MarkSent(id=first.id, status=NotificationStatus.SENT))
-    assert await ground.commit(claim_notifications, claim) == [None]
+    await phases.commit(mark_sent, MarkSent(id=first.id, status=NotificationStatus.SENT))
+    assert await phases.commit(claim_notifications, claim) == [None]
 
 
-async def test_opting_out_twice_in_a_batch_with_strangers_between_changes_one(ground: Ground) -> None:
-    await ground.bought(want(BASIC), want(BASIC, "bob"))
-    rows = dict(await ground.rows("SELECT customer_id, id FROM subscriptions"))
-    answers = await ground.commit(
+async def test_opting_out_twice_in_a_batch_with_strangers_between_changes_one(phases: PhaseRunner) -> None:
+    await phases.bought(want(BASIC), want(BASIC, "bob"))
+    rows = dict(await phases.rows("SELECT customer_id, id FROM subscriptions"))
+    answers = await phases.commit(
         change_auto_renew,
         ChangeAutoRenew(customer_id="ann", subscription_id=rows["ann"], auto_renew=False),
         ChangeAutoRenew(customer_id="ann", subscription_id=rows["bob"], auto_renew=False),
@@ -213,9 +215,9 @@ async def test_opting_out_twice_in_a_batch_with_strangers_between_changes_one(gr
         ChangeAutoRenew(customer_id="ann", subscription_id=rows["ann"], auto_renew=False),
     )
     assert [isinstance(answer, ChangedAutoRenew) for answer in answers] == [True, False, False, True]
-    assert dict(await ground.rows("SELECT customer_id, auto_renew FROM subscriptions")) == {
+    assert dict(await phases.rows("SELECT customer_id, auto_renew FROM subscriptions")) == {
         "ann": False,
         "bob": True,
     }
-    told = [kind for _, kind, _ in await ground.events() if kind.endswith("auto_renew_changed")]
+    told = [kind for _, kind, _ in await phases.events() if kind.endswith("auto_renew_changed")]
     assert len(told) == 1

@@ -23,20 +23,31 @@ from shared_lib.providers.base import PaymentRef, PaymentState, RefundSnapshot, 
 from shared_lib.store.batch import Batcher, connection_pool
 from shared_lib.store.keys import Key
 from shared_lib.store.transaction import transaction
-from tests.kit.steps import eventually
-from tests.phases.ground import BASIC, FILM, PLUS, STALKER, Ground, canceled, reply, said, succeeded, want
+from tests.kit.waiting import until
+from tests.phases.runner import (
+    BASIC,
+    FILM,
+    PLUS,
+    STALKER,
+    PhaseRunner,
+    canceled,
+    reply,
+    said,
+    succeeded,
+    want,
+)
 
 RENTAL, PLUS_YEAR = "prc_metropolis_rent", "prc_plus_year"
 ANYTHING = [FILM, RENTAL, BASIC]
 OTHER = ProviderTerms(name="other", currencies=frozenset({"EUR"}), minimum_minor={})
 
 
-async def holders(ground: Ground) -> list[str]:
-    return [row[0] for row in await ground.rows("SELECT id FROM orders WHERE holds ORDER BY id")]
+async def holders(phases: PhaseRunner) -> list[str]:
+    return [row[0] for row in await phases.rows("SELECT id FROM orders WHERE holds ORDER BY id")]
 
 
-async def refused(ground: Ground, *wanted: Any) -> list[Refusal]:
-    answers = await ground.commit(open_orders, *wanted)
+async def refused(phases: PhaseRunner, *wanted: Any) -> list[Refusal]:
+    answers = await phases.commit(open_orders, *wanted)
     assert all(isinstance(answer, Refusal) for answer in answers), answers
     return [answer for answer in answers if isinstance(answer, Refusal)]
 
@@ -65,111 +76,113 @@ def waiting(database_url: str, what: str) -> bool:
 
 
 @pytest.mark.parametrize("price_id", ANYTHING)
-async def test_an_open_order_answers_every_other_key(ground: Ground, price_id: str) -> None:
-    (first,) = await ground.opened(want(price_id))
+async def test_an_open_order_answers_every_other_key(phases: PhaseRunner, price_id: str) -> None:
+    (first,) = await phases.opened(want(price_id))
     pending = said(first.payment, PaymentState.PENDING, checkout_url="https://pay.test/1")
-    await ground.settled(Observed(payment_id=first.payment.id, said=pending))
+    await phases.settled(Observed(payment_id=first.payment.id, said=pending))
     again = want(price_id, key="other")
-    (second,) = await ground.opened(again)
+    (second,) = await phases.opened(again)
     assert (second.order.id, second.to_ask) == (first.order.id, None)
     assert second.reply == reply(second.order, second.payment)
-    assert await ground.commit(open_orders, again) == [second.reply]
-    assert await ground.value("SELECT count(*) FROM payments") == 1
+    assert await phases.commit(open_orders, again) == [second.reply]
+    assert await phases.value("SELECT count(*) FROM payments") == 1
 
 
-async def test_in_one_batch_the_second_is_answered_with_the_order_of_the_first(ground: Ground) -> None:
-    first, second, other = await ground.opened(want(FILM), want(FILM), want(FILM, "bob"))
+async def test_in_one_batch_the_second_is_answered_with_the_order_of_the_first(phases: PhaseRunner) -> None:
+    first, second, other = await phases.opened(want(FILM), want(FILM), want(FILM, "bob"))
     assert first.to_ask
     assert first.reply is None
     assert (second.order.id, second.to_ask) == (first.order.id, None)
     assert second.reply == reply(first.order, first.payment)
     assert other.order.id != first.order.id
-    assert await ground.rows("SELECT count(*) FROM orders") == [(2,)]
+    assert await phases.rows("SELECT count(*) FROM orders") == [(2,)]
 
 
-async def test_another_price_or_provider_names_the_order_that_is_open(ground: Ground) -> None:
-    (first,) = await ground.opened(want(PLUS))
-    year, elsewhere = await refused(ground, want(PLUS_YEAR), replace(want(PLUS), terms=[OTHER]))
+async def test_another_price_or_provider_names_the_order_that_is_open(phases: PhaseRunner) -> None:
+    (first,) = await phases.opened(want(PLUS))
+    year, elsewhere = await refused(phases, want(PLUS_YEAR), replace(want(PLUS), terms=[OTHER]))
     assert {year.code, elsewhere.code} == {Code.ORDER_OPEN}
     assert {year.order_id, elsewhere.order_id} == {first.order.id}
-    await ground.settled(canceled(first.payment))
-    assert await ground.opened(want(PLUS_YEAR))
+    await phases.settled(canceled(first.payment))
+    assert await phases.opened(want(PLUS_YEAR))
 
 
-async def test_an_order_past_its_time_that_is_not_closed_yet_asks_for_a_moment(ground: Ground) -> None:
-    (first,) = await ground.opened(want(FILM))
-    await ground.advance(timedelta(hours=24, seconds=1))
-    (refusal,) = await refused(ground, want(FILM))
+async def test_an_order_past_its_time_that_is_not_closed_yet_asks_for_a_moment(phases: PhaseRunner) -> None:
+    (first,) = await phases.opened(want(FILM))
+    await phases.advance(timedelta(hours=24, seconds=1))
+    (refusal,) = await refused(phases, want(FILM))
     assert (refusal.code, refusal.order_id) == (Code.ORDER_OPEN, first.order.id)
     assert refusal.retry_after_s
-    await ground.settled(
+    await phases.settled(
         Observed(payment_id=first.payment.id, said=said(first.payment, PaymentState.EXPIRED))
     )
-    (second,) = await ground.opened(want(FILM))
-    assert await holders(ground) == [second.order.id]
+    (second,) = await phases.opened(want(FILM))
+    assert await holders(phases) == [second.order.id]
 
 
-async def test_buying_while_renting_is_possible_and_renting_what_is_bought_is_not(ground: Ground) -> None:
-    await ground.bought(want(RENTAL))
-    (again,) = await refused(ground, want(RENTAL))
+async def test_buying_while_renting_is_possible_and_renting_what_is_bought_is_not(
+    phases: PhaseRunner,
+) -> None:
+    await phases.bought(want(RENTAL))
+    (again,) = await refused(phases, want(RENTAL))
     assert again.code is Code.ALREADY_RENTED
-    await ground.bought(want(FILM))
-    both = await refused(ground, want(RENTAL), want(FILM))
+    await phases.bought(want(FILM))
+    both = await refused(phases, want(RENTAL), want(FILM))
     assert [refusal.code for refusal in both] == [Code.ALREADY_OWNED] * 2
 
 
-async def test_open_orders_of_one_customer_are_bounded_in_a_batch_and_across(ground: Ground) -> None:
+async def test_open_orders_of_one_customer_are_bounded_in_a_batch_and_across(phases: PhaseRunner) -> None:
     rent, buy = "prc_stalker_rent", STALKER
-    answers = await ground.commit(
+    answers = await phases.commit(
         open_orders, *(want(price_id, open_max=2) for price_id in (FILM, RENTAL, buy, FILM, rent))
     )
     codes = [answer.code if isinstance(answer, Refusal) else None for answer in answers]
     too_many = Code.TOO_MANY_OPEN_ORDERS
     assert codes == [None, None, too_many, None, too_many]  # the fourth is the order that is open already
-    (still,) = await refused(ground, want(buy, open_max=2))
+    (still,) = await refused(phases, want(buy, open_max=2))
     assert still.code is too_many
-    assert await ground.opened(want(buy, "bob", open_max=2))
+    assert await phases.opened(want(buy, "bob", open_max=2))
     first = answers[0]
     assert isinstance(first, OpenedOrder)
-    await ground.settled(succeeded(first.payment))
-    assert await ground.opened(want(buy, open_max=2))
+    await phases.settled(succeeded(first.payment))
+    assert await phases.opened(want(buy, open_max=2))
 
 
 # ---- when it is over -----------------------------------------------------------------------------------------
 
 
-async def test_a_rental_that_is_over_makes_room_for_another(ground: Ground) -> None:
-    await ground.bought(want(RENTAL))
-    await ground.advance(timedelta(days=30, seconds=1))
-    (second,) = await ground.bought(want(RENTAL))
-    assert await holders(ground) == [second.order.id]
-    assert await ground.value("SELECT count(*) FROM entitlements") == 2
+async def test_a_rental_that_is_over_makes_room_for_another(phases: PhaseRunner) -> None:
+    await phases.bought(want(RENTAL))
+    await phases.advance(timedelta(days=30, seconds=1))
+    (second,) = await phases.bought(want(RENTAL))
+    assert await holders(phases) == [second.order.id]
+    assert await phases.value("SELECT count(*) FROM entitlements") == 2
 
 
-async def test_a_subscription_that_ended_makes_room_for_another(ground: Ground) -> None:
-    await ground.bought(want(BASIC))
-    await ground.rows("UPDATE subscriptions SET status = 'canceled', next_action_at = NULL RETURNING id")
-    (second,) = await ground.bought(want(BASIC))
-    assert await holders(ground) == [second.order.id]
+async def test_a_subscription_that_ended_makes_room_for_another(phases: PhaseRunner) -> None:
+    await phases.bought(want(BASIC))
+    await phases.rows("UPDATE subscriptions SET status = 'canceled', next_action_at = NULL RETURNING id")
+    (second,) = await phases.bought(want(BASIC))
+    assert await holders(phases) == [second.order.id]
 
 
 async def test_what_was_returned_can_be_bought_again_and_a_bounced_refund_gives_access_without_the_place(
-    ground: Ground,
+    phases: PhaseRunner,
 ) -> None:
-    (first,) = await ground.bought(want(FILM))
-    await returned(ground, first.order.id)
-    (second,) = await ground.opened(want(FILM))
-    await refunded(ground, RefundState.FAILED)
-    assert await holders(ground) == [second.order.id]
-    assert await ground.rows("SELECT order_id, status FROM entitlements") == [(first.order.id, "active")]
-    await ground.settled(succeeded(second.payment))  # paid for what is owned: it goes back
-    assert await ground.rows("SELECT order_id FROM payments WHERE surplus") == [(second.order.id,)]
-    (owned,) = await refused(ground, want(FILM))
+    (first,) = await phases.bought(want(FILM))
+    await returned(phases, first.order.id)
+    (second,) = await phases.opened(want(FILM))
+    await refunded(phases, RefundState.FAILED)
+    assert await holders(phases) == [second.order.id]
+    assert await phases.rows("SELECT order_id, status FROM entitlements") == [(first.order.id, "active")]
+    await phases.settled(succeeded(second.payment))  # paid for what is owned: it goes back
+    assert await phases.rows("SELECT order_id FROM payments WHERE surplus") == [(second.order.id,)]
+    (owned,) = await refused(phases, want(FILM))
     assert owned.code is Code.ALREADY_OWNED
 
 
-async def returned(ground: Ground, order_id: str) -> None:
-    await ground.commit(
+async def returned(phases: PhaseRunner, order_id: str) -> None:
+    await phases.commit(
         open_refunds,
         OpenRefund(
             key=Key("ann", "POST /v1/refunds", "k", b"r"),
@@ -182,11 +195,11 @@ async def returned(ground: Ground, order_id: str) -> None:
             render=lambda refund: reply(refund, refund),
         ),
     )
-    await refunded(ground, RefundState.SUCCEEDED)
+    await refunded(phases, RefundState.SUCCEEDED)
 
 
-async def refunded(ground: Ground, state: RefundState) -> None:
-    ((refund_id, minor),) = await ground.rows("SELECT id, amount_minor FROM refunds WHERE NOT surplus")
+async def refunded(phases: PhaseRunner, state: RefundState) -> None:
+    ((refund_id, minor),) = await phases.rows("SELECT id, amount_minor FROM refunds WHERE NOT surplus")
     told = RefundSnapshot(
         provider_refund_id="sr_1",
         our_refund_id=refund_id,
@@ -194,84 +207,86 @@ async def refunded(ground: Ground, state: RefundState) -> None:
         state=state,
         amount=Money(minor, "EUR"),
     )
-    await ground.commit(settle_refunds, ObservedRefund(refund_id=refund_id, said=told))
+    await phases.commit(settle_refunds, ObservedRefund(refund_id=refund_id, said=told))
 
 
 # ---- late money ----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("price_id", ANYTHING)
-async def test_late_money_takes_a_free_place_back(ground: Ground, price_id: str) -> None:
-    (late,) = await ground.opened(want(price_id))
-    await ground.settled(canceled(late.payment))
-    assert await holders(ground) == []
-    await ground.settled(succeeded(late.payment))
-    assert await holders(ground) == [late.order.id]
-    assert await ground.rows("SELECT status, surplus FROM payments") == [("succeeded", False)]
+async def test_late_money_takes_a_free_place_back(phases: PhaseRunner, price_id: str) -> None:
+    (late,) = await phases.opened(want(price_id))
+    await phases.settled(canceled(late.payment))
+    assert await holders(phases) == []
+    await phases.settled(succeeded(late.payment))
+    assert await holders(phases) == [late.order.id]
+    assert await phases.rows("SELECT status, surplus FROM payments") == [("succeeded", False)]
 
 
 @pytest.mark.parametrize("price_id", ANYTHING)
 @pytest.mark.parametrize("late_first", [True, False])
 async def test_late_money_never_takes_the_place_of_another_order(
-    ground: Ground, price_id: str, *, late_first: bool
+    phases: PhaseRunner, price_id: str, *, late_first: bool
 ) -> None:
-    (late,) = await ground.opened(want(price_id))
-    await ground.settled(canceled(late.payment))
-    (other,) = await ground.opened(want(price_id))
+    (late,) = await phases.opened(want(price_id))
+    await phases.settled(canceled(late.payment))
+    (other,) = await phases.opened(want(price_id))
     news = [succeeded(late.payment), succeeded(other.payment)]
-    await ground.settled(*(news if late_first else reversed(news)))
-    assert await holders(ground) == [other.order.id]
-    assert await ground.rows("SELECT order_id FROM payments WHERE surplus") == [(late.order.id,)]
+    await phases.settled(*(news if late_first else reversed(news)))
+    assert await holders(phases) == [other.order.id]
+    assert await phases.rows("SELECT order_id FROM payments WHERE surplus") == [(late.order.id,)]
 
 
 @pytest.mark.parametrize("price_id", ANYTHING)
-async def test_of_two_late_payments_in_one_batch_one_is_delivered(ground: Ground, price_id: str) -> None:
-    (one,) = await ground.opened(want(price_id))
-    await ground.settled(canceled(one.payment))
-    (two,) = await ground.opened(want(price_id))
-    await ground.settled(canceled(two.payment))
-    await ground.settled(succeeded(two.payment), succeeded(one.payment))
-    assert await holders(ground) == [two.order.id]
-    assert await ground.rows("SELECT order_id FROM payments WHERE surplus") == [(one.order.id,)]
+async def test_of_two_late_payments_in_one_batch_one_is_delivered(phases: PhaseRunner, price_id: str) -> None:
+    (one,) = await phases.opened(want(price_id))
+    await phases.settled(canceled(one.payment))
+    (two,) = await phases.opened(want(price_id))
+    await phases.settled(canceled(two.payment))
+    await phases.settled(succeeded(two.payment), succeeded(one.payment))
+    assert await holders(phases) == [two.order.id]
+    assert await phases.rows("SELECT order_id FROM payments WHERE surplus") == [(one.order.id,)]
 
 
 @pytest.mark.parametrize("price_id", ANYTHING)
-async def test_a_place_is_left_and_taken_in_one_batch(ground: Ground, price_id: str) -> None:
-    (late,) = await ground.opened(want(price_id))
-    await ground.settled(canceled(late.payment))
-    (other,) = await ground.opened(want(price_id))
-    await ground.settled(canceled(other.payment), succeeded(late.payment))
-    assert await holders(ground) == [late.order.id]
-    assert await ground.value("SELECT count(*) FROM entitlements") == 1
+async def test_a_place_is_left_and_taken_in_one_batch(phases: PhaseRunner, price_id: str) -> None:
+    (late,) = await phases.opened(want(price_id))
+    await phases.settled(canceled(late.payment))
+    (other,) = await phases.opened(want(price_id))
+    await phases.settled(canceled(other.payment), succeeded(late.payment))
+    assert await holders(phases) == [late.order.id]
+    assert await phases.value("SELECT count(*) FROM entitlements") == 1
 
 
-async def test_late_money_for_a_rental_takes_the_place_of_one_that_is_over(ground: Ground) -> None:
-    (late,) = await ground.opened(want(RENTAL))
-    await ground.settled(canceled(late.payment))
-    await ground.bought(want(RENTAL))
-    await ground.advance(timedelta(days=31))
-    await ground.settled(succeeded(late.payment))
-    assert await holders(ground) == [late.order.id]
-    assert await ground.value("SELECT count(*) FROM payments WHERE surplus") == 0
+async def test_late_money_for_a_rental_takes_the_place_of_one_that_is_over(phases: PhaseRunner) -> None:
+    (late,) = await phases.opened(want(RENTAL))
+    await phases.settled(canceled(late.payment))
+    await phases.bought(want(RENTAL))
+    await phases.advance(timedelta(days=31))
+    await phases.settled(succeeded(late.payment))
+    assert await holders(phases) == [late.order.id]
+    assert await phases.value("SELECT count(*) FROM payments WHERE surplus") == 0
 
 
-async def test_money_for_the_rental_of_a_title_that_was_bought_meanwhile_goes_back(ground: Ground) -> None:
-    rented, bought = await ground.opened(want(RENTAL), want(FILM))
-    await ground.settled(succeeded(bought.payment), succeeded(rented.payment))
-    assert await ground.rows("SELECT order_id FROM payments WHERE surplus") == [(rented.order.id,)]
+async def test_money_for_the_rental_of_a_title_that_was_bought_meanwhile_goes_back(
+    phases: PhaseRunner,
+) -> None:
+    rented, bought = await phases.opened(want(RENTAL), want(FILM))
+    await phases.settled(succeeded(bought.payment), succeeded(rented.payment))
+    assert await phases.rows("SELECT order_id FROM payments WHERE surplus") == [(rented.order.id,)]
 
 
 # ---- two connections at once ---------------------------------------------------------------------------------
 
 
 async def test_of_two_late_payments_on_two_connections_the_database_refuses_one(
-    ground: Ground, database_url: str
+    phases: PhaseRunner, database_url: str
 ) -> None:
     """Both find the place free; the one that commits later reads again, and its money goes back."""
-    (one,) = await ground.opened(want(RENTAL))
-    await ground.settled(canceled(one.payment))
-    (two,) = await ground.opened(want(RENTAL))
-    await ground.settled(canceled(two.payment))
+    (one,) = await phases.opened(want(RENTAL))
+    await phases.settled(canceled(one.payment))
+    (two,) = await phases.opened(want(RENTAL))
+    await phases.settled(canceled(two.payment))
     async with (
         coalescer(database_url) as batcher,
         await psycopg.AsyncConnection.connect(database_url, autocommit=True) as connection,
@@ -281,18 +296,18 @@ async def test_of_two_late_payments_on_two_connections_the_database_refuses_one(
             await tx.flush()
             await tx.fetch("SELECT 1")  # the writes have been made, and are not committed
             second = asyncio.ensure_future(batcher.run(settle_payments, succeeded(two.payment)))
-            await eventually(lambda: waiting(database_url, "transactionid"))
+            await until(lambda: waiting(database_url, "transactionid"))
         answer = await second
     assert answer
     assert answer.settled.payment.surplus
-    assert await holders(ground) == [one.order.id]
+    assert await holders(phases) == [one.order.id]
 
 
 async def test_an_order_that_is_opened_while_late_money_takes_the_place_hears_that_it_is_owned(
-    ground: Ground, database_url: str
+    phases: PhaseRunner, database_url: str
 ) -> None:
-    (late,) = await ground.opened(want(FILM))
-    await ground.settled(canceled(late.payment))
+    (late,) = await phases.opened(want(FILM))
+    await phases.settled(canceled(late.payment))
     async with (
         coalescer(database_url) as batcher,
         await psycopg.AsyncConnection.connect(database_url, autocommit=True) as connection,
@@ -302,14 +317,14 @@ async def test_an_order_that_is_opened_while_late_money_takes_the_place_hears_th
             await tx.flush()
             await tx.fetch("SELECT 1")
             second = asyncio.ensure_future(batcher.run(open_orders, want(FILM)))
-            await eventually(lambda: waiting(database_url, "transactionid"))
+            await until(lambda: waiting(database_url, "transactionid"))
         answer = await second
     assert isinstance(answer, Refusal)
     assert answer.code is Code.ALREADY_OWNED
 
 
 async def test_requests_of_one_customer_on_two_connections_take_turns(
-    ground: Ground, database_url: str
+    phases: PhaseRunner, database_url: str
 ) -> None:
     async with (
         coalescer(database_url) as batcher,
@@ -319,11 +334,11 @@ async def test_requests_of_one_customer_on_two_connections_take_turns(
             (first,) = await open_orders(tx, [want(FILM, open_max=1)])
             both = [asyncio.ensure_future(batcher.run(open_orders, want(price_id, open_max=1)))
                     for price_id in (FILM, STALKER)]  # fmt: skip
-            await eventually(lambda: waiting(database_url, "advisory"))
+            await until(lambda: waiting(database_url, "advisory"))
         same, other = await asyncio.gather(*both)
     assert isinstance(first, OpenedOrder)
     assert isinstance(same, OpenedOrder)
     assert same.order.id == first.order.id
     assert isinstance(other, Refusal)
     assert other.code is Code.TOO_MANY_OPEN_ORDERS
-    assert await ground.value("SELECT count(*) FROM orders") == 1
+    assert await phases.value("SELECT count(*) FROM orders") == 1

@@ -5,10 +5,10 @@ from collections.abc import Iterator
 import psycopg
 import pytest
 
-from tests.store.box import Box
+from tests.store.row_writer import RowWriter
 
 
 @pytest.fixture
-def box(database_url: str) -> Iterator[Box]:
+def writer(database_url: str) -> Iterator[RowWriter]:
     with psycopg.connect(database_url, autocommit=True) as connection:
-        yield Box(connection)
+        yield RowWriter(connection)

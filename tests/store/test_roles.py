@@ -21,7 +21,7 @@ from shared_lib.store.access import MissingRolesError, apply_grants
 from shared_lib.store.access.roles import as_role, scram_verifier
 from shared_lib.store.bounds import IDLE_IN_TRANSACTION_S, connection_options
 from shared_lib.store.migrate import upgrade
-from tests.store.box import Box
+from tests.store.row_writer import RowWriter
 
 PAGE = Path(__file__).parents[2] / "docs/roles.md"
 WORDS = {"r": "SELECT", "c": "INSERT", "u": "UPDATE", "d": "DELETE"}
@@ -237,12 +237,14 @@ FURTHER = {
 
 
 @pytest.mark.parametrize("role", LOOKING)
-def test_an_attacker_with_the_password_of_a_role_is_refused(box: Box, database_url: str, role: Role) -> None:
+def test_an_attacker_with_the_password_of_a_role_is_refused(
+    writer: RowWriter, database_url: str, role: Role
+) -> None:
     apply_grants(
         role_url(database_url, Role.OWNER), test_clock=False
     )  # those on the database, which copies lack
-    box.entry()
-    before = box.run(psycopg.sql.SQL("SELECT * FROM ledger_entries"))
+    writer.entry()
+    before = writer.run(psycopg.sql.SQL("SELECT * FROM ledger_entries"))
     done: list[str] = []
     with connected(database_url, role) as db:
         db.execute("GRANT ALL ON test_clock TO PUBLIC")  # answered by a warning alone
@@ -255,7 +257,7 @@ def test_an_attacker_with_the_password_of_a_role_is_refused(box: Box, database_u
         granted = in_force(db)
     assert done == []
     assert {key: set(words) for key, words in documented().items() if words} == granted
-    assert box.run(psycopg.sql.SQL("SELECT * FROM ledger_entries")) == before
+    assert writer.run(psycopg.sql.SQL("SELECT * FROM ledger_entries")) == before
 
 
 def test_even_the_owner_cannot_leave_the_database(database_url: str) -> None:

@@ -28,7 +28,7 @@ from shared_lib.processes import Role
 from shared_lib.store import access
 from shared_lib.store.migrate import differences, upgrade
 from tests.domain.examples import DAY
-from tests.store.box import JULY, JUNE, MAY, Box
+from tests.store.row_writer import JULY, JUNE, MAY, RowWriter
 
 GRANTS = Path(access.__file__).with_name("grants.sql")
 COLUMNS: list[tuple[str, str, type[StrEnum]]] = [
@@ -75,8 +75,8 @@ def test_migrating_twice_changes_nothing(database_url: str) -> None:
     assert differences(database_url) == []
 
 
-def test_each_closed_column_takes_the_words_of_its_enum_and_no_others(box: Box) -> None:
-    definitions = box.run(
+def test_each_closed_column_takes_the_words_of_its_enum_and_no_others(writer: RowWriter) -> None:
+    definitions = writer.run(
         sql.SQL(
             "SELECT conname, pg_get_constraintdef(oid) FROM pg_constraint "
             "WHERE contype = 'c' AND conname LIKE '%%\\_known'"
@@ -99,9 +99,9 @@ def test_each_closed_column_takes_the_words_of_its_enum_and_no_others(box: Box) 
     ],
 )
 def test_each_partial_index_watches_the_statuses_it_is_for(
-    box: Box, index: str, statuses: set[StrEnum]
+    writer: RowWriter, index: str, statuses: set[StrEnum]
 ) -> None:
-    ((predicate,),) = box.run(
+    ((predicate,),) = writer.run(
         sql.SQL("SELECT pg_get_expr(indpred, indrelid) FROM pg_index WHERE indexrelid = %s::regclass"), index
     )
     assert set(re.findall(r"'(\w+)'::text", predicate)) == set(statuses)
@@ -120,25 +120,25 @@ def test_each_partial_index_watches_the_statuses_it_is_for(
         "TRUNCATE ledger_entries CASCADE",
     ],
 )
-def test_the_ledger_refuses_every_change(box: Box, change: str) -> None:
-    box.entry()
-    before = box.run(sql.SQL("SELECT * FROM ledger_entries"))
+def test_the_ledger_refuses_every_change(writer: RowWriter, change: str) -> None:
+    writer.entry()
+    before = writer.run(sql.SQL("SELECT * FROM ledger_entries"))
     with pytest.raises(errors.RestrictViolation, match="append-only"):
-        box.run(sql.SQL(change))
-    assert box.run(sql.SQL("SELECT * FROM ledger_entries")) == before
+        writer.run(sql.SQL(change))
+    assert writer.run(sql.SQL("SELECT * FROM ledger_entries")) == before
 
 
-def test_the_same_fact_is_entered_once(box: Box) -> None:
-    box.entry("pay_1")
-    box.entry("pay_2")
+def test_the_same_fact_is_entered_once(writer: RowWriter) -> None:
+    writer.entry("pay_1")
+    writer.entry("pay_2")
     with pytest.raises(errors.UniqueViolation):
-        box.entry("pay_1")
+        writer.entry("pay_1")
 
 
 @pytest.mark.parametrize("wrong", [{"amount_minor": 0}, {"amount_minor": -1}, {"credit": "provider:sandbox"}])
-def test_an_entry_moves_something_between_two_accounts(box: Box, wrong: dict[str, Any]) -> None:
+def test_an_entry_moves_something_between_two_accounts(writer: RowWriter, wrong: dict[str, Any]) -> None:
     with pytest.raises(errors.CheckViolation):
-        box.entry(**wrong)
+        writer.entry(**wrong)
 
 
 # --- A price never changes.
@@ -157,52 +157,56 @@ def test_an_entry_moves_something_between_two_accounts(box: Box, wrong: dict[str
         "id = 'prc_2'",
     ],
 )
-def test_a_price_refuses_to_be_changed(box: Box, change: str) -> None:
+def test_a_price_refuses_to_be_changed(writer: RowWriter, change: str) -> None:
     with pytest.raises(errors.RestrictViolation, match="immutable"):
-        box.run(sql.SQL(f"UPDATE prices SET {change}"))
+        writer.run(sql.SQL(f"UPDATE prices SET {change}"))
 
 
-def test_the_end_of_a_prices_sale_can_be_set_and_moved(box: Box) -> None:
+def test_the_end_of_a_prices_sale_can_be_set_and_moved(writer: RowWriter) -> None:
     for until in (JUNE, JULY, None):
-        box.run(sql.SQL("UPDATE prices SET sellable_until = %s"), until)
-        assert box.run(sql.SQL("SELECT sellable_until FROM prices")) == [(until,)]
+        writer.run(sql.SQL("UPDATE prices SET sellable_until = %s"), until)
+        assert writer.run(sql.SQL("SELECT sellable_until FROM prices")) == [(until,)]
 
 
-def test_only_a_subscription_has_an_interval_and_a_trial(box: Box) -> None:
+def test_only_a_subscription_has_an_interval_and_a_trial(writer: RowWriter) -> None:
     price = {"product_id": "prd_1", "amount_minor": 1, "currency": "EUR", "sellable_from": MAY}
     month = {"interval_unit": "month", "interval_count": 1}
-    box.add("prices", id="prc_2", kind="rental", **price)
+    writer.add("prices", id="prc_2", kind="rental", **price)
     for wrong in ({"kind": "rental", **month}, {"kind": "subscription"}, {"kind": "rental", "trial_days": 7}):
         with pytest.raises(errors.CheckViolation):
-            box.add("prices", id="prc_3", **price, **wrong)
+            writer.add("prices", id="prc_3", **price, **wrong)
 
 
 # --- One of each.
 
 
 @pytest.mark.parametrize("first", sorted(LIVE_SUBSCRIPTIONS))
-def test_a_customer_has_one_live_subscription_per_product(box: Box, first: SubscriptionStatus) -> None:
-    box.subscription("cus_1", first)
-    box.subscription("cus_2", first)
+def test_a_customer_has_one_live_subscription_per_product(
+    writer: RowWriter, first: SubscriptionStatus
+) -> None:
+    writer.subscription("cus_1", first)
+    writer.subscription("cus_2", first)
     with pytest.raises(errors.UniqueViolation, match="subscriptions_one_live_per_product"):
-        box.subscription("cus_1", "active")
+        writer.subscription("cus_1", "active")
 
 
 @pytest.mark.parametrize("first", sorted(set(SubscriptionStatus) - LIVE_SUBSCRIPTIONS))
-def test_whoever_left_or_never_finished_may_subscribe_again(box: Box, first: SubscriptionStatus) -> None:
-    box.subscription("cus_1", first)
-    box.subscription("cus_1", "active")
+def test_whoever_left_or_never_finished_may_subscribe_again(
+    writer: RowWriter, first: SubscriptionStatus
+) -> None:
+    writer.subscription("cus_1", first)
+    writer.subscription("cus_1", "active")
 
 
-def test_an_order_grants_one_entitlement(box: Box) -> None:
+def test_an_order_grants_one_entitlement(writer: RowWriter) -> None:
     access = {"customer_id": "cus_1", "product_id": "prd_1", "kind": "purchase", "status": "active"}
 
     def grant(name: str, order: str) -> None:
-        box.add("entitlements", id=name, order_id=order, starts_at=MAY, **access)
+        writer.add("entitlements", id=name, order_id=order, starts_at=MAY, **access)
 
-    order = box.order()
+    order = writer.order()
     grant("ent_1", order)
-    grant("ent_2", box.order())
+    grant("ent_2", writer.order())
     with pytest.raises(errors.UniqueViolation, match="entitlements_one_per_order"):
         grant("ent_3", order)
 
@@ -210,16 +214,16 @@ def test_an_order_grants_one_entitlement(box: Box) -> None:
 # --- The clock.
 
 
-def test_the_clock_of_the_database_follows_the_test_clock(box: Box) -> None:
+def test_the_clock_of_the_database_follows_the_test_clock(writer: RowWriter) -> None:
     ahead = sql.SQL("SELECT boxoffice_now() - now()")
-    assert box.run(ahead) == [(timedelta(0),)]
-    box.add("test_clock", one=True, ahead=40 * DAY)
-    assert box.run(ahead) == [(40 * DAY,)]
-    box.run(sql.SQL("UPDATE test_clock SET ahead = ahead + interval '2 hours'"))
-    assert box.run(ahead) == [(40 * DAY + timedelta(hours=2),)]
+    assert writer.run(ahead) == [(timedelta(0),)]
+    writer.add("test_clock", one=True, ahead=40 * DAY)
+    assert writer.run(ahead) == [(40 * DAY,)]
+    writer.run(sql.SQL("UPDATE test_clock SET ahead = ahead + interval '2 hours'"))
+    assert writer.run(ahead) == [(40 * DAY + timedelta(hours=2),)]
     with pytest.raises(errors.UniqueViolation):
-        box.add("test_clock", one=True, ahead=DAY)
+        writer.add("test_clock", one=True, ahead=DAY)
     with pytest.raises(errors.CheckViolation):
-        box.add("test_clock", one=False, ahead=DAY)
-    box.run(sql.SQL("DELETE FROM test_clock"))
-    assert box.run(ahead) == [(timedelta(0),)]
+        writer.add("test_clock", one=False, ahead=DAY)
+    writer.run(sql.SQL("DELETE FROM test_clock"))
+    assert writer.run(ahead) == [(timedelta(0),)]

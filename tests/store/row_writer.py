@@ -14,7 +14,7 @@ from tests.domain.examples import utc
 MAY, JUNE, JULY = utc(2025, 5, 1), utc(2025, 6, 1), utc(2025, 7, 1)
 
 
-class Box:
+class RowWriter:
     """One connection, and rows that are valid until a test says otherwise."""
 
     def __init__(self, connection: psycopg.Connection) -> None:

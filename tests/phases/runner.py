@@ -28,7 +28,7 @@ TERMS = ProviderTerms(name="sandbox", currencies=frozenset({"EUR"}), minimum_min
 FILM, STALKER, BASIC, PLUS = "prc_metropolis_buy", "prc_stalker_buy", "prc_basic_month", "prc_plus_month"
 
 
-class Ground:
+class PhaseRunner:
     def __init__(self, connection: psycopg.AsyncConnection[Any]) -> None:
         self._connection = connection
 
