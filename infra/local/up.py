@@ -57,7 +57,7 @@ async def _welcome(home: Home, console: Console, running: Running, took_s: float
     body = '{"price_id": "prc_metropolis_buy", "return_url": "' + running.gateway + '/thanks"}'
     rows = {
         "Gateway": running.gateway,
-        "Provider": f"{running.sandbox}   (checkout pages; test cards: python -m infra.sandbox.cards)",
+        "Provider": f"{running.sandbox}   (checkout pages; test cards: python -m infra.sandbox.engine.cards)",
         "Mail": f"{running.mail}/moto-api/   (what was sent: /moto-api/data.json)",
         "Auth": f"{running.auth}/token",
         "Database": running.database_url,

@@ -1,1 +1,1 @@
-"""A simulated payment provider: a service of its own, with its own books, that speaks HTTP and shares no code."""
+"""A simulated payment provider: a service of its own, with its own books, that shares no code with Boxoffice."""

@@ -16,9 +16,9 @@ from pathlib import Path
 import uvicorn
 
 from infra.sandbox.app import build
-from infra.sandbox.core import Config
-from infra.sandbox.events import move_endpoint
-from infra.sandbox.wire import AbortableProtocol
+from infra.sandbox.engine.core import Config
+from infra.sandbox.engine.notices import move_endpoint
+from infra.sandbox.faces.hangup import AbortableProtocol
 
 LOCAL_API_KEY = "sk_sandbox_local"
 
@@ -50,9 +50,11 @@ def _options() -> argparse.Namespace:
     parser.add_argument(
         "--host", default="127.0.0.1", help="0.0.0.0 in a container, whose network is its own"
     )
-    parser.add_argument("--port", type=int, default=8090, help="0 takes a free one")
+    parser.add_argument("--port", type=int, default=8090, help="0 chooses a free one")
     parser.add_argument("--data", type=Path, required=True, help="directory of its database")
-    parser.add_argument("--webhook-url", help="where alone events go, signed with SANDBOX_WEBHOOK_SECRET")
+    parser.add_argument(
+        "--webhook-url", help="the only endpoint for events, which are signed with SANDBOX_WEBHOOK_SECRET"
+    )
     parser.add_argument("--public-url", help="where browsers find the checkout page")
     parser.add_argument("--merchant", default="Boxoffice Cinema", help="the name on the checkout page")
     parser.add_argument("--speed", type=float, default=1.0, help="divides the waits between webhook attempts")
@@ -75,7 +77,7 @@ def _config(options: argparse.Namespace, url: str) -> Config:
 
 
 def _listen(host: str, port: int) -> socket.socket:
-    """Loopback alone unless told otherwise: whoever can reach the control surface can move the clock."""
+    """Loopback only by default: a caller that reaches the control surface can move the clock."""
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listener.bind((host, port))

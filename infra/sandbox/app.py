@@ -1,4 +1,4 @@
-"""The service put together: API, page, control surface, and the two loops that run beside them."""
+"""The service put together: the engine with its face, page and control surface, and the two loops beside them."""
 
 from __future__ import annotations
 
@@ -12,10 +12,13 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from infra.sandbox import api, control, page
-from infra.sandbox.core import Config, Sandbox
-from infra.sandbox.due import run_due
-from infra.sandbox.webhooks import Courier
+from infra.sandbox import control
+from infra.sandbox.engine.core import Config, Sandbox
+from infra.sandbox.engine.due import run_due
+from infra.sandbox.engine.sender import WebhookSender
+from infra.sandbox.faces import page
+from infra.sandbox.faces.native import api
+from infra.sandbox.faces.native.events import NativeWebhooks
 
 TICK_S = 0.25
 
@@ -23,25 +26,25 @@ log = logging.getLogger("sandbox")
 
 
 def build(config: Config) -> Starlette:
-    sandbox = Sandbox(config)
-    courier = Courier(sandbox)
+    sandbox = Sandbox(config, NativeWebhooks())
+    sender = WebhookSender(sandbox)
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
         loops = [
-            asyncio.create_task(_lasting(courier.run)),
-            asyncio.create_task(_lasting(lambda: _tick(sandbox))),
+            asyncio.create_task(_repeated(sender.run)),
+            asyncio.create_task(_repeated(lambda: _tick(sandbox))),
         ]
         yield
         for loop in loops:
             loop.cancel()
         await asyncio.gather(*loops, return_exceptions=True)
-        await courier.aclose()
+        await sender.aclose()
         sandbox.db.close()
 
     routes = [*api.routes(), *page.routes(), Route("/livez", _alive)]
     app = Starlette(routes=[*routes, *(control.routes() if config.control else [])], lifespan=lifespan)
-    app.state.sandbox, app.state.courier = sandbox, courier
+    app.state.sandbox, app.state.sender = sandbox, sender
     return app
 
 
@@ -50,15 +53,15 @@ async def _alive(request: Request) -> Response:  # noqa: ARG001  # an endpoint t
 
 
 async def _tick(sandbox: Sandbox) -> None:
-    """Time passes for payments and refunds even when nobody asks."""
+    """Time passes for payments and refunds even when no call comes in."""
     while True:
         with sandbox.moment() as at:
             run_due(at)
         await asyncio.sleep(TICK_S)
 
 
-async def _lasting(run: Callable[[], Awaitable[None]]) -> None:
-    """A loop that outlives its own mistakes: a simulator that stops delivering teaches nothing."""
+async def _repeated(run: Callable[[], Awaitable[None]]) -> None:
+    """A loop that starts again after an exception, so that a fault of the simulator does not stop all webhooks."""
     while True:
         try:
             await run()

@@ -1,7 +1,7 @@
-"""The control surface: time, trouble, scripts. It exists because this is a simulator; there is no key to it.
+"""The control surface: time, faults, scripts. It exists because this is a simulator, and needs no API key.
 
 GET  POST /control/clock              {"advance_s": 3600} | {"now": "2027-01-31T00:00:00Z"}
-GET  POST DELETE /control/faults      see faults.Fault
+GET  POST DELETE /control/faults      see engine/faults.py, Fault
 POST /control/down                    {"down": true, "how": "drop" | "503"}
 GET  POST /control/webhooks           {"mode": "duplicate" | "delay" | "hold" | "drop" | null, "types", "times"}
 POST /control/webhooks/release        {"order": "reverse" | "arrival"}
@@ -9,7 +9,7 @@ POST /control/webhooks/redeliver      {"event": "evt_..."}
 POST /control/endpoints               {"url": ..., "secret": "whsec_..."}
 POST /control/methods/{id}/next       {"codes": ["insufficient_funds", null]}: null approves
 POST /control/payments/{id}/succeed   money that arrives although the payment was closed
-POST /control/payments/{id}/state     see oddities.StateBody: another amount captured, another state
+POST /control/payments/{id}/state     see StateBody: another amount captured, another state
 POST /control/payments/{id}/twin      a second open payment with the same metadata
 POST /control/refunds                 {"payment": "sp_...", "amount_minor": 100}: made in the dashboard
 POST /control/methods/{id}/update     {"expires": "2040-01"}
@@ -20,7 +20,6 @@ POST /control/reset
 
 from __future__ import annotations
 
-import json
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -28,12 +27,16 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from infra.sandbox import events, faults, oddities, payments, refunds
-from infra.sandbox.core import SECOND_US, Refused, Sandbox, from_iso, iso, wall_s
-from infra.sandbox.database import many, one, set_setting
-from infra.sandbox.due import run_due
-from infra.sandbox.views import payment_view, refund_view
-from infra.sandbox.webhooks import Courier
+from infra.sandbox.engine import faults, methods, notices, oddities, payments, refunds
+from infra.sandbox.engine.clock import SECOND_US, from_iso, iso
+from infra.sandbox.engine.core import Sandbox
+from infra.sandbox.engine.database import set_setting
+from infra.sandbox.engine.due import run_due
+from infra.sandbox.engine.refusals import Reason, Refused
+from infra.sandbox.engine.sender import WebhookSender
+from infra.sandbox.faces.native.bodies import CurrencyCode
+from infra.sandbox.faces.native.errors import refusal_answer
+from infra.sandbox.faces.native.views import method_view, payment_view, refund_view
 
 
 class _Body(BaseModel):
@@ -51,15 +54,15 @@ class DownBody(_Body):
 
 
 class RuleBody(_Body):
-    mode: events.Mode | None
+    mode: notices.Mode | None
     types: str = "*"
     times: Annotated[int, Field(ge=1)] | None = 1
     delay_ms: int = 1000
 
-    def rule(self) -> events.Rule | None:
+    def rule(self) -> notices.Rule | None:
         if self.mode is None:
             return None
-        return events.Rule(mode=self.mode, types=self.types, times=self.times, delay_ms=self.delay_ms)
+        return notices.Rule(mode=self.mode, types=self.types, times=self.times, delay_ms=self.delay_ms)
 
 
 class ReleaseBody(_Body):
@@ -83,13 +86,33 @@ class FailBody(_Body):
     reason: str = "lost_or_stolen_card"
 
 
+class StateBody(_Body):
+    """See oddities.NewState."""
+
+    status: Literal["pending", "succeeded", "declined", "canceled", "expired"] | None = None
+    captured_minor: Annotated[int, Field(ge=0)] | None = None
+    amount_minor: Annotated[int, Field(ge=0)] | None = None
+    currency: CurrencyCode | None = None
+    card: str | None = None
+    told: bool = True  # False: no webhook about it
+
+
+class DashboardRefundBody(_Body):
+    payment: str
+    amount_minor: Annotated[int, Field(gt=0)] | None = None
+
+
+class MethodBody(_Body):
+    expires: str
+
+
 async def clock(request: Request) -> Any:
     sandbox = _sandbox(request)
     if request.method == "POST":
         body = ClockBody.model_validate_json(await request.body())
         ahead_us = 0 if body.now is None else from_iso(body.now) - sandbox.now_us()
         if ahead_us < 0:
-            raise Refused(400, "clock_only_forward", "The clock only goes forward.")
+            raise Refused(Reason.CLOCK_ONLY_FORWARD, "The clock only goes forward.")
         sandbox.advance((body.advance_s or 0) + ahead_us / SECOND_US)
         with sandbox.moment() as at:
             run_due(at)
@@ -120,47 +143,34 @@ async def webhooks(request: Request) -> Any:
     raw = await request.body()
     with _sandbox(request).db.transaction() as tx:
         if request.method == "POST":
-            events.set_rule(tx, RuleBody.model_validate_json(raw).rule())
-        rows = many(
-            tx,
-            "SELECT e.id, e.type, d.state, d.attempts, d.last_answer, e.body FROM deliveries d"
-            " JOIN events e ON e.id = d.event ORDER BY d.seq DESC LIMIT 200",
-        )
-    return {"deliveries": [dict(row) | {"body": json.loads(row["body"])} for row in rows]}
+            notices.set_rule(tx, RuleBody.model_validate_json(raw).rule())
+        return {"deliveries": notices.deliveries(tx)}
 
 
 async def release(request: Request) -> Any:
     body = ReleaseBody.model_validate_json(await request.body() or b"{}")
-    courier: Courier = request.app.state.courier
-    return {"released": await courier.release(newest_first=body.order == "reverse")}
+    sender: WebhookSender = request.app.state.sender
+    return {"released": await sender.release(newest_first=body.order == "reverse")}
 
 
 async def redeliver(request: Request) -> Any:
-    body, sandbox = RedeliverBody.model_validate_json(await request.body()), _sandbox(request)
-    with sandbox.moment() as at:
-        if one(at.tx, "SELECT 1 FROM events WHERE id = ?", body.event) is None:
-            raise Refused(404, "resource_missing", "No such event.")
-        for row in many(at.tx, "SELECT id FROM endpoints WHERE enabled"):
-            at.tx.execute(
-                "INSERT INTO deliveries (event, endpoint, state, due_wall_s) VALUES (?, ?, 'waiting', ?)",
-                (body.event, row["id"], wall_s()),
-            )
+    body = RedeliverBody.model_validate_json(await request.body())
+    with _sandbox(request).moment() as at:
+        notices.redeliver(at.tx, body.event)
     return {"event": body.event}
 
 
 async def endpoint(request: Request) -> Any:
     body = EndpointBody.model_validate_json(await request.body())
     with _sandbox(request).moment() as at:
-        events.add_endpoint(at.tx, body.url, body.secret)
+        notices.add_endpoint(at.tx, body.url, body.secret)
     return {"url": body.url}
 
 
 async def next_codes(request: Request) -> Any:
-    body, id_ = NextBody.model_validate_json(await request.body()), request.path_params["id"]
+    body = NextBody.model_validate_json(await request.body())
     with _sandbox(request).moment() as at:
-        changed = at.tx.execute("UPDATE methods SET scripted = ? WHERE id = ?", (json.dumps(body.codes), id_))
-        if not changed.rowcount:
-            raise Refused(404, "resource_missing", "No such method.")
+        methods.script(at, request.path_params["id"], body.codes)
     return {"codes": body.codes}
 
 
@@ -170,9 +180,10 @@ async def succeed_payment(request: Request) -> Any:
 
 
 async def restate_payment(request: Request) -> Any:
-    body = oddities.StateBody.model_validate_json(await request.body())
+    body = StateBody.model_validate_json(await request.body())
+    new = oddities.NewState(**body.model_dump(exclude={"told"}))
     with _sandbox(request).moment() as at:
-        return payment_view(at, oddities.restate(at, request.path_params["id"], body))
+        return payment_view(at, oddities.restate(at, request.path_params["id"], new, with_webhook=body.told))
 
 
 async def twin_payment(request: Request) -> Any:
@@ -181,15 +192,15 @@ async def twin_payment(request: Request) -> Any:
 
 
 async def refund_by_hand(request: Request) -> Any:
-    body = oddities.DashboardRefundBody.model_validate_json(await request.body())
+    body = DashboardRefundBody.model_validate_json(await request.body())
     with _sandbox(request).moment() as at:
-        return refund_view(at, oddities.refund_by_hand(at, body))
+        return refund_view(at, oddities.refund_by_hand(at, body.payment, body.amount_minor))
 
 
 async def update_method(request: Request) -> Any:
-    body = oddities.MethodBody.model_validate_json(await request.body())
+    body = MethodBody.model_validate_json(await request.body())
     with _sandbox(request).moment() as at:
-        return oddities.update_method(at, request.path_params["id"], body)
+        return method_view(methods.renew_card(at, request.path_params["id"], body.expires))
 
 
 async def fail_refund(request: Request) -> Any:
@@ -234,8 +245,9 @@ def _json(run: Any) -> Any:
     async def endpoint(request: Request) -> Response:
         try:
             return JSONResponse(await run(request))
-        except Refused as refusal:
-            return JSONResponse(refusal.body, refusal.status)
+        except Refused as refused:
+            answer = refusal_answer(refused)
+            return JSONResponse(answer.body, answer.status)
         except (ValidationError, ValueError) as error:
             return JSONResponse({"error": {"code": "invalid_parameter", "message": str(error)}}, 400)
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import httpx
 
-from infra.sandbox.webhooks import sign
+from infra.sandbox.faces.native.events import sign
 from tests.kit.answers import alter, assert_problem, nothing_changes
 from tests.kit.cinema import Cinema
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
-from infra.sandbox.webhooks import sign
+from infra.sandbox.faces.native.events import sign
 from shared_lib.standard_webhook import NotAuthentic, decoded_secret, verified_id
 
 SECRET = "whsec_" + b64encode(bytes(range(32))).decode()

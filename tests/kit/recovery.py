@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import redis
 
-from infra.sandbox.webhooks import sign
+from infra.sandbox.faces.native.events import sign
 from tests.kit.cinema import Cinema
 
 # Past every lease: of a payment, of a notification, of an Idempotency-Key.

@@ -233,7 +233,7 @@ async def test_a_long_title_reaches_the_mail(cinema: Cinema) -> None:
 
 
 def test_the_limits_are_those_of_the_sandbox() -> None:
-    from infra.sandbox.bodies import CheckoutBody  # noqa: PLC0415
+    from infra.sandbox.faces.native.bodies import CheckoutBody  # noqa: PLC0415
     from shared_lib.providers.sandbox import CAPABILITIES  # noqa: PLC0415
 
     def longest(field: str) -> int:

@@ -11,8 +11,8 @@ import httpx
 import pytest
 
 from infra.demo.town import own_card
-from infra.sandbox import cards
-from infra.sandbox.cards import CARDS, luhn_valid, markdown
+from infra.sandbox.engine import cards
+from infra.sandbox.engine.cards import CARDS, luhn_valid, markdown
 from shared_lib.providers.base import DeclineKind, Money, PaymentRef, RefundState
 from tests.providers.world import SandboxWorld, charge_of, checkout_of, paid, refund_of, saved_method
 
@@ -26,7 +26,7 @@ async def opened(world: SandboxWorld, **changed: Any) -> str:
 def test_every_test_card_has_a_valid_number_and_a_line_in_the_docs() -> None:
     assert all(luhn_valid(card.number) for card in CARDS)
     assert len({card.number for card in CARDS}) == len({card.slug for card in CARDS}) == len(CARDS)
-    assert markdown() in (Path(cards.__file__).parent / "README.md").read_text()
+    assert markdown() in (Path(cards.__file__).parents[1] / "README.md").read_text()
 
 
 async def test_a_number_of_the_range_is_a_card_of_its_own(sandbox_world: SandboxWorld) -> None:

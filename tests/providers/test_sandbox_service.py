@@ -14,7 +14,7 @@ import pytest
 from standardwebhooks.webhooks import Webhook
 
 from infra.sandbox.app import build
-from infra.sandbox.core import Config
+from infra.sandbox.engine.core import Config
 from infra.sandbox.launch import SandboxHandle, running_sandbox
 from shared_lib.ids import new_id
 from shared_lib.providers.base import Money, OutcomeUnknown, PaymentState

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 import httpx
 
-from infra.sandbox.cards import BY_SLUG
+from infra.sandbox.engine.cards import BY_SLUG
 from infra.sandbox.launch import SandboxHandle
 from shared_lib.ids import new_id
 from shared_lib.providers.base import (

@@ -1,4 +1,4 @@
-"""Hanging up without an answer, which ASGI has no word for."""
+"""Closing a connection without an answer, which ASGI has no message for."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _EXTENSION = "sandbox.abort"
 
 
 class Dropped(Exception):  # noqa: N818  # it is what happens to the connection
-    """The caller shall see its connection close, and nothing else."""
+    """The caller sees its connection close, and gets no answer."""
 
 
 class AbortableProtocol(HttpToolsProtocol):

@@ -1,4 +1,4 @@
-"""The hosted checkout page: plain HTML forms, no script, nothing from elsewhere."""
+"""The hosted checkout page, shared by all faces: plain HTML forms, no script, no resources of other sites."""
 
 from __future__ import annotations
 
@@ -14,13 +14,15 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
 
-from infra.sandbox import payments
-from infra.sandbox.cards import BY_SLUG, CARDS, Card, by_number, by_slug, luhn_valid, message
-from infra.sandbox.core import SECOND_US, Moment, Refused, Sandbox, iso
-from infra.sandbox.currencies import shown
-from infra.sandbox.database import Row
-from infra.sandbox.due import run_due
-from infra.sandbox.views import OPEN
+from infra.sandbox.engine import payments
+from infra.sandbox.engine.cards import BY_SLUG, CARDS, Card, by_number, by_slug, luhn_valid, message
+from infra.sandbox.engine.clock import SECOND_US, iso
+from infra.sandbox.engine.core import Moment, Sandbox
+from infra.sandbox.engine.currencies import shown
+from infra.sandbox.engine.database import Row
+from infra.sandbox.engine.due import run_due
+from infra.sandbox.engine.payments import OPEN
+from infra.sandbox.engine.refusals import Refused
 
 _PAGES = Path(__file__).with_name("pages")
 _HTML = Environment(
@@ -38,7 +40,7 @@ _EXPIRES = re.compile(r"(0[1-9]|1[0-2])\s*/\s*(\d{2})")
 
 
 async def checkout(request: Request) -> Response:
-    """GET shows the form or what became of the checkout; POST pays."""
+    """GET shows the form, or how the checkout ended; POST pays."""
     form = await request.form() if request.method == "POST" else None
     with _moment(request) as at:
         row = payments.payment(at, request.path_params["id"])
@@ -116,7 +118,7 @@ def _form(
 
 
 def _closed(at: Moment, row: Row) -> Response:
-    """A link that leads nowhere any more still says what happened."""
+    """The link of a closed checkout says how it ended."""
     if row["status"] == "succeeded":
         return _show(
             "notice.html", at, row, headline="Paid. Thank you!", text="There is nothing left to do here."
@@ -211,13 +213,13 @@ def _moment(request: Request) -> Any:
 def routes() -> list[Route]:
     return [
         Route("/pay/style.css", style, methods=["GET"]),
-        Route("/pay/{id}", _decent(checkout), methods=["GET", "POST"]),
-        Route("/pay/{id}/challenge", _decent(challenge), methods=["GET", "POST"]),
+        Route("/pay/{id}", _up_to_date(checkout), methods=["GET", "POST"]),
+        Route("/pay/{id}/challenge", _up_to_date(challenge), methods=["GET", "POST"]),
     ]
 
 
-def _decent(page: Any) -> Any:
-    """Time is settled before a page is shown, and a missing payment is a page too."""
+def _up_to_date(page: Any) -> Any:
+    """Run what the clock has made due before a page is shown; a missing payment gets a page too."""
 
     async def endpoint(request: Request) -> Response:
         with _moment(request) as at:

@@ -8,8 +8,8 @@ refunds:in_transit        given back and not yet arrived
 
 from __future__ import annotations
 
-from infra.sandbox.core import Moment
-from infra.sandbox.database import Row, Tx, many
+from infra.sandbox.engine.core import Moment
+from infra.sandbox.engine.database import Row, Tx, many
 
 BALANCE, REFUNDS, IN_TRANSIT = "merchant:balance", "merchant:refunds", "refunds:in_transit"
 

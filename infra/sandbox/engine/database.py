@@ -1,4 +1,4 @@
-"""SQLite in WAL mode: what is answered was committed, and what was committed survives a killed process."""
+"""SQLite in WAL mode: every answer is committed before it is sent, and commits survive a killed process."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _KEPT_BY_RESET = ("endpoints", "sqlite_sequence")
 
 
 class Database:
-    """One connection, used from the event loop's thread alone: every transaction runs without a pause in it."""
+    """One connection, used from the event loop's thread alone: no transaction awaits."""
 
     def __init__(self, data: Path) -> None:
         data.mkdir(parents=True, exist_ok=True)
@@ -39,7 +39,7 @@ class Database:
         self._connection.execute("COMMIT")
 
     def reset(self) -> None:
-        """Forget everything but the webhook endpoints."""
+        """Delete everything but the webhook endpoints."""
         tables = self._connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
         self._connection.execute("PRAGMA foreign_keys = OFF")
         with self.transaction() as tx:

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel
 
-from infra.sandbox import books, payments, refunds
-from infra.sandbox.bodies import ChargeBody, CheckoutBody, ExpireBody, RefundBody
-from infra.sandbox.core import Moment, Refused, from_iso
-from infra.sandbox.currencies import CURRENCIES
-from infra.sandbox.database import Row, many, one
-from infra.sandbox.events import emit
-from infra.sandbox.idempotency import Answer
-from infra.sandbox.views import method_view, payment_view, refund_view
+from infra.sandbox.engine import books, methods, payments, refunds
+from infra.sandbox.engine.clock import from_iso
+from infra.sandbox.engine.core import Moment
+from infra.sandbox.engine.currencies import CURRENCIES
+from infra.sandbox.engine.database import Row
+from infra.sandbox.engine.idempotency import Answer
+from infra.sandbox.engine.listing import ListQuery, page
+from infra.sandbox.faces.native.bodies import ChargeBody, CheckoutBody, ExpireBody, RefundBody
+from infra.sandbox.faces.native.errors import ApiError
+from infra.sandbox.faces.native.views import method_view, payment_view, refund_view
 
 PAGE_MAX = 100
 
@@ -37,6 +39,8 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Operation:
+    """`name` is what fault scripts refer to."""
+
     name: str
     method: str
     path: str
@@ -45,7 +49,7 @@ class Operation:
 
 
 def _open_checkout(at: Moment, call: Call) -> Answer:
-    return Answer(201, payment_view(at, payments.open_checkout(at, call.body)))
+    return Answer(201, payment_view(at, payments.open_checkout(at, call.body.request())))
 
 
 def _expire_checkout(at: Moment, call: Call) -> Answer:
@@ -53,7 +57,7 @@ def _expire_checkout(at: Moment, call: Call) -> Answer:
 
 
 def _charge(at: Moment, call: Call) -> Answer:
-    view = payment_view(at, payments.charge(at, call.body))
+    view = payment_view(at, payments.charge(at, call.body.request()))
     if view["decline"] is None:
         return Answer(201, view)
     return Answer(402, {"error": {"type": "card_error", **view["decline"], "payment": view}})
@@ -64,12 +68,11 @@ def _get_payment(at: Moment, call: Call) -> Answer:
 
 
 def _list_payments(at: Moment, call: Call) -> Answer:
-    """Newest first. A payment made while somebody turns pages is newer than every cursor: no page shifts."""
-    return _page(at, "payments", call.query, payment_view, {"metadata[payment_id]": "their_payment"})
+    return _list(at, "payments", call.query, payment_view, {"metadata[payment_id]": "their_payment"})
 
 
 def _refund(at: Moment, call: Call) -> Answer:
-    return Answer(201, refund_view(at, refunds.give_back(at, call.body)))
+    return Answer(201, refund_view(at, refunds.refund_payment(at, call.body.request())))
 
 
 def _get_refund(at: Moment, call: Call) -> Answer:
@@ -78,19 +81,15 @@ def _get_refund(at: Moment, call: Call) -> Answer:
 
 def _list_refunds(at: Moment, call: Call) -> Answer:
     columns = {"payment": "payment", "metadata[refund_id]": "their_refund"}
-    return _page(at, "refunds", call.query, refund_view, columns)
+    return _list(at, "refunds", call.query, refund_view, columns)
 
 
 def _get_method(at: Moment, call: Call) -> Answer:
-    return Answer(200, method_view(_method(at, call.id)))
+    return Answer(200, method_view(methods.method(at, call.id)))
 
 
 def _delete_method(at: Moment, call: Call) -> Answer:
-    _method(at, call.id)
-    forget = "UPDATE methods SET deleted_at = ? WHERE id = ? AND deleted_at IS NULL"
-    if at.tx.execute(forget, (at.now, call.id)).rowcount:
-        emit(at, "method.deleted", method_view(_method(at, call.id)))
-    return Answer(200, method_view(_method(at, call.id)))
+    return Answer(200, method_view(methods.delete(at, call.id)))
 
 
 def _books(at: Moment, call: Call) -> Answer:  # noqa: ARG001  # every operation is called alike
@@ -102,59 +101,44 @@ def _account(at: Moment, call: Call) -> Answer:  # noqa: ARG001
     return Answer(200, {"object": "account", "merchant": at.config.merchant, "minimum_minor": minimum})
 
 
-def _method(at: Moment, id_: str) -> Row:
-    row = one(at.tx, "SELECT * FROM methods WHERE id = ?", id_)
-    if row is None:
-        raise Refused(404, "resource_missing", "No such method.")
-    return row
-
-
-def _window(query: Mapping[str, str]) -> tuple[list[str], list[object]]:
-    where: list[str] = []
-    values: list[object] = []
-    for name, comparison in (("created[gte]", ">="), ("created[lt]", "<")):
-        if name in query:
-            where.append(f"created_at {comparison} ?")
-            values.append(_instant(query[name], name))
-    return where, values
-
-
-def _page(
+def _list(
     at: Moment,
-    table: str,
+    table: Literal["payments", "refunds"],
     query: Mapping[str, str],
     view: Callable[[Moment, Row], dict[str, Any]],
-    extra: Mapping[str, str],
+    filters: Mapping[str, str],
 ) -> Answer:
-    """Rows of the window, newest first; `extra` maps further parameters to the columns they must equal."""
-    where, values = _window(query)
-    for parameter, column in extra.items():
-        if wanted := query.get(parameter):
-            where, values = [*where, f"{column} = ?"], [*values, wanted]
-    limit = min(_whole(query, "limit", 10), PAGE_MAX)
-    if "cursor" in query:
-        where, values = [*where, "seq < ?"], [*values, _whole(query, "cursor", 0)]
-    condition = " AND ".join(where) or "1"
-    sql = f"SELECT * FROM {table} WHERE {condition} ORDER BY seq DESC LIMIT ?"
-    rows = many(at.tx, sql, *values, limit + 1)
-    more = len(rows) > limit
-    cursor = str(rows[limit - 1]["seq"]) if more else None
+    """One page; `filters` maps query parameters to the columns they must equal."""
+    rows, cursor = page(
+        at,
+        table,
+        ListQuery(
+            limit=min(_whole(query, "limit", 10), PAGE_MAX),
+            created_from=_instant(query, "created[gte]"),
+            created_before=_instant(query, "created[lt]"),
+            equal={column: query[name] for name, column in filters.items() if query.get(name)},
+            after=_whole(query, "cursor", 0) if "cursor" in query else None,
+        ),
+    )
+    next_cursor = None if cursor is None else str(cursor)
     return Answer(
-        200, {"object": "list", "data": [view(at, row) for row in rows[:limit]], "next_cursor": cursor}
+        200, {"object": "list", "data": [view(at, row) for row in rows], "next_cursor": next_cursor}
     )
 
 
-def _instant(text: str, name: str) -> int:
+def _instant(query: Mapping[str, str], name: str) -> int | None:
+    if name not in query:
+        return None
     try:
-        return from_iso(text)
+        return from_iso(query[name])
     except ValueError:
-        raise Refused(400, "invalid_parameter", "Not an instant with an offset.", param=name) from None
+        raise ApiError(400, "invalid_parameter", "Not an instant with an offset.", param=name) from None
 
 
 def _whole(query: Mapping[str, str], name: str, default: int) -> int:
     text = query.get(name, str(default))
     if not (text.isascii() and text.isdigit()):
-        raise Refused(400, "invalid_parameter", "Not a whole number.", param=name)
+        raise ApiError(400, "invalid_parameter", "Not a whole number.", param=name)
     return max(int(text), 1)
 
 

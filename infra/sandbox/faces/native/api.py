@@ -1,4 +1,4 @@
-"""The JSON API over HTTP: who is asking, what is wrong on purpose, one execution per key, one answer."""
+"""The JSON API over HTTP: authentication, scripted faults, one execution per idempotency key, one answer."""
 
 from __future__ import annotations
 
@@ -15,19 +15,18 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from infra.sandbox import faults
-from infra.sandbox.core import Moment, Refused, Sandbox, new_id
-from infra.sandbox.database import setting
-from infra.sandbox.due import run_due
-from infra.sandbox.faults import Fault, Kind
-from infra.sandbox.idempotency import KEY_MAX, Answer, fingerprint, keep, kept
-from infra.sandbox.operations import OPERATIONS, Call, Operation
-from infra.sandbox.wire import Dropped, hang_up
+from infra.sandbox.engine import faults
+from infra.sandbox.engine.core import Moment, Sandbox, new_id
+from infra.sandbox.engine.database import setting
+from infra.sandbox.engine.due import run_due
+from infra.sandbox.engine.faults import Fault, Kind
+from infra.sandbox.engine.idempotency import KEY_MAX, Answer, fingerprint, save_answer, saved_answer
+from infra.sandbox.engine.refusals import Refused
+from infra.sandbox.faces.hangup import Dropped, hang_up
+from infra.sandbox.faces.native.errors import INTERNAL, ApiError, refusal_answer
+from infra.sandbox.faces.native.operations import OPERATIONS, Call, Operation
 
 BODY_MAX = 64 * 1024
-_INTERNAL = Answer(
-    500, {"error": {"type": "api_error", "code": "internal", "message": "Something broke here."}}
-)
 
 
 def routes() -> list[Route]:
@@ -38,8 +37,10 @@ def _endpoint(operation: Operation) -> Any:
     async def endpoint(request: Request) -> Response:
         try:
             return await _serve(request, operation)
-        except Refused as refusal:
-            return _reply(Answer(refusal.status, refusal.body))
+        except ApiError as error:
+            return _reply(error.answer)
+        except Refused as refused:
+            return _reply(refusal_answer(refused))
         except Dropped:
             return await hang_up(request)
 
@@ -63,26 +64,26 @@ async def _serve(request: Request, operation: Operation) -> Response:
 
 
 def _execute(sandbox: Sandbox, operation: Operation, call: Call, fault: Fault | None) -> Answer:
-    """One transaction: the effect and the answer kept under the key, or neither."""
+    """One transaction: the effect and the answer saved under the key, or neither."""
     with sandbox.moment() as at:
         run_due(at)
         if call.key is None:
             return operation.run(at, call)
-        if seen := kept(at, call.key, call.asked):
-            return seen
+        if saved := saved_answer(at, call.key, call.asked):
+            return saved
         answer = _run(operation, at, call)
         if fault and fault.kind is Kind.ERROR_AFTER and fault.kept:
-            answer = _INTERNAL
-        keep(at, call.key, call.asked, answer)
+            answer = INTERNAL
+        save_answer(at, call.key, call.asked, answer)
         return answer
 
 
 def _run(operation: Operation, at: Moment, call: Call) -> Answer:
-    """A refusal by the operation is an answer too, and is kept like any other."""
+    """A refusal by the operation is an answer too, and is saved under the key."""
     try:
         return operation.run(at, call)
-    except Refused as refusal:
-        return Answer(refusal.status, refusal.body)
+    except Refused as refused:
+        return refusal_answer(refused)
 
 
 # ---- what may stop a call ----------------------------------------------------------------------------------
@@ -94,14 +95,16 @@ def _check_down(sandbox: Sandbox) -> None:
     if how == "drop":
         raise Dropped
     if how == "503":
-        raise Refused(503, "maintenance", "Down for maintenance.", kind="api_error")
+        raise ApiError(503, "maintenance", "Down for maintenance.", kind="api_error")
 
 
 def _check_credentials(sandbox: Sandbox, request: Request) -> None:
     scheme, _, key = request.headers.get("authorization", "").partition(" ")
     right = hmac.compare_digest(key.encode(), sandbox.config.api_key.encode())
     if scheme.lower() != "bearer" or not right:
-        raise Refused(401, "invalid_api_key", "The API key is missing or wrong.", kind="authentication_error")
+        raise ApiError(
+            401, "invalid_api_key", "The API key is missing or wrong.", kind="authentication_error"
+        )
 
 
 def _key(operation: Operation, request: Request) -> str | None:
@@ -109,7 +112,7 @@ def _key(operation: Operation, request: Request) -> str | None:
         return None
     key = request.headers.get("idempotency-key", "")
     if not 1 <= len(key) <= KEY_MAX:
-        raise Refused(
+        raise ApiError(
             400, "idempotency_key_required", f"Send an Idempotency-Key of 1 to {KEY_MAX} characters."
         )
     return key
@@ -117,7 +120,7 @@ def _key(operation: Operation, request: Request) -> str | None:
 
 def _parse(operation: Operation, request: Request, raw: bytes) -> Call:
     if len(raw) > BODY_MAX:
-        raise Refused(413, "body_too_large", "The body is too large.")
+        raise ApiError(413, "body_too_large", "The body is too large.")
     body = None
     if operation.accepts is not None:
         try:
@@ -125,7 +128,7 @@ def _parse(operation: Operation, request: Request, raw: bytes) -> Call:
         except ValidationError as error:
             first = error.errors(include_url=False, include_context=False)[0]
             param = ".".join(str(part) for part in first["loc"]) or None
-            raise Refused(400, "invalid_parameter", first["msg"], param=param) from None
+            raise ApiError(400, "invalid_parameter", first["msg"], param=param) from None
     return Call(
         path=request.path_params,
         query=dict(request.query_params),
@@ -141,7 +144,7 @@ def _in_flight(sandbox: Sandbox, key: str | None) -> Iterator[None]:
         yield
         return
     if key in sandbox.in_flight:
-        raise Refused(
+        raise ApiError(
             409, "idempotency_key_in_use", "A call with this key is running.", kind="idempotency_error"
         )
     sandbox.in_flight.add(key)
@@ -151,7 +154,7 @@ def _in_flight(sandbox: Sandbox, key: str | None) -> Iterator[None]:
         sandbox.in_flight.discard(key)
 
 
-# ---- trouble on order --------------------------------------------------------------------------------------
+# ---- scripted faults ---------------------------------------------------------------------------------------
 
 
 def _take_fault(sandbox: Sandbox, operation: Operation, raw: bytes) -> Fault | None:
@@ -160,11 +163,11 @@ def _take_fault(sandbox: Sandbox, operation: Operation, raw: bytes) -> Fault | N
     except (ValueError, AttributeError):
         metadata = {}
     with sandbox.db.transaction() as tx:
-        return faults.take(tx, operation.name, metadata if isinstance(metadata, dict) else {})
+        return faults.use_next(tx, operation.name, metadata if isinstance(metadata, dict) else {})
 
 
 async def _before(fault: Fault) -> Response | None:
-    """Trouble that keeps the call from being executed."""
+    """Faults that keep the call from being executed."""
     match fault.kind:
         case Kind.TIMEOUT_BEFORE:
             await asyncio.sleep(fault.seconds)
@@ -172,7 +175,7 @@ async def _before(fault: Fault) -> Response | None:
         case Kind.DROP_BEFORE:
             raise Dropped
         case Kind.ERROR_BEFORE:
-            return _reply(_INTERNAL)
+            return _reply(INTERNAL)
         case Kind.RATE_LIMITED:
             body = {
                 "error": {"type": "rate_limit_error", "code": "rate_limited", "message": "Too many calls."}
@@ -183,7 +186,7 @@ async def _before(fault: Fault) -> Response | None:
 
 
 async def _after(fault: Fault | None, answer: Answer) -> Response:
-    """Trouble that meets the answer of an executed call."""
+    """Faults that replace or delay the answer of an executed call."""
     match fault.kind if fault else None:
         case Kind.TIMEOUT_AFTER if fault:
             await asyncio.sleep(fault.seconds)
@@ -191,7 +194,7 @@ async def _after(fault: Fault | None, answer: Answer) -> Response:
         case Kind.DROP_AFTER:
             raise Dropped
         case Kind.ERROR_AFTER:
-            return _reply(_INTERNAL)
+            return _reply(INTERNAL)
         case Kind.GARBLED:
             return Response("<html>gateway</html>", media_type="text/html")
         case Kind.TAMPERED if fault:

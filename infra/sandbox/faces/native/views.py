@@ -1,15 +1,15 @@
-"""How payments, refunds and methods are shown: in answers, in lists, in webhooks."""
+"""Payments, refunds and methods as JSON: in answers, in lists, in webhooks."""
 
 from __future__ import annotations
 
 import json
 from typing import Any
 
-from infra.sandbox.cards import by_slug, message
-from infra.sandbox.core import Moment, iso
-from infra.sandbox.database import Row, one
-
-OPEN = ("pending", "action_required")
+from infra.sandbox.engine.cards import by_slug, message
+from infra.sandbox.engine.clock import iso
+from infra.sandbox.engine.core import Moment
+from infra.sandbox.engine.database import Row, one
+from infra.sandbox.engine.payments import OPEN
 
 
 def payment_view(at: Moment, payment: Row) -> dict[str, Any]:

@@ -6,7 +6,8 @@ from typing import Annotated, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
-from infra.sandbox.currencies import CURRENCIES
+from infra.sandbox.engine.currencies import CURRENCIES
+from infra.sandbox.engine.requests import ChargeRequest, CheckoutRequest, RefundRequest
 
 
 def _web_address(text: str) -> str:
@@ -55,9 +56,15 @@ class CheckoutBody(_Priced):
     locale: Text | None = None
     expires_in_s: Annotated[int, Field(ge=1, le=7 * 86400)] | None = None
 
+    def request(self) -> CheckoutRequest:
+        return CheckoutRequest(**self.model_dump())
+
 
 class ChargeBody(_Priced):
     method_id: Text
+
+    def request(self) -> ChargeRequest:
+        return ChargeRequest(**self.model_dump())
 
 
 class RefundBody(_Body):
@@ -65,6 +72,9 @@ class RefundBody(_Body):
     amount_minor: Annotated[int, Field(gt=0)] | None = None  # None: everything that is left
     reason: Text = "requested_by_customer"
     metadata: Metadata = {}
+
+    def request(self) -> RefundRequest:
+        return RefundRequest(**self.model_dump())
 
 
 class ExpireBody(_Body):

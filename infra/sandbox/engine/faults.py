@@ -1,4 +1,4 @@
-"""Trouble on order: scripted for the next calls of an operation, before or after it is executed."""
+"""Scripted faults for the next calls of an operation, before or after it is executed."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from infra.sandbox.database import Tx, many, one
+from infra.sandbox.engine.database import Tx, many, one
 
 
 class Kind(StrEnum):
-    # Surely not executed.
+    # Not executed.
     TIMEOUT_BEFORE = "timeout_before"  # hang for `seconds`, then drop the connection
     ERROR_BEFORE = "error_before"  # 500, not kept under the key
     DROP_BEFORE = "drop_before"  # close the connection without an answer
@@ -24,7 +24,7 @@ class Kind(StrEnum):
     TIMEOUT_AFTER = "timeout_after"  # execute, hang for `seconds`, drop
     ERROR_AFTER = "error_after"  # execute, answer 500; `kept` says whether the key replays the 500
     DROP_AFTER = "drop_after"  # execute, close the connection
-    GARBLED = "garbled"  # execute, answer 200 with something that is no JSON
+    GARBLED = "garbled"  # execute, answer 200 with a body that is not JSON
     TAMPERED = "tampered"  # execute, answer with the fields of `set` replaced
 
 
@@ -43,7 +43,7 @@ class Fault(BaseModel):
     kept: bool = True
     replaced: Annotated[dict[str, Any], Field(alias="set")] = {}
 
-    def concerns(self, operation: str, metadata: Mapping[str, object]) -> bool:
+    def applies_to(self, operation: str, metadata: Mapping[str, object]) -> bool:
         if not fnmatch.fnmatchcase(operation, self.operation):
             return False
         return all(metadata.get(name) == value for name, value in self.metadata.items())
@@ -57,11 +57,11 @@ def script(tx: Tx, fault: Fault) -> int:
     return int(row["seq"])
 
 
-def take(tx: Tx, operation: str, metadata: Mapping[str, object]) -> Fault | None:
-    """The oldest script that concerns this call, used once."""
+def use_next(tx: Tx, operation: str, metadata: Mapping[str, object]) -> Fault | None:
+    """The oldest script that applies to this call, with one of its uses taken."""
     for row in many(tx, "SELECT * FROM faults WHERE remaining > 0 ORDER BY seq"):
         fault = Fault.model_validate_json(row["spec"])
-        if fault.concerns(operation, metadata):
+        if fault.applies_to(operation, metadata):
             tx.execute("UPDATE faults SET remaining = remaining - 1 WHERE seq = ?", (row["seq"],))
             return fault
     return None

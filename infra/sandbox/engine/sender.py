@@ -1,11 +1,8 @@
-"""Webhooks by the Standard Webhooks scheme: at least once, in no promised order, for about three days."""
+"""Sends the queued webhooks: at least once, in no promised order, for about three days."""
 
 from __future__ import annotations
 
 import asyncio
-import base64
-import hashlib
-import hmac
 import logging
 import random
 from contextlib import suppress
@@ -14,8 +11,9 @@ from itertools import islice
 
 import httpx
 
-from infra.sandbox.core import SECOND_US, Sandbox, wall_s
-from infra.sandbox.database import Row, many
+from infra.sandbox.engine.clock import SECOND_US, wall_s
+from infra.sandbox.engine.core import Sandbox
+from infra.sandbox.engine.database import Row, many
 
 RETRY_AFTER_S = (5, 300, 1800, 7200, 18000, 36000, 50400, 72000, 86400)
 """Waits after the first, second ... failed attempt, divided by the speed; then the delivery is given up."""
@@ -33,15 +31,8 @@ SELECT d.seq, d.attempts, d.due_wall_s, e.id, e.type, e.body, p.url, p.secret, p
  WHERE p.enabled AND """
 
 
-def sign(secret: str, id_: str, timestamp_s: int, body: bytes) -> str:
-    """`v1,<base64>`: HMAC-SHA256 of id.timestamp.body with the decoded part of whsec_..."""
-    key = base64.b64decode(secret.removeprefix("whsec_"))
-    signed = b".".join((id_.encode(), str(timestamp_s).encode(), body))
-    return "v1," + base64.b64encode(hmac.new(key, signed, hashlib.sha256).digest()).decode()
-
-
-class Courier:
-    """Sends what is due. Holds nothing that matters: after a restart it reads the queue again."""
+class WebhookSender:
+    """Sends what is due. Its state is in the database: after a restart it reads the queue again."""
 
     def __init__(self, sandbox: Sandbox) -> None:
         self._sandbox = sandbox
@@ -51,12 +42,12 @@ class Courier:
     async def run(self) -> None:
         """Until canceled."""
         while True:
-            self._sandbox.news.clear()
+            self._sandbox.changed.clear()
             self._start_due()
             await self._nap()
 
     async def aclose(self) -> None:
-        """What was on its way is sent again after the next start."""
+        """Deliveries that were under way are sent again after the next start."""
         sending = list(self._sending.values())
         for task in sending:
             task.cancel()
@@ -64,7 +55,7 @@ class Courier:
         await self._http.aclose()
 
     async def release(self, *, newest_first: bool) -> int:
-        """Deliver what was held, one after another. Returns how many."""
+        """Send the held deliveries, one after another. Returns how many."""
         with self._sandbox.db.transaction() as tx:
             held = many(tx, _DUE + "d.state = 'held' ORDER BY d.seq")
         for row in reversed(held) if newest_first else held:
@@ -72,7 +63,7 @@ class Courier:
         return len(held)
 
     def _waiting(self) -> list[Row]:
-        """What is next, the earliest first, without what is on its way."""
+        """The next deliveries, the earliest first, without those under way."""
         with self._sandbox.db.transaction() as tx:
             rows = many(tx, _DUE + "d.state = 'waiting' ORDER BY d.due_wall_s, d.seq LIMIT ?", 2 * AT_ONCE)
         return [row for row in rows if row["seq"] not in self._sending]
@@ -86,30 +77,25 @@ class Courier:
 
     def _done(self, seq: int, _: asyncio.Task[None]) -> None:
         del self._sending[seq]
-        self._sandbox.news.set()
+        self._sandbox.changed.set()
 
     async def _nap(self) -> None:
-        """Until the next is due, there are news, or a lane is free."""
+        """Sleep until the next delivery is due, one was queued, or one has ended."""
         waiting = self._waiting() if len(self._sending) < AT_ONCE else []
         nap_s = min([LONGEST_NAP_S, *(max(row["due_wall_s"] - wall_s(), 0.0) for row in waiting)])
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._sandbox.news.wait(), nap_s)
+            await asyncio.wait_for(self._sandbox.changed.wait(), nap_s)
 
     async def _deliver(self, row: Row) -> None:
         timestamp_s, body = self._sandbox.now_us() // SECOND_US, row["body"].encode()
-        headers = {
-            "content-type": "application/json",
-            "webhook-id": row["id"],
-            "webhook-timestamp": str(timestamp_s),
-            "webhook-signature": sign(row["secret"], row["id"], timestamp_s, body),
-        }
+        headers = self._sandbox.webhooks.headers(row["secret"], row["id"], timestamp_s, body)
         try:
             answer = await self._http.post(row["url"], content=body, headers=headers)
-            self._note(row, answer.status_code, str(answer.status_code))
+            self._record(row, answer.status_code, str(answer.status_code))
         except httpx.HTTPError as error:
-            self._note(row, None, type(error).__name__)
+            self._record(row, None, type(error).__name__)
 
-    def _note(self, row: Row, status: int | None, said: str) -> None:
+    def _record(self, row: Row, status: int | None, result: str) -> None:
         attempts = row["attempts"] + 1
         delivered = status is not None and 200 <= status < 300
         out_of_tries = attempts > len(RETRY_AFTER_S)
@@ -118,11 +104,11 @@ class Courier:
         with self._sandbox.db.transaction() as tx:
             tx.execute(
                 "UPDATE deliveries SET state = ?, attempts = ?, due_wall_s = ?, last_answer = ? WHERE seq = ?",
-                (state, attempts, due, said, row["seq"]),
+                (state, attempts, due, result, row["seq"]),
             )
             if status == 410:
                 tx.execute("UPDATE endpoints SET enabled = 0 WHERE id = ?", (row["endpoint"],))
-        log.info("%s %s attempt %d: %s, %s", row["type"], row["id"], attempts, said, state)
+        log.info("%s %s attempt %d: %s, %s", row["type"], row["id"], attempts, result, state)
 
     def _wait_s(self, attempts: int) -> float:
         wait_s = RETRY_AFTER_S[attempts - 1] * random.uniform(1 - JITTER, 1 + JITTER)

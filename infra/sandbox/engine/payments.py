@@ -4,33 +4,37 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import asdict
 
-from infra.sandbox.bodies import ChargeBody, CheckoutBody
-from infra.sandbox.books import BALANCE, post
-from infra.sandbox.cards import Card, Does, Step, by_slug, step
-from infra.sandbox.core import CHECKOUT_LIFETIME_S, SECOND_US, Moment, Refused, new_id
-from infra.sandbox.database import Row, many, one
-from infra.sandbox.events import emit
-from infra.sandbox.views import OPEN, payment_view
+from infra.sandbox.engine.books import BALANCE, post
+from infra.sandbox.engine.cards import Card, Does, Step, by_slug, step
+from infra.sandbox.engine.clock import SECOND_US
+from infra.sandbox.engine.core import CHECKOUT_LIFETIME_S, Change, Moment, new_id
+from infra.sandbox.engine.database import Row, many, one
+from infra.sandbox.engine.notices import notify
+from infra.sandbox.engine.refusals import Reason, Refused
+from infra.sandbox.engine.requests import ChargeRequest, CheckoutRequest
+
+OPEN = ("pending", "action_required")
 
 
 def payment(at: Moment, id_: str) -> Row:
     row = one(at.tx, "SELECT * FROM payments WHERE id = ?", id_)
     if row is None:
-        raise Refused(404, "resource_missing", "No such payment.")
+        raise Refused(Reason.NOT_FOUND, "No such payment.")
     return row
 
 
 # ---- checkout ----------------------------------------------------------------------------------------------
 
 
-def open_checkout(at: Moment, body: CheckoutBody) -> Row:
-    lifetime_s = body.expires_in_s or CHECKOUT_LIFETIME_S
-    return _insert(at, "checkout", "pending", body, expires_at=at.now + lifetime_s * SECOND_US)
+def open_checkout(at: Moment, request: CheckoutRequest) -> Row:
+    lifetime_s = request.expires_in_s or CHECKOUT_LIFETIME_S
+    return _insert(at, "checkout", "pending", request, expires_at=at.now + lifetime_s * SECOND_US)
 
 
 def pay(at: Moment, id_: str, card: Card, expires: str) -> Row:
-    """The customer sends the form. Returns the payment: open with a decline code, or further on."""
+    """The customer sends the form. Returns the payment: still open with a decline code, or in its next status."""
     row = _open(at, id_)
     tries: dict[str, int] = json.loads(row["attempts"])
     answer = step(card.page, tries.get(card.slug, 0))
@@ -40,32 +44,32 @@ def pay(at: Moment, id_: str, card: Card, expires: str) -> Row:
         "UPDATE payments SET attempts = ?, card = ?, request = ?, decline_code = NULL WHERE id = ?",
         (json.dumps(tries), card.slug, json.dumps(request), id_),
     )
-    return _take(at, id_, answer)
+    return _apply(at, id_, answer)
 
 
 def answer_challenge(at: Moment, id_: str, *, confirmed: bool) -> Row:
     """The 3-D Secure step. Refusing leaves the checkout open for another card."""
     row = _open(at, id_)
     if row["status"] != "action_required":
-        raise Refused(400, "no_challenge", "There is nothing to confirm.")
+        raise Refused(Reason.NO_CHALLENGE, "There is nothing to confirm.")
     if confirmed:
         return _succeed(at, id_)
     return _set(at, id_, "pending", decline_code="authentication_failed")
 
 
 def cancel(at: Moment, id_: str) -> Row:
-    """The merchant closes the link. Refused once the customer's money is on its way."""
+    """The merchant closes the link. Refused while a slow card is being processed."""
     row = payment(at, id_)
     if row["status"] not in OPEN or row["processing_until"] is not None:
-        raise Refused(400, "checkout_not_open", "Only an open checkout can be expired; read the payment.")
+        raise Refused(Reason.NOT_OPEN, "Only an open checkout can be expired; read the payment.")
     return _set(at, id_, "canceled")
 
 
 def succeed_late(at: Moment, id_: str) -> Row:
-    """Money that arrives although the payment was closed: what happens where links cannot be killed."""
+    """Money arrives although the payment was closed, as with providers whose links cannot be canceled."""
     row = payment(at, id_)
     if row["captured_minor"] or row["status"] == "succeeded":
-        raise Refused(400, "already_paid", "This payment has succeeded already.")
+        raise Refused(Reason.ALREADY_PAID, "This payment has succeeded already.")
     if row["card"] is None:
         at.tx.execute("UPDATE payments SET card = 'success' WHERE id = ?", (id_,))
     return _succeed(at, id_)
@@ -74,14 +78,14 @@ def succeed_late(at: Moment, id_: str) -> Row:
 # ---- charge ------------------------------------------------------------------------------------------------
 
 
-def charge(at: Moment, body: ChargeBody) -> Row:
+def charge(at: Moment, request: ChargeRequest) -> Row:
     """Money from a saved method. Returns a payment that succeeded or was declined."""
-    method = one(at.tx, "SELECT * FROM methods WHERE id = ?", body.method_id)
+    method = one(at.tx, "SELECT * FROM methods WHERE id = ?", request.method_id)
     if method is None:
-        raise Refused(400, "resource_missing", "No such method.", param="method_id")
+        raise Refused(Reason.UNKNOWN_METHOD, "No such method.")
     answer = _next_answer(at, method)
-    row = _insert(at, "charge", "pending", body, card=method["card"], method_id=method["id"])
-    return _take(at, row["id"], answer)
+    row = _insert(at, "charge", "pending", request, card=method["card"], method_id=method["id"])
+    return _apply(at, row["id"], answer)
 
 
 def _next_answer(at: Moment, method: Row) -> Step:
@@ -101,7 +105,7 @@ def _next_answer(at: Moment, method: Row) -> Step:
 
 
 def run_due(at: Moment) -> None:
-    """Whatever the clock has made due: slow cards answer, unpaid checkouts expire."""
+    """Slow cards answer, unpaid checkouts expire."""
     due = "SELECT id FROM payments WHERE status IN ('pending', 'action_required') AND "
     for (id_,) in many(at.tx, due + "processing_until <= ?", at.now):
         _succeed(at, id_)
@@ -115,17 +119,17 @@ def run_due(at: Moment) -> None:
 def _open(at: Moment, id_: str) -> Row:
     row = payment(at, id_)
     if row["status"] not in OPEN or row["processing_until"] is not None:
-        raise Refused(409, "checkout_not_open", "This checkout takes no more payments.")
+        raise Refused(Reason.NOT_OPEN, "This checkout takes no more payments.")
     return row
 
 
-def _take(at: Moment, id_: str, answer: Step) -> Row:
+def _apply(at: Moment, id_: str, answer: Step) -> Row:
     row = payment(at, id_)
     match answer.does:
         case Does.APPROVE:
             return _succeed(at, id_)
         case Does.DECLINE:
-            # On the page the customer may try another card; a charge has nobody to ask.
+            # On the page the customer may try another card; a charge has no customer to ask.
             status = "pending" if row["flow"] == "checkout" else "declined"
             return _set(at, id_, status, decline_code=answer.code)
         case Does.CHALLENGE:
@@ -155,15 +159,14 @@ def _succeed(at: Moment, id_: str) -> Row:
 
 
 def _set(at: Moment, id_: str, status: str, *, decline_code: str | None = None) -> Row:
-    """The new status, and the word to the merchant if it is one."""
+    """Write the status, and queue a webhook when it is a new one."""
     before = payment(at, id_)
     at.tx.execute(
         "UPDATE payments SET status = ?, decline_code = ? WHERE id = ?", (status, decline_code, id_)
     )
     row = payment(at, id_)
     if status != before["status"] or row["processing_until"] is not None:
-        told = "pending" if status == "action_required" else status
-        emit(at, f"payment.{told}", payment_view(at, row))
+        notify(at, Change.PAYMENT, row)
     return row
 
 
@@ -171,7 +174,7 @@ def _insert(
     at: Moment,
     flow: str,
     status: str,
-    body: CheckoutBody | ChargeBody,
+    request: CheckoutRequest | ChargeRequest,
     *,
     expires_at: int | None = None,
     card: str | None = None,
@@ -185,11 +188,11 @@ def _insert(
             id_,
             flow,
             status,
-            body.amount_minor,
-            body.currency,
-            body.metadata.get("payment_id"),
-            body.metadata.get("order_id"),
-            body.model_dump_json(),
+            request.amount_minor,
+            request.currency,
+            request.metadata.get("payment_id"),
+            request.metadata.get("order_id"),
+            json.dumps(asdict(request)),
             card,
             method_id,
             expires_at,
@@ -210,7 +213,7 @@ def _save_method(at: Moment, row: Row, customer: str) -> str:
 
 
 def _customer_id(their_ref: str | None) -> str:
-    """One customer of the merchant is one customer here, without keeping who that is."""
+    """One customer of the merchant is one customer here; the hash does not reveal which one."""
     if their_ref is None:
         return new_id("sc")
     return "sc_" + hashlib.sha256(their_ref.encode()).hexdigest()[:24]

@@ -1,4 +1,4 @@
-"""What the merchant is told: one event row in the transaction of its cause, one delivery per endpoint.
+"""Webhooks to be sent: one event row in the transaction of its cause, one delivery per endpoint.
 
 A rule, set through the control surface, disturbs the next deliveries: duplicate, delay, hold (to release in another
 order), drop.
@@ -11,8 +11,10 @@ import json
 from enum import StrEnum
 from typing import Any, TypedDict
 
-from infra.sandbox.core import Moment, iso, new_id, wall_s
-from infra.sandbox.database import Tx, many, set_setting, setting
+from infra.sandbox.engine.clock import wall_s
+from infra.sandbox.engine.core import Change, Moment, new_id
+from infra.sandbox.engine.database import Row, Tx, many, one, set_setting, setting
+from infra.sandbox.engine.refusals import Reason, Refused
 
 
 class Mode(StrEnum):
@@ -29,14 +31,33 @@ class Rule(TypedDict):
     delay_ms: int
 
 
-def emit(at: Moment, type_: str, view: dict[str, Any]) -> None:
+def notify(at: Moment, change: Change, row: Row) -> None:
+    """Queue a webhook about `row` for every enabled endpoint."""
+    type_, body = at.webhooks.event(at, change, row)
     id_, rule = new_id("evt"), _rule_for(at.tx, type_)
-    body = json.dumps({"type": type_, "timestamp": iso(at.now), "data": view}, separators=(",", ":"))
     at.tx.execute(
         "INSERT INTO events (id, type, body, created_at) VALUES (?,?,?,?)", (id_, type_, body, at.now)
     )
     for endpoint in many(at.tx, "SELECT id FROM endpoints WHERE enabled"):
         _queue(at.tx, id_, endpoint["id"], rule)
+
+
+def deliveries(tx: Tx) -> list[dict[str, Any]]:
+    """The last 200 deliveries, newest first."""
+    rows = many(
+        tx,
+        "SELECT e.id, e.type, d.state, d.attempts, d.last_answer, e.body FROM deliveries d"
+        " JOIN events e ON e.id = d.event ORDER BY d.seq DESC LIMIT 200",
+    )
+    return [dict(row) | {"body": json.loads(row["body"])} for row in rows]
+
+
+def redeliver(tx: Tx, event_id: str) -> None:
+    """Send an event again, with the same id and body, to every enabled endpoint."""
+    if one(tx, "SELECT 1 FROM events WHERE id = ?", event_id) is None:
+        raise Refused(Reason.NOT_FOUND, "No such event.")
+    for endpoint in many(tx, "SELECT id FROM endpoints WHERE enabled"):
+        _queue(tx, event_id, endpoint["id"], None)
 
 
 def set_rule(tx: Tx, rule: Rule | None) -> None:
@@ -53,7 +74,7 @@ def add_endpoint(tx: Tx, url: str, secret: str) -> None:
 
 
 def move_endpoint(tx: Tx, url: str, secret: str) -> None:
-    """Let `url` be the only endpoint, and take over what waits for the others: the merchant has moved."""
+    """Make `url` the only endpoint. Deliveries that wait for other endpoints go to it: the merchant has moved."""
     add_endpoint(tx, url, secret)
     tx.execute(
         "UPDATE deliveries SET endpoint = (SELECT id FROM endpoints WHERE url = ?) WHERE state IN ('waiting', 'held')",
@@ -74,7 +95,7 @@ def _queue(tx: Tx, event: str, endpoint: int, rule: Rule | None) -> None:
 
 
 def _rule_for(tx: Tx, type_: str) -> Rule | None:
-    """The rule if it concerns this event; each use counts."""
+    """The rule if it applies to this event; each use counts."""
     rule: Rule | None = setting(tx, "webhook_rule")  # type: ignore[assignment]  # written by set_rule alone
     if rule is None or not fnmatch.fnmatchcase(type_, rule["types"]):
         return None

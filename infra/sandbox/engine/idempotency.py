@@ -1,4 +1,4 @@
-"""One key, one execution: the first answer is kept for 24 hours and replayed, whatever it was."""
+"""One key, one execution: the first answer, a refusal too, is kept for 24 hours and replayed."""
 
 from __future__ import annotations
 
@@ -6,10 +6,13 @@ import hashlib
 import json
 from typing import Any, NamedTuple
 
-from infra.sandbox.core import KEY_LIFETIME_US, Moment, Refused
-from infra.sandbox.database import one
+from infra.sandbox.engine.clock import SECOND_US
+from infra.sandbox.engine.core import Moment
+from infra.sandbox.engine.database import one
+from infra.sandbox.engine.refusals import Reason, Refused
 
 KEY_MAX = 255
+KEY_LIFETIME_US = 24 * 3600 * SECOND_US
 
 
 class Answer(NamedTuple):
@@ -19,7 +22,7 @@ class Answer(NamedTuple):
 
 
 def fingerprint(method: str, path: str, body: bytes) -> str:
-    """Of what was asked. JSON is compared by value: the order of its keys does not matter."""
+    """Identifies a request. JSON is compared by value: the order of its keys does not matter."""
     try:
         canonical = json.dumps(json.loads(body or b"{}"), sort_keys=True).encode()
     except ValueError:
@@ -27,8 +30,8 @@ def fingerprint(method: str, path: str, body: bytes) -> str:
     return hashlib.sha256(b"\0".join((method.encode(), path.encode(), canonical))).hexdigest()
 
 
-def kept(at: Moment, key: str, asked: str) -> Answer | None:
-    """The answer this key got before. Raises Refused when it was another question."""
+def saved_answer(at: Moment, key: str, asked: str) -> Answer | None:
+    """The answer this key got before. Raises Refused when it belonged to another request."""
     row = one(at.tx, "SELECT * FROM answers WHERE key = ?", key)
     if row is None:
         return None
@@ -36,12 +39,11 @@ def kept(at: Moment, key: str, asked: str) -> Answer | None:
         at.tx.execute("DELETE FROM answers WHERE key = ?", (key,))
         return None
     if row["asked"] != asked:
-        message = "This key was used with other parameters."
-        raise Refused(400, "idempotency_mismatch", message, kind="idempotency_error")
+        raise Refused(Reason.KEY_REUSED, "This key was used with other parameters.")
     return Answer(row["status"], json.loads(row["body"]), replayed=True)
 
 
-def keep(at: Moment, key: str, asked: str, answer: Answer) -> None:
+def save_answer(at: Moment, key: str, asked: str, answer: Answer) -> None:
     at.tx.execute(
         "INSERT INTO answers VALUES (?,?,?,?,?)", (key, asked, answer.status, json.dumps(answer.body), at.now)
     )

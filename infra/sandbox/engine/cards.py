@@ -1,6 +1,6 @@
 """Test cards as data: the one source that the checkout page, the off-session charges and the docs read.
 
-`python -m infra.sandbox.cards` prints the table as Markdown.
+`python -m infra.sandbox.engine.cards` prints the table as Markdown.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ class Does(StrEnum):
     PROCESS = "process"  # the answer comes after some seconds
 
 
-class RefundFate(StrEnum):
+class RefundEnding(StrEnum):
     SUCCEEDS = "succeeds"
     PENDS = "pends"  # pending for some seconds, then succeeds
     FAILS_LATER = "fails_later"  # succeeds, and bounces after some seconds
@@ -27,7 +27,7 @@ class RefundFate(StrEnum):
 @dataclass(frozen=True, slots=True)
 class Step:
     does: Does
-    code: str | None = None  # why, when it declines
+    code: str | None = None  # the decline code
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +43,7 @@ class Card:
     title: str
     page: tuple[Step, ...]
     later: tuple[Step, ...]
-    refund: RefundFate = RefundFate.SUCCEEDS
+    refund: RefundEnding = RefundEnding.SUCCEEDS
 
     @property
     def last4(self) -> str:
@@ -73,7 +73,7 @@ def _card(
     *,
     page: tuple[Step, ...] = (_OK,),
     later: tuple[Step, ...] = (_OK,),
-    refund: RefundFate = RefundFate.SUCCEEDS,
+    refund: RefundEnding = RefundEnding.SUCCEEDS,
 ) -> Card:
     brand = "mastercard" if number.startswith("5") else "visa"
     return Card(slug=slug, number=number, brand=brand, title=title, page=page, later=later, refund=refund)
@@ -128,12 +128,14 @@ CARDS: tuple[Card, ...] = (
         "Succeeds; first later charge: insufficient funds, then fine",
         later=(_no("insufficient_funds"), _OK),
     ),
-    _card("refund_pends", "4000000000007726", "Succeeds; refunds take some seconds", refund=RefundFate.PENDS),
+    _card(
+        "refund_pends", "4000000000007726", "Succeeds; refunds take some seconds", refund=RefundEnding.PENDS
+    ),
     _card(
         "refund_fails_later",
         "4000000000005126",
         "Succeeds; refunds bounce after some seconds",
-        refund=RefundFate.FAILS_LATER,
+        refund=RefundEnding.FAILS_LATER,
     ),
 )
 
@@ -141,11 +143,11 @@ BY_NUMBER = {card.number: card for card in CARDS}
 BY_SLUG = {card.slug: card for card in CARDS}
 
 OWN_PREFIX = "42424242"
-"""Sixteen digits that begin so and are Luhn-valid are a customer's own card: it works, and no other number is its fingerprint."""
+"""Sixteen Luhn-valid digits that begin so are a customer's own card: it succeeds, and its fingerprint is its own."""
 
 
 def by_number(number: str) -> Card | None:
-    """The card with this number, or None: no real card is ever taken."""
+    """The card with this number, or None: the sandbox refuses real cards."""
     if card := BY_NUMBER.get(number):
         return card
     own = number.startswith(OWN_PREFIX) and len(number) == 16 and luhn_valid(number)
@@ -167,7 +169,7 @@ MESSAGES = {
     "authentication_required": "Your bank asks you to confirm this payment.",
     "authentication_failed": "The payment was not confirmed. Try again or use another card.",
 }
-"""What the customer may read. A thief learns nothing: stolen reads like any other no."""
+"""What the customer reads. A stolen card is not called stolen: the person with the card may be the thief."""
 
 
 def message(code: str) -> str:

@@ -2,46 +2,47 @@
 
 from __future__ import annotations
 
-from infra.sandbox.bodies import RefundBody
-from infra.sandbox.books import IN_TRANSIT, REFUNDS, post
-from infra.sandbox.cards import RefundFate, by_slug
-from infra.sandbox.core import Moment, Refused, new_id
-from infra.sandbox.database import Row, many, one
-from infra.sandbox.events import emit
-from infra.sandbox.payments import payment
-from infra.sandbox.views import refund_view
+import json
+from dataclasses import asdict
+
+from infra.sandbox.engine.books import IN_TRANSIT, REFUNDS, post
+from infra.sandbox.engine.cards import RefundEnding, by_slug
+from infra.sandbox.engine.core import Change, Moment, new_id
+from infra.sandbox.engine.database import Row, many, one
+from infra.sandbox.engine.notices import notify
+from infra.sandbox.engine.payments import payment
+from infra.sandbox.engine.refusals import Reason, Refused
+from infra.sandbox.engine.requests import RefundRequest
 
 
 def refund(at: Moment, id_: str) -> Row:
     row = one(at.tx, "SELECT * FROM refunds WHERE id = ?", id_)
     if row is None:
-        raise Refused(404, "resource_missing", "No such refund.")
+        raise Refused(Reason.NOT_FOUND, "No such refund.")
     return row
 
 
-def give_back(at: Moment, body: RefundBody) -> Row:
+def refund_payment(at: Moment, request: RefundRequest) -> Row:
     """Reserve and start one refund; the card's script says how it ends."""
-    paid = payment(at, body.payment)
+    paid = payment(at, request.payment)
     left = paid["captured_minor"] - _reserved(at, paid["id"])
     if left <= 0:
-        raise Refused(400, "not_refundable", "Nothing is left to refund on this payment.", param="payment")
-    amount_minor = left if body.amount_minor is None else body.amount_minor
+        raise Refused(Reason.NOTHING_TO_REFUND, "Nothing is left to refund on this payment.")
+    amount_minor = left if request.amount_minor is None else request.amount_minor
     if amount_minor > left:
-        raise Refused(
-            400, "amount_too_large", "The amount is greater than what is left.", param="amount_minor"
-        )
-    row = _insert(at, body, paid, amount_minor)
+        raise Refused(Reason.REFUND_TOO_LARGE, "The amount is greater than what is left.")
+    row = _insert(at, request, paid, amount_minor)
     post(at, paid, amount_minor, debit=REFUNDS, credit=IN_TRANSIT, refund=row["id"])
     return _begin(at, row["id"], by_slug(paid["card"]).refund)
 
 
-def _begin(at: Moment, id_: str, fate: RefundFate) -> Row:
-    match fate:
-        case RefundFate.SUCCEEDS:
+def _begin(at: Moment, id_: str, ending: RefundEnding) -> Row:
+    match ending:
+        case RefundEnding.SUCCEEDS:
             return succeed(at, id_)
-        case RefundFate.PENDS:
+        case RefundEnding.PENDS:
             return _schedule(at, id_, "succeeded")
-        case RefundFate.FAILS_LATER:
+        case RefundEnding.FAILS_LATER:
             succeed(at, id_)
             return _schedule(at, id_, "failed")
 
@@ -49,7 +50,7 @@ def _begin(at: Moment, id_: str, fate: RefundFate) -> Row:
 def succeed(at: Moment, id_: str) -> Row:
     row = refund(at, id_)
     if row["status"] != "pending":
-        raise Refused(400, "refund_final", "This refund has ended already.")
+        raise Refused(Reason.REFUND_ENDED, "This refund has ended already.")
     paid = payment(at, row["payment"])
     post(at, paid, row["amount_minor"], debit=IN_TRANSIT, credit=_card_of(at, paid), refund=id_)
     _add_refunded(at, paid, row["amount_minor"])
@@ -57,10 +58,10 @@ def succeed(at: Moment, id_: str) -> Row:
 
 
 def fail(at: Moment, id_: str, reason: str) -> Row:
-    """It does not arrive, or bounces: the merchant has the money again."""
+    """The refund does not arrive, or bounces: the merchant has the money again."""
     row = refund(at, id_)
     if row["status"] == "failed":
-        raise Refused(400, "refund_final", "This refund has failed already.")
+        raise Refused(Reason.REFUND_ENDED, "This refund has failed already.")
     paid = payment(at, row["payment"])
     arrived = row["status"] == "succeeded"
     held_by = _card_of(at, paid) if arrived else IN_TRANSIT
@@ -113,11 +114,11 @@ def _end(at: Moment, id_: str, status: str, failure_reason: str | None) -> Row:
         (status, failure_reason, id_),
     )
     row = refund(at, id_)
-    emit(at, f"refund.{status}", refund_view(at, row))
+    notify(at, Change.REFUND, row)
     return row
 
 
-def _insert(at: Moment, body: RefundBody, paid: Row, amount_minor: int) -> Row:
+def _insert(at: Moment, request: RefundRequest, paid: Row, amount_minor: int) -> Row:
     id_ = new_id("sr")
     at.tx.execute(
         "INSERT INTO refunds (id, payment, amount_minor, currency, status, their_refund, request, created_at)"
@@ -127,8 +128,8 @@ def _insert(at: Moment, body: RefundBody, paid: Row, amount_minor: int) -> Row:
             paid["id"],
             amount_minor,
             paid["currency"],
-            body.metadata.get("refund_id"),
-            body.model_dump_json(),
+            request.metadata.get("refund_id"),
+            json.dumps(asdict(request)),
             at.now,
         ),
     )

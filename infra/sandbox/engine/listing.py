@@ -1,0 +1,40 @@
+"""Lists of payments and refunds, newest first, page by page."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from infra.sandbox.engine.core import Moment
+from infra.sandbox.engine.database import Row, many
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListQuery:
+    """Instants in microseconds of the simulated clock; `equal` maps columns to the value they must have."""
+
+    limit: int
+    created_from: int | None = None
+    created_before: int | None = None
+    equal: Mapping[str, str] = field(default_factory=dict)
+    after: int | None = None  # the cursor of the page before
+
+
+def page(at: Moment, table: Literal["payments", "refunds"], query: ListQuery) -> tuple[list[Row], int | None]:
+    """The rows and the cursor of the next page, None on the last one.
+
+    A row made between two pages is newer than every cursor, so no page shifts.
+    """
+    conditions: list[tuple[str, object]] = [
+        ("created_at >= ?", query.created_from),
+        ("created_at < ?", query.created_before),
+        ("seq < ?", query.after),
+        *((f"{column} = ?", value) for column, value in query.equal.items()),
+    ]
+    used = [(sql, value) for sql, value in conditions if value is not None]
+    where = " AND ".join(sql for sql, _ in used) or "1"
+    sql = f"SELECT * FROM {table} WHERE {where} ORDER BY seq DESC LIMIT ?"
+    rows = many(at.tx, sql, *(value for _, value in used), query.limit + 1)
+    shown = rows[: query.limit]
+    return shown, int(shown[-1]["seq"]) if len(rows) > query.limit else None

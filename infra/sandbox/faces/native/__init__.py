@@ -1,0 +1,1 @@
+"""The sandbox's own wire format: JSON over HTTP, with Standard Webhooks."""
