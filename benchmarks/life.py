@@ -21,7 +21,7 @@ from shared_lib.phases.notifications import (
     mark_sent,
 )
 from shared_lib.phases.playback import Played, start_playback
-from shared_lib.phases.records import Landed, forget
+from shared_lib.phases.records import BatchResult, delete_acknowledged
 from shared_lib.phases.webhooks import Received, settle_from_webhooks
 from shared_lib.providers.base import (
     EventKind,
@@ -126,7 +126,7 @@ async def told(meter: Meter, rt: Runtime) -> Cost:
         ids = [row[0] for row in db.execute("SELECT id FROM outbox ORDER BY id").fetchall()]
     with meter.leg("an event, deleted by the relay") as cost:
         for batch in batches(ids, RELAY_BATCH):
-            await rt.run(forget, Landed(acknowledged=batch))
+            await rt.run(delete_acknowledged, BatchResult(acknowledged=batch))
         cost.count = len(ids)
     return cost
 

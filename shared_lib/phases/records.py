@@ -1,7 +1,6 @@
-"""The outbox as Kafka's relay sees it: rows to send in order, forgotten a batch at a time once the broker has them.
+"""The outbox as Kafka's relay sees it: rows to send in order, deleted a batch at a time once the broker has acknowledged them.
 
-Nothing is put off here. A broker that is away is nobody's fault, so no attempt is counted; what the broker will never
-take becomes a dead letter.
+No row is put off. While the broker is away no attempt is counted; what the broker will never take becomes a dead letter.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from shared_lib.store.outbox import READ_IN_ORDER
 from shared_lib.store.transaction import Row, Transaction
 
 
-class Unsent(NamedTuple):
+class OutboxRow(NamedTuple):
     """One row of the outbox; `data` is JSON as PostgreSQL writes it. A tuple, because there are thousands a second."""
 
     row_id: int
@@ -32,8 +31,8 @@ class Unsent(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wanted:
-    """Which rows to read: those of these shards, but not those on their way nor those whose topic does not exist."""
+class ReadBatch:
+    """Which rows to read: those of these shards, without those in flight and those whose topic does not exist."""
 
     shards: Sequence[int]
     on_their_way: Sequence[int] = ()
@@ -42,8 +41,8 @@ class Wanted:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Landed:
-    """A batch whose fate is known: acknowledged row ids, and the reasons of those that nobody will ever take."""
+class BatchResult:
+    """What the broker said of a batch: acknowledged row ids, and the reasons of rows that it will never take."""
 
     acknowledged: Sequence[int]
     refused: Mapping[int, str] = field(default_factory=dict)
@@ -52,25 +51,25 @@ class Landed:
 _COLUMNS = "id, event_id, topic, type, subject, sequence, partition_key, data::text, traceparent, created_at"
 
 
-async def unsent(tx: Transaction, wanted: Wanted) -> list[Unsent]:
-    """A query: what may be sent now, in order. Whatever is there is read, never `id > last`: ids commit out of order."""
-    return [Unsent._make(row) for row in await _unsent(tx, wanted, _COLUMNS)]
+async def unsent(tx: Transaction, wanted: ReadBatch) -> list[OutboxRow]:
+    """A query: what may be sent now, in order. It reads every row there is, never `id > last`, because ids commit out of order."""
+    return [OutboxRow._make(row) for row in await _unsent(tx, wanted, _COLUMNS)]
 
 
-async def unsent_ids(tx: Transaction, wanted: Wanted) -> list[int]:
-    """A query: the same by row id alone, for when a value of a row cannot be read."""
+async def unsent_ids(tx: Transaction, wanted: ReadBatch) -> list[int]:
+    """A query: the row ids alone of the same rows, for when a value cannot be decoded."""
     return [row[0] for row in await _unsent(tx, wanted, "id")]
 
 
-async def unsent_of(tx: Transaction, row_ids: Sequence[int]) -> list[Unsent]:
+async def unsent_of(tx: Transaction, row_ids: Sequence[int]) -> list[OutboxRow]:
     """A query: these rows, in order."""
     rows = await tx.fetch(
         f"SELECT {_COLUMNS} FROM outbox WHERE id = ANY(%b::bigint[]) ORDER BY id", [list(row_ids)]
     )
-    return [Unsent._make(row) for row in rows]
+    return [OutboxRow._make(row) for row in rows]
 
 
-async def _unsent(tx: Transaction, wanted: Wanted, columns: str) -> list[Row]:
+async def _unsent(tx: Transaction, wanted: ReadBatch, columns: str) -> list[Row]:
     await tx.ask(READ_IN_ORDER)
     return await tx.fetch(
         f"""
@@ -86,8 +85,8 @@ async def _unsent(tx: Transaction, wanted: Wanted, columns: str) -> list[Row]:
     )
 
 
-async def forget(tx: Transaction, batches: Sequence[Landed]) -> list[None]:
-    """Delete what the broker has acknowledged, all batches in one statement; bury what it refused."""
+async def delete_acknowledged(tx: Transaction, batches: Sequence[BatchResult]) -> list[None]:
+    """Delete what the broker has acknowledged, all batches in one statement; refused rows become dead letters."""
     tx.later(
         "DELETE FROM outbox WHERE id = ANY(%b::bigint[])",
         [sorted(row_id for batch in batches for row_id in batch.acknowledged)],

@@ -1,1 +1,1 @@
-"""Processes that run beside the doors: each is a bounded `run_once` and a loop around it."""
+"""Processes that run beside the doors: relay, trigger and clock."""

@@ -1,4 +1,4 @@
-"""The clock: ticks for the renewal and reconcile doors. A lost tick costs nothing: the next one sees all that is due.
+"""The clock: ticks for the renewal and reconcile doors. A lost tick does no harm: the next one finds everything that is due.
 
 python -m shared_lib.workers.clock
 """
@@ -48,7 +48,7 @@ async def tick(rt: Runtime, kind: str) -> bool:
 
 
 async def run(rt: Runtime, stop: asyncio.Event) -> None:
-    """Tick until told to stop. A slow door delays its own ticks only, and they never pile up."""
+    """Tick until `stop` is set. A slow door delays its own ticks only: the next one starts after it has answered."""
     await asyncio.gather(*(_every(rt, kind, period_s(rt.settings, kind), stop) for kind in TICKS))
 
 
@@ -61,7 +61,7 @@ async def _every(rt: Runtime, kind: str, seconds: float, stop: asyncio.Event) ->
     while not stop.is_set():
         ticking = asyncio.create_task(tick(rt, kind))
         await asyncio.wait([ticking, stopped], return_when=asyncio.FIRST_COMPLETED)
-        if not ticking.done():  # its door goes on; a clock that is to end does not wait for it
+        if not ticking.done():  # the door finishes the tick; a stopping clock does not wait for it
             ticking.cancel()
             return
         ticking.result()
@@ -72,7 +72,7 @@ async def main() -> None:
     logs.configure(function="clock")
     rt = await Runtime.open(settings_of("clock"))
     try:
-        event_signer(rt)  # without a secret the process ends here, and not at each tick
+        event_signer(rt)  # without a secret the process ends here, instead of failing at each tick
         await run(rt, until_stopped())
     finally:
         await rt.aclose()

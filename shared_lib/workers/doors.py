@@ -1,19 +1,19 @@
-"""What everybody who sends events to doors knows: which door takes which event, and what its answer means."""
+"""Shared by the relay and the trigger: which door takes which event, and what its answer means."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Final
 
-# "Not now": the retried answers of Knative's dispatcher, and 425, which says the same in so many words.
+# The answers that Knative's dispatcher retries, and 425 (Too Early).
 _AGAIN: Final = frozenset({404, 408, 409, 425, 429})
-# A door does not believe the sender: a secret that is being rolled, or a clock that is off. Knative's dispatcher gives up
-# at once; we ask again, because the event itself may be in order.
+# The door did not verify the sender: a secret is being rotated, or a clock is off. Knative's dispatcher gives up at once;
+# we retry, because the event itself may be valid.
 UNPROVEN: Final = 401
 
 
-def asks_again(status: int) -> bool:
-    """Whether a door that answered this may take the event later. Other answers from 300 on mean never."""
+def is_retryable(status: int) -> bool:
+    """Whether the same event may succeed later at a door that answered `status`. Every other status from 300 on is final."""
     return status >= 500 or status == UNPROVEN or status in _AGAIN
 
 
@@ -33,5 +33,5 @@ class Routes:
         return self._known[kind]
 
 
-# Types come from outside, and somebody might make them up.
+# Event types come from outside: a sender could invent any number of them.
 _KNOWN_MAX: Final = 1000

@@ -1,4 +1,4 @@
-"""Events straight to the doors over HTTP, with the answers KafkaSource understands: 2xx taken, some 4xx never."""
+"""Delivers events to the doors over HTTP, and reads their answers as KafkaSource does: 2xx is taken, some 4xx are final."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from shared_lib.events.proof import EventSigner
 from shared_lib.fetching import fetch
 from shared_lib.phases.facts import instant
 from shared_lib.phases.outgoing import Outgoing
-from shared_lib.workers.doors import UNPROVEN, Routes, asks_again
+from shared_lib.workers.doors import UNPROVEN, Routes, is_retryable
 from shared_lib.workers.sink import NeverError, NotNowError
 
-# A charge of a whole chunk takes its time; the door's own deadlines are shorter.
+# Charging a whole chunk of renewals takes long; the door's own deadlines are shorter.
 TIMEOUT: Final = httpx.Timeout(120.0, connect=2.0)
 DELIVERY_S: Final = 130.0
 ANSWER_BYTES_MAX: Final = 64 * 1024
@@ -55,7 +55,7 @@ class HttpSink:
                 timeout=TIMEOUT,
             )
         except (httpx.ConnectError, httpx.ConnectTimeout) as error:
-            raise NotNowError(f"nobody at {url}: {type(error).__name__}", counts=False) from None
+            raise NotNowError(f"no connection to {url}: {type(error).__name__}", counts=False) from None
         except (httpx.HTTPError, TimeoutError) as error:
             raise NotNowError(f"{url}: {type(error).__name__}") from None
         if answer.is_success:
@@ -63,8 +63,8 @@ class HttpSink:
         said = (answer.body or b"")[:REASON_BYTES_MAX].decode(errors="replace")
         reason = f"{url} answered {answer.status}: {said}"
         if answer.status == UNPROVEN:
-            # It is our secret or our clock that is wrong, not this event: all wait, in order, until that is mended.
+            # Our secret or our clock is wrong, not this event: every event waits, in order, until that is fixed.
             raise NotNowError(reason, counts=False)
-        if asks_again(answer.status):
+        if is_retryable(answer.status):
             raise NotNowError(reason)
         raise NeverError(reason)

@@ -1,7 +1,7 @@
-"""Clients of Kafka that clean up behind themselves.
+"""Kafka clients that close what they opened when they cannot connect.
 
-kafka-python opens sockets and a thread in its constructors and forgets them when the broker does not answer: a worker that
-waits for a broker through a long outage would run out of files.
+kafka-python opens sockets and a thread in its constructors and leaks them when the broker does not answer: a worker that
+waits for a broker through a long outage would run out of file descriptors.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ Client = TypeVar("Client")
 
 
 def servers(bootstrap: Sequence[str]) -> dict[str, Any]:
-    """Where every client of ours finds the brokers, and how it proves itself there: BOXOFFICE_KAFKA_*, read here alone.
+    """Addresses and credentials for every Kafka client of ours: BOXOFFICE_KAFKA_*, read only here.
 
-    Raises ValidationError where they do not fit together.
+    Raises ValidationError when the settings contradict each other.
     """
     own = KafkaAccess()
     config: dict[str, Any] = {
@@ -39,7 +39,7 @@ def servers(bootstrap: Sequence[str]) -> dict[str, Any]:
 
 
 def opened(make: Callable[..., Client], **config: Any) -> Client:
-    """`make(**config)`: a KafkaProducer, KafkaConsumer or KafkaAdminClient. What a failed one had opened is closed."""
+    """`make(**config)`: a KafkaProducer, KafkaConsumer or KafkaAdminClient. Closes what a failed constructor had opened."""
     made: list[Any] = []
 
     def client(**more: Any) -> Any:
@@ -50,6 +50,6 @@ def opened(make: Callable[..., Client], **config: Any) -> Client:
         return make(kafka_client=client, **config)
     except BaseException:
         for one in made:
-            with suppress(Exception):  # whatever it says, the first error is the one to hear
+            with suppress(Exception):  # the first error is the one to report
                 one.close()
         raise

@@ -1,8 +1,8 @@
-"""Outbox -> Kafka: a batch is read while the former is being acknowledged, and forgotten once it is.
+"""Outbox -> Kafka: a batch is read while the one before awaits its acknowledgements; its rows are deleted once acknowledged.
 
-Order. Whoever sends an event has sent every earlier one of its customer before, or has seen that it is gone because it
-was acknowledged; a stream stops at its first failure. So of two relays that work on the same shard by mistake, or of one
-that begins anew, each tells the same story from where the acknowledged part ends: repeated, never in another order.
+Order. A relay sends an event only after every earlier event of the same customer, unless the earlier row is gone because
+it was acknowledged; a stream stops at its first failure. So two relays that work on one shard by mistake, or a relay that
+restarts, send the same sequence again from the first row without an acknowledgement: repeated, never reordered.
 """
 
 from __future__ import annotations
@@ -16,20 +16,28 @@ from typing import Final, TypeVar
 import structlog
 
 from shared_lib.domain.errors import Transient
-from shared_lib.phases.records import Landed, Unsent, Wanted, forget, unsent, unsent_ids, unsent_of
+from shared_lib.phases.records import (
+    BatchResult,
+    OutboxRow,
+    ReadBatch,
+    delete_acknowledged,
+    unsent,
+    unsent_ids,
+    unsent_of,
+)
 from shared_lib.runtime import Runtime
 from shared_lib.store.outbox import SHARDS
 from shared_lib.workers.kafka_stream import Fate, Stream, StreamError
-from shared_lib.workers.shards import carry
+from shared_lib.workers.shards import drain_owned_shards
 from shared_lib.workers.unreadable import readable
 
 BATCH_MAX: Final = 1000
 ON_THEIR_WAY_MAX: Final = 4000
-FLIGHTS_MAX: Final = 64  # small ones, when events come one by one
-# An idle relay asks fifty times a second, which costs 5 % of a core (at 50 ms: 2 %, and 20 to 40 ms of p99 instead of 8 to
+FLIGHTS_MAX: Final = 64  # reached by small batches, when events arrive one by one
+# An idle relay queries fifty times a second, which costs 5 % of a core (at 50 ms: 2 %, and 20 to 40 ms of p99 instead of 8 to
 # 22). NOTIFY would cost every commit of every door a lock that all of them share.
 IDLE_S: Final = 0.02
-# After that a producer is not believed to recover by itself, and a new one begins with what was not acknowledged.
+# Longer than this, the producer is given up, and a new one begins with what was not acknowledged.
 FLIGHT_TIMEOUT_S: Final = 30.0
 SETTLE_TIMEOUT_S: Final = 5.0
 TOPIC_RETRY_S: Final = 10.0
@@ -40,7 +48,7 @@ log = structlog.get_logger("boxoffice")
 
 
 class KafkaRelay:
-    """Carries what is ready, with a few batches under way at a time."""
+    """Sends what is ready, with a few batches in flight at a time."""
 
     idle_s = IDLE_S
 
@@ -52,25 +60,25 @@ class KafkaRelay:
         self._on_their_way: set[int] = set()
         self._flights: set[asyncio.Task[None]] = set()
         self._no_topics: dict[str, float] = {}  # name -> when to look again
-        # A thread each, which is a queue: batches are sent in the order they were read, and sending may block while
-        # metadata is missing; acknowledgements are waited for in that order too.
+        # One thread each, so each is a queue: batches are sent in the order they were read (sending may block while
+        # metadata is missing), and their acknowledgements are awaited in the same order.
         self._sending = ThreadPoolExecutor(1, "kafka-send")
         self._waiting = ThreadPoolExecutor(1, "kafka-wait")
 
     async def run(self, stop: asyncio.Event) -> None:
         try:
-            await carry(self, self._rt.settings.database_url, stop)
+            await drain_owned_shards(self, self._rt.settings.database_url, stop)
         finally:
             await self.aclose()
 
     async def run_once(self, shards: Sequence[int] = tuple(range(SHARDS))) -> int:
-        """Send what is ready and not on its way yet. Returns how many events were found. Raises StreamError."""
+        """Send what is ready and not in flight yet. Returns how many events were found. Raises StreamError."""
         stream = await self._live_stream()
         room = ON_THEIR_WAY_MAX - len(self._on_their_way)
         if room <= 0 or len(self._flights) >= FLIGHTS_MAX:
             await asyncio.wait(self._flights, return_when=asyncio.FIRST_COMPLETED)
             return self.batch_max  # there may be more
-        wanted = Wanted(
+        wanted = ReadBatch(
             shards=shards,
             on_their_way=list(self._on_their_way),
             no_topics=self._missing_topics(),
@@ -79,7 +87,7 @@ class KafkaRelay:
         rows = await readable(self._rt, unsent, wanted, ids=unsent_ids, by_id=unsent_of)
         if rows:
             self._on_their_way.update(row.row_id for row in rows)
-            task = asyncio.create_task(self._carry(stream, rows))
+            task = asyncio.create_task(self._deliver(stream, rows))
             self._flights.add(task)
             task.add_done_callback(self._flights.discard)
         return len(rows)
@@ -91,8 +99,8 @@ class KafkaRelay:
             self._stream = await self._in(self._sending, lambda: Stream(self._bootstrap))
         return self._stream
 
-    async def _carry(self, stream: Stream, rows: Sequence[Unsent]) -> None:
-        """Send one batch, wait for its acknowledgements, delete it. What has none is read again."""
+    async def _deliver(self, stream: Stream, rows: Sequence[OutboxRow]) -> None:
+        """Send one batch, wait for its acknowledgements, delete those rows. Rows without one are read again."""
         try:
             flight = await self._in(self._sending, lambda: stream.send(rows))
             self._note_missing(flight.left_behind)
@@ -100,18 +108,20 @@ class KafkaRelay:
             for row in rows:
                 if reason := fate.refused.get(row.row_id):
                     log.warning("dead_letter", event_id=row.event_id, type=row.type, reason=reason)
-            await self._forget(fate)
-        except Exception as crash:  # a bug of ours: begin anew in a second, not in a loop without rest
+            await self._delete_acknowledged(fate)
+        except Exception as crash:  # a bug of ours: start over after a pause instead of in a tight loop
             log.exception("delivery_crashed", events=len(rows))
             stream.stop(crash)
         finally:
             self._on_their_way.difference_update(row.row_id for row in rows)
 
-    async def _forget(self, fate: Fate) -> None:
+    async def _delete_acknowledged(self, fate: Fate) -> None:
         if not (fate.acknowledged or fate.refused):
             return
         try:
-            await self._rt.run(forget, Landed(acknowledged=fate.acknowledged, refused=fate.refused))
+            await self._rt.run(
+                delete_acknowledged, BatchResult(acknowledged=fate.acknowledged, refused=fate.refused)
+            )
         except Transient:
             log.warning("delivery_not_noted", events=len(fate.acknowledged))  # they will be sent again
 
@@ -121,18 +131,18 @@ class KafkaRelay:
         return list(self._no_topics)
 
     def _note_missing(self, topics: set[str]) -> None:
-        """Events of a topic that does not exist wait in the outbox; those of other topics go on."""
+        """Events of a topic that does not exist wait in the outbox; other topics continue."""
         for name in topics:
             log.error("topic_missing", topic=name, again_in_s=TOPIC_RETRY_S)
             self._no_topics[name] = time.monotonic() + TOPIC_RETRY_S
 
     async def settle(self) -> None:
-        """Wait for the acknowledgements of what is under way; what has none after 5 s is sent again by the next relay."""
+        """Wait up to 5 s for acknowledgements of batches in flight; the next relay sends the rest again."""
         if self._flights:
             await asyncio.wait(list(self._flights), timeout=SETTLE_TIMEOUT_S)
 
     async def abandon(self) -> None:
-        """Stop the stream where it stands. Whoever owns the shards begins with what was not acknowledged."""
+        """Stop the stream at once. The next owner of the shards begins with what was not acknowledged."""
         stream, self._stream = self._stream, None
         if stream is not None:
             await self._in(self._sending, stream.close)

@@ -1,10 +1,10 @@
-"""A producer that keeps order without exception: after the first failure nothing more leaves it.
+"""A producer that keeps order without exception: it sends nothing after its first failure.
 
-kafka-python retries what may pass, and its idempotence drops what arrives twice. But when it gives a batch up, it goes on
-with the next one under a new epoch, and a customer's second event overtakes the first. So here it never gives up by itself
-(no delivery timeout), a partition has one batch on the way at a time (retries of several are queued in the wrong order),
-and a batch that fails for good stops the whole producer, from within its own thread, before the next one is sent. Who
-reads the outbox again starts with the event that failed.
+kafka-python retries transient errors, and its idempotence drops duplicates. But when it gives up a batch, it continues
+with the next one under a new epoch, and a customer's second event overtakes the first. So here the producer never gives up
+a batch (no delivery timeout), a partition has one batch in flight at a time (retries of several are queued in the wrong
+order), and a batch that fails for good stops the whole producer, from within its own thread, before the next one is sent.
+The relay then reads the outbox again and starts with the event that failed.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ from kafka.partitioner.default import murmur2
 from shared_lib.domain.errors import Transient
 from shared_lib.events.incoming import kafka_record
 from shared_lib.phases.facts import instant
-from shared_lib.phases.records import Unsent
+from shared_lib.phases.records import OutboxRow
 from shared_lib.workers.kafka_client import opened, servers
 
 BOOTSTRAP_TIMEOUT_MS: Final = 5_000
 METADATA_TIMEOUT_MS: Final = 3_000
 REQUEST_TIMEOUT_MS: Final = 10_000
 NEVER_MS: Final = 2**31 - 1
-# A single larger record travels alone, so the broker never has to ask for a batch to be split.
+# A larger record is a batch of its own, so the broker never asks for a batch to be split.
 BATCH_BYTES: Final = 64 * 1024
 RECORD_BYTES_MAX: Final = 1_000_000
 CLOSE_TIMEOUT_S: Final = 5.0
@@ -46,12 +46,12 @@ TOO_LARGE: Final = (MessageSizeTooLargeError, RecordListTooLargeError)
 
 @lru_cache(maxsize=65_536)
 def hash_of(key: bytes) -> int:
-    """As Kafka's own clients choose a partition, in any language. Remembered: in Python it is a third of a record's cost."""
+    """The hash by which Kafka's clients in every language choose a partition. Cached: in Python it is a third of a record's cost."""
     return int(murmur2(key)) & 0x7FFFFFFF
 
 
 class StreamError(Transient):
-    """The broker does not take anything now, and this producer never will again."""
+    """The broker accepts nothing now, and this producer has stopped for good."""
 
 
 @dataclass(slots=True)
@@ -64,7 +64,7 @@ class Flight:
 
 
 class Fate(NamedTuple):
-    """What became of a flight. With an `error`, the first one, whatever is in neither list may or may not have reached the broker."""
+    """The result of a flight. `error` is the first one; a row in neither collection may or may not have reached the broker."""
 
     acknowledged: list[int]
     refused: dict[int, str]
@@ -72,10 +72,10 @@ class Fate(NamedTuple):
 
 
 class Stream:
-    """Blocking; one thread sends, others wait. Never carried over a fork."""
+    """Blocking: one thread sends, others wait. Must not be used across a fork."""
 
     def __init__(self, bootstrap: Sequence[str]) -> None:
-        """Connect. Raises StreamError when nobody answers within 5 s."""
+        """Connect. Raises StreamError when no broker answers within 5 s."""
         self.stopped_by: Exception | None = None
         self._culprit: int | None = None  # the row whose failure came first
         self._partitions: dict[str, int] = {}  # topic -> how many
@@ -100,7 +100,7 @@ class Stream:
         except KafkaError as error:
             raise StreamError(f"no broker: {error}") from error
 
-    def send(self, rows: Sequence[Unsent]) -> Flight:
+    def send(self, rows: Sequence[OutboxRow]) -> Flight:
         """Hand rows to the producer, in order. Those of a topic that does not exist are left behind."""
         flight = Flight()
         for row in rows:
@@ -123,7 +123,7 @@ class Stream:
                 flight.waiting.append((row.row_id, future))
         return flight
 
-    def _send(self, row: Unsent) -> Any:
+    def _send(self, row: OutboxRow) -> Any:
         key, value, headers = kafka_record(
             event_id=row.event_id,
             kind=row.type,
@@ -162,22 +162,22 @@ class Stream:
             except KafkaTimeoutError as late:
                 self.stop(late)
                 error = error or late
-            except Exception as failed:  # noqa: BLE001  # whatever it is, this record was not acknowledged
+            except Exception as failed:  # noqa: BLE001  # the record was not acknowledged, for whatever reason
                 error = error or failed
             else:
                 acknowledged.append(row_id)
         return Fate(acknowledged, refused, error)
 
     def _failed(self, row_id: int, error: Exception) -> None:
-        """Called in the producer's thread at the failure, before anything more is sent."""
+        """Called in the producer's thread at the failure, before it sends anything else."""
         if self.stopped_by is None:
             self._culprit = row_id
         self.stop(error)
 
     def stop(self, error: Exception | None = None) -> None:
-        """Send nothing more, and let every future that waits fail. May be called from any thread, the producer's too."""
+        """Send nothing more, and fail every pending future. May be called from any thread, the producer's included."""
         self.stopped_by = self.stopped_by or error or IllegalStateError("closed")
-        # close(0) would wait for what is pending first, and raise because it is: only the sender itself can be told.
+        # close(0) would first wait for pending batches, and raise because there are some: only the sender can be stopped.
         self._producer._sender.force_close()  # noqa: SLF001
 
     def close(self) -> None:

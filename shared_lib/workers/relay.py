@@ -1,10 +1,10 @@
-"""The relay: what stands in the outbox is delivered, at least once, each customer's events in order.
+"""The relay: delivers the events of the outbox, at least once, each customer's in order.
 
     python -m shared_lib.workers.relay
 
-With BOXOFFICE_KAFKA_BOOTSTRAP it is the one of kafka_relay.py; without, the one here, which hands events to the doors over
+With BOXOFFICE_KAFKA_BOOTSTRAP it is the relay of kafka_relay.py; without, the one below, which delivers to the doors over
 HTTP. Several relays share the work by shards (shards.py): when one dies, its database session ends and the others take
-its shards over.
+over its shards.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from shared_lib.runtime import Runtime
 from shared_lib.settings import settings_of
 from shared_lib.store.outbox import SHARDS
 from shared_lib.visible import visible
-from shared_lib.workers.shards import carry
+from shared_lib.workers.shards import drain_owned_shards
 from shared_lib.workers.signals import until_stopped
 from shared_lib.workers.sink import NeverError, NotNowError, Sink
 from shared_lib.workers.unreadable import readable
@@ -50,10 +50,10 @@ __all__ = ["NeverError", "NotNowError", "Relay", "Sink"]
 
 LANES_MAX: Final = 64
 IDLE_S: Final = 0.1
-ATTEMPTS_MAX: Final = 12  # with the pauses below about fourteen minutes, then it is a dead letter
+ATTEMPTS_MAX: Final = 12  # about fourteen minutes with the pauses below; then the event is a dead letter
 BACKOFF_S: Final = 0.5
 BACKOFF_MAX_S: Final = 300.0
-NOBODY_THERE_S: Final = 1.0
+UNREACHABLE_RETRY_S: Final = 1.0
 SETTLE_S: Final = 20.0
 REASON_CHARS_MAX: Final = 500
 
@@ -61,10 +61,10 @@ log = structlog.get_logger("boxoffice")
 
 
 class Relay:
-    """Hands what is ready to a sink one by one, as many lanes at once as `lanes_max`."""
+    """Hands ready events to a sink, one at a time in each lane, with at most `lanes_max` lanes at once."""
 
     idle_s = IDLE_S
-    batch_max = sys.maxsize  # it is the doors that need a moment
+    batch_max = sys.maxsize  # the doors limit the pace, so it never pauses to gather a batch
 
     def __init__(self, rt: Runtime, sink: Sink, *, lanes_max: int = LANES_MAX) -> None:
         self._rt = rt
@@ -94,7 +94,7 @@ class Relay:
         self._busy.pop(lane, None)
 
     async def settle(self) -> None:
-        """Wait for what is being delivered, up to SETTLE_S; the rest is delivered again by the next owner."""
+        """Wait for deliveries in progress, up to SETTLE_S; the next owner delivers the rest again."""
         deadline = time.monotonic() + SETTLE_S
         while self._busy and (left_s := deadline - time.monotonic()) > 0:
             await asyncio.wait(list(self._busy.values()), timeout=left_s)
@@ -102,15 +102,15 @@ class Relay:
             task.cancel()
 
     async def abandon(self) -> None:
-        """Somebody else may own the shards soon: let what is under way end, as far as we can help it."""
+        """Another relay may own the shards soon: let deliveries in progress end, up to SETTLE_S."""
         await self.settle()
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Deliver until told to stop. The shards are ours as long as our database session lives."""
-        await carry(self, self._rt.settings.database_url, stop)
+        """Deliver until `stop` is set. The shards are ours as long as our database session lives."""
+        await drain_owned_shards(self, self._rt.settings.database_url, stop)
 
     async def _deliver(self, events: Sequence[Outgoing]) -> None:
-        """One lane, in order: the first event that must wait makes the ones behind it wait."""
+        """Deliver one lane in order: an event that is put off also delays the events behind it."""
         for event in events:
             outcome = await self._hand_on(event)
             try:
@@ -118,7 +118,7 @@ class Relay:
             except Transient:
                 log.warning("delivery_not_noted", event_id=event.event_id)  # it will be delivered again
                 return
-            except Exception:  # this lane waits for the next round; others must not end with it
+            except Exception:  # this lane waits for the next round; the other lanes continue
                 log.exception("delivery_crashed", event_id=event.event_id, type=event.type)
                 return
             if isinstance(outcome, PutOff):
@@ -135,19 +135,19 @@ class Relay:
                 log.warning("dead_letter", event_id=event.event_id, type=event.type, reason=str(error))
                 return Dead(event=event, reason=f"after {ATTEMPTS_MAX} attempts: {_kept(error)}")
             return PutOff(event=event, wait=_wait(event.attempts, error), counts=error.counts)
-        except Exception as crash:  # a bug of ours must not hold up the lane for ever
+        except Exception as crash:  # a bug of ours must not block the lane permanently
             log.exception("delivery_crashed", event_id=event.event_id, type=event.type)
             return Dead(event=event, reason=f"{type(crash).__name__}: {_kept(crash)}")
         return Delivered(event=event)
 
 
 def _kept(error: Exception) -> str:
-    """What was answered, as a text that PostgreSQL can keep."""
+    """The door's answer as text that PostgreSQL can store."""
     return visible(str(error))[:REASON_CHARS_MAX]
 
 
 def _wait(attempts: int, error: NotNowError) -> timedelta:
-    base_s = min(BACKOFF_S * 2**attempts, BACKOFF_MAX_S) if error.counts else NOBODY_THERE_S
+    base_s = min(BACKOFF_S * 2**attempts, BACKOFF_MAX_S) if error.counts else UNREACHABLE_RETRY_S
     return timedelta(seconds=base_s * random.uniform(0.5, 1.5))
 
 
@@ -161,11 +161,11 @@ async def main() -> None:
 
 
 def _relay(rt: Runtime) -> Relay | KafkaRelay:
-    """Each imports only what it needs: Kafka's client is half of what a relay over HTTP would load."""
+    """The relay that the settings ask for. Imported here: Kafka's client would double what a relay over HTTP loads."""
     if rt.settings.kafka_bootstrap:
         from shared_lib.workers.kafka_relay import KafkaRelay  # noqa: PLC0415
 
-        # The client library would tell of every attempt to reconnect; what matters of it, the relay says itself.
+        # The client library logs every attempt to reconnect; the relay logs what matters.
         logging.getLogger("kafka").setLevel(logging.CRITICAL)
         return KafkaRelay(rt, rt.settings.kafka_bootstrap)
     from shared_lib.events.proof import event_signer  # noqa: PLC0415

@@ -1,7 +1,7 @@
-"""Shards of the outbox: each is worked on by one relay, as long as that relay's database session lives.
+"""Shards of the outbox: one relay owns each shard, as long as that relay's database session lives.
 
-Relays that are alive share evenly: whoever joins is given shards, whoever dies leaves them to the others. Ownership saves
-double work and nothing else: a relay that worked on a shard of somebody else would repeat events, which consumers drop.
+Living relays share the shards evenly: a new relay gets its part, and the others take over those of a dead one. Ownership
+only saves double work: a relay that worked on another's shard would repeat events, which consumers drop.
 """
 
 from __future__ import annotations
@@ -20,70 +20,70 @@ from shared_lib.domain.errors import Transient
 from shared_lib.store.bounds import ATTEMPT_S, bound
 from shared_lib.store.outbox import SHARDS
 
-# First half of the advisory locks' names; the second is the shard, or 0 for "here is a relay".
+# First half of the advisory locks' keys; the second half is the shard, or 0 for the presence of a relay.
 LOCK_CLASS: Final = 7_263_002
 PRESENCE_CLASS: Final = 7_263_003
-# How often a relay looks whether others came or went. Every look also proves that its session lives.
+# How often a relay counts the others. Each query also proves that its own session lives.
 LOOK_S: Final = 0.5
 PAUSE_S: Final = 1.0
 
 log = structlog.get_logger("boxoffice")
 
 
-class Courier(Protocol):
-    """Carries what is in the outbox somewhere else."""
+class OutboxDrain(Protocol):
+    """Sends the outbox's events of given shards to a broker or to the doors."""
 
     idle_s: float
     batch_max: int
 
     async def run_once(self, shards: Sequence[int]) -> int:
-        """Start to carry what is ready. Returns how much was found. Raises Transient when nobody is there to take it."""
+        """Start sending what is ready. Returns how many events were found. Raises Transient when the receiver is unreachable."""
         ...
 
     async def settle(self) -> None:
-        """Wait for what is under way, not longer than is decent."""
+        """Wait for what is in flight, for a bounded time."""
         ...
 
     async def abandon(self) -> None:
-        """Somebody else may carry from now on: begin nothing more, and end soon."""
+        """Another relay may own the shards from now on: start nothing more, and end soon."""
         ...
 
 
-async def carry(courier: Courier, database_url: str, stop: asyncio.Event) -> None:
-    """Carry until told to stop, over lost sessions and brokers."""
+async def drain_owned_shards(drain: OutboxDrain, database_url: str, stop: asyncio.Event) -> None:
+    """Drain the shards we own until `stop` is set; reconnect when the session or the broker is lost."""
     while not stop.is_set():
         try:
             async with await _session(database_url) as session:
-                await _carry_with(courier, Shards(session), stop)
+                await _drain_with(drain, Shards(session), stop)
         except (psycopg.OperationalError, Transient) as error:
             log.warning("relay_disconnected", error=str(error) or type(error).__name__)
-            await courier.abandon()
+            await drain.abandon()
             await _sleep(stop, PAUSE_S)
-    await courier.settle()
+    await drain.settle()
 
 
-async def _carry_with(courier: Courier, shards: Shards, stop: asyncio.Event) -> None:
+async def _drain_with(drain: OutboxDrain, shards: Shards, stop: asyncio.Event) -> None:
     while not stop.is_set():
-        if surplus := await shards.look():
-            await courier.settle()  # so that the next owner repeats nothing
+        if surplus := await shards.rebalance():
+            await drain.settle()  # so that the next owner repeats nothing
             await shards.give_up(surplus)
-        found = await courier.run_once(shards.mine) if shards.mine else 0
+        found = await drain.run_once(shards.mine) if shards.mine else 0
         if not found:
-            await _sleep(stop, courier.idle_s)
-        elif found < courier.batch_max:  # let a few gather
+            await _sleep(stop, drain.idle_s)
+        elif found < drain.batch_max:  # let a few events gather
             await asyncio.sleep(0.005)
 
 
 class Shards:
-    """Those that one database session owns."""
+    """The shards that one database session owns."""
 
     def __init__(self, session: psycopg.AsyncConnection[Any]) -> None:
         self.mine: list[int] = []
         self._session = session
         self._looked_at = -math.inf
 
-    async def look(self) -> list[int]:
-        """Take shards that nobody holds, up to our part. Returns those we hold above it."""
+    async def rebalance(self) -> list[int]:
+        """Acquire free shards up to our part. Returns the shards we hold beyond it, for `give_up`."""
         if time.monotonic() - self._looked_at < LOOK_S:
             return []
         await self._rows(

@@ -1,4 +1,4 @@
-"""Stopping gracefully: SIGTERM and SIGINT set an event, and loops end where they stand."""
+"""Stopping gracefully: SIGTERM and SIGINT set an event, which the workers' loops watch."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""What the relay hands events to, and how it is told that an event was not taken.
+"""What the relay hands events to, and the errors by which a sink refuses one.
 
-A module of its own: the relay runs as `python -m`, which makes it `__main__`, and a sink that raised an error of
-shared_lib.workers.relay would raise one that the running relay has never heard of.
+A module of its own: the relay runs as `python -m`, which makes it `__main__`, and its `except` would not match an error
+that a sink imports from shared_lib.workers.relay.
 """
 
 from __future__ import annotations
@@ -12,7 +12,9 @@ from shared_lib.phases.outgoing import Outgoing
 
 
 class NotNowError(Exception):
-    """The sink did not take it: try again later. `counts` False: nobody was there."""
+    """The sink did not take the event: try again later. `counts` is False when no attempt should be counted: the door was
+    unreachable, or did not verify us.
+    """
 
     def __init__(self, reason: str, *, counts: bool = True) -> None:
         super().__init__(reason)
@@ -20,10 +22,10 @@ class NotNowError(Exception):
 
 
 class NeverError(Exception):
-    """The sink will not take this event as it is."""
+    """The sink will never take this event as it is."""
 
 
 class Sink(Protocol):
     async def deliver(self, event: Outgoing) -> None:
-        """Hand one event on. Returning means it was acknowledged; else NotNowError or NeverError."""
+        """Deliver one event. Returning means that it was acknowledged. Raises NotNowError or NeverError."""
         ...

@@ -1,8 +1,8 @@
-"""The topics of Kafka: names, partitions, how long they keep what they hold. Creating them again changes nothing.
+"""Kafka's topics: names, partitions, retention. Creating them again changes nothing.
 
     python -m shared_lib.workers.topics
 
-Partitions are twelve for ever: adding one would send a customer's next event to another partition than the last.
+The number of partitions must stay twelve: with another number, a customer's next event would go to another partition.
 """
 
 from __future__ import annotations
@@ -42,13 +42,13 @@ class Topic:
     configs: Mapping[str, str] = field(default_factory=dict)
 
 
-# A consumer that was away for a week finds everything; PostgreSQL keeps the truth, so nobody reads Kafka as an archive.
+# A consumer that was away for a week finds everything. PostgreSQL is the record; Kafka is no archive.
 KEPT: Final = {"retention.ms": str(14 * DAY_MS), "cleanup.policy": "delete"}
 TOPICS: Final = (
     Topic(name=FACTS, configs=KEPT),
     Topic(name=JOBS, configs=KEPT),
     Topic(name=PLAYBACK, configs=KEPT),
-    # One partition: a person reads it, and its order is the order in which things went wrong. Kept for ever.
+    # One partition: a person reads it in the order in which events failed. Kept without limit.
     Topic(name=DEAD_LETTERS, partitions=1, configs={"retention.ms": "-1", "cleanup.policy": "delete"}),
 )
 
@@ -62,20 +62,20 @@ def create(
 ) -> list[str]:
     """Create the topics that do not exist yet and return their names. Waits for the broker at most `timeout_s`.
 
-    `replicas` -1: the broker's default.replication.factor. Raises KafkaError when nobody answers in time.
+    `replicas` -1: the broker's default.replication.factor. Raises KafkaError when no broker answers in time.
     """
     deadline = time.monotonic() + timeout_s
     while True:
         try:
             return _create_once(bootstrap, wanted, replicas, deadline - time.monotonic())
         except (KafkaError, OSError) as error:
-            if time.monotonic() > deadline or not _may_pass(error):
+            if time.monotonic() > deadline or not _is_transient(error):
                 raise
             log.info("broker_awaited", error=type(error).__name__)
             time.sleep(0.5)
 
 
-def _may_pass(error: Exception) -> bool:
+def _is_transient(error: Exception) -> bool:
     return bool(getattr(error, "retriable", True))
 
 
@@ -104,7 +104,7 @@ def _add(admin: KafkaAdminClient, topic: Topic, replicas: int) -> bool:
     }
     try:
         admin.create_topics({topic.name: options}, wait_for_metadata=True)
-    except TopicAlreadyExistsError:  # somebody else was faster
+    except TopicAlreadyExistsError:  # another process was faster
         return False
     return True
 

@@ -1,4 +1,4 @@
-"""Reading rows of the outbox of which one cannot be read: it becomes a dead letter, and all others are delivered."""
+"""Reads rows of the outbox although one may be unreadable: that one becomes a dead letter, the others are delivered."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import structlog
 from psycopg import DataError
 
 from shared_lib.domain.errors import Unstorable
-from shared_lib.phases.records import Landed, forget
+from shared_lib.phases.records import BatchResult, delete_acknowledged
 from shared_lib.runtime import Runtime
 from shared_lib.store.transaction import Transaction
 
@@ -17,7 +17,7 @@ Ask = TypeVar("Ask")
 Event = TypeVar("Event")
 Query = Callable[[Transaction, Ask], Awaitable[list[Event]]]
 
-# What reading a value may raise, here or already named by the coalescer.
+# What decoding a value may raise, here or already translated by the coalescer.
 UNREADABLE = (Unstorable, DataError, ValueError, ArithmeticError, RecursionError)
 
 log = structlog.get_logger("boxoffice")
@@ -31,7 +31,7 @@ async def readable(
     ids: Query[Ask, int],
     by_id: Query[Sequence[int], Event],
 ) -> list[Event]:
-    """What `query` answers; when a value of a row cannot be read, the rows that can be. Raises Transient."""
+    """The rows of `query`; when a value cannot be decoded, the rows that can be. Raises Transient."""
     try:
         return await rt.read(query, ask)
     except UNREADABLE as error:
@@ -49,7 +49,8 @@ async def _around(rt: Runtime, row_ids: Sequence[int], by_id: Query[Sequence[int
         if len(row_ids) == 1:
             log.exception("outbox_unreadable", row=row_ids[0])
             await rt.run(
-                forget, Landed(acknowledged=(), refused={row_ids[0]: f"unreadable: {type(error).__name__}"})
+                delete_acknowledged,
+                BatchResult(acknowledged=(), refused={row_ids[0]: f"unreadable: {type(error).__name__}"}),
             )
             return []
         middle = len(row_ids) // 2
@@ -58,5 +59,5 @@ async def _around(rt: Runtime, row_ids: Sequence[int], by_id: Query[Sequence[int
 
 
 def _is_about_a_value(error: Exception) -> bool:
-    """The server has no complaint (sqlstate): it sent a value that Python has not, such as an instant without end."""
+    """The server reported no error (no sqlstate): it sent a value that Python cannot represent, such as `infinity`."""
     return getattr(error.__cause__ or error, "sqlstate", None) is None

@@ -245,7 +245,7 @@ MUTATIONS = (
             Edit(
                 "shared_lib/workers/kafka_relay.py",
                 "fate = await self._in(",
-                "await self._forget(Fate([row.row_id for row in rows], {}, None))\n            fate = await self._in(",
+                "await self._delete_acknowledged(Fate([row.row_id for row in rows], {}, None))\n            fate = await self._in(",
             ),
         ),
     ),

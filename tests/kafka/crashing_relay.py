@@ -1,4 +1,4 @@
-"""A relay that ends by SIGKILL at the boundary CRASH_AT: `forget:before_commit` is after the acknowledgement."""
+"""A relay that ends by SIGKILL at the boundary CRASH_AT: `delete_acknowledged:before_commit` is after the acknowledgement."""
 
 from __future__ import annotations
 

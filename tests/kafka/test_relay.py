@@ -139,7 +139,7 @@ async def test_a_relay_killed_between_acknowledgement_and_delete_tells_the_same_
     topic = new_topic()
     await tell(rt, topic, 3)
     crashing = relay_process(
-        database_url, kafka, module="tests.kafka.crashing_relay", CRASH_AT="forget:before_commit"
+        database_url, kafka, module="tests.kafka.crashing_relay", CRASH_AT="delete_acknowledged:before_commit"
     )
     with crashing as relay:
         assert await asyncio.to_thread(relay.wait, 20) == -signal.SIGKILL

@@ -28,7 +28,7 @@ from infra.kafka.broker import EmbeddedKafka
 from infra.kafka.jars import NoKafkaError, classpath
 from infra.kubernetes.generate import ROOT
 from shared_lib.cli.main import main
-from shared_lib.phases.records import Unsent
+from shared_lib.phases.records import OutboxRow
 from shared_lib.settings import Settings
 from shared_lib.store.outbox import FACTS, JOBS
 from shared_lib.workers import topics
@@ -36,7 +36,7 @@ from shared_lib.workers.kafka_client import opened as client
 from shared_lib.workers.kafka_client import servers
 from shared_lib.workers.kafka_stream import Stream
 from shared_lib.workers.topics import DEAD_LETTERS, PLAYBACK
-from shared_lib.workers.trigger.delivery import Courier
+from shared_lib.workers.trigger.delivery import DoorClient
 from shared_lib.workers.trigger.letters import DeadLetters
 from shared_lib.workers.trigger.member import Group
 from shared_lib.workers.trigger.trigger import Limits, Trigger
@@ -192,7 +192,7 @@ def test_the_relay_may_do_all_that_it_does(be: Be, guarded: EmbeddedKafka) -> No
     stream = Stream(be("kafka-relay"))
     try:
         rows = [
-            Unsent(
+            OutboxRow(
                 n,
                 f"evt_rights_{n}",
                 topic,
@@ -232,11 +232,11 @@ async def test_the_trigger_and_the_command_line_may_do_all_that_they_do(
     door, stop = Door(answer), asyncio.Event()
     bootstrap = be("kafka-trigger")
     async with opened(door) as url:
-        courier = Courier(QUICK, SIGNER, requests_max=4)
+        doors = DoorClient(QUICK, SIGNER, requests_max=4)
         letters = DeadLetters(bootstrap, DEAD_LETTERS)
         group = Group(bootstrap=bootstrap, topics=[FACTS, JOBS, PLAYBACK], name=GROUP)
         trigger = Trigger(
-            group, {"billing.": url, "cinema.": url}, courier, letters, Limits(commit_every_s=0.1)
+            group, {"billing.": url, "cinema.": url}, doors, letters, Limits(commit_every_s=0.1)
         )
         running = asyncio.create_task(trigger.run(stop))
         try:
@@ -270,4 +270,4 @@ async def test_the_trigger_and_the_command_line_may_do_all_that_they_do(
             stop.set()
             await running
             await letters.aclose()
-            await courier.aclose()
+            await doors.aclose()

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 from kafka.errors import KafkaTimeoutError, MessageSizeTooLargeError
 
-from shared_lib.phases.records import Unsent
+from shared_lib.phases.records import OutboxRow
 from shared_lib.workers import topics
 from shared_lib.workers.kafka_stream import Stream, StreamError
 from tests.kafka.records import all_records, header
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.kafka
 
 
-def row(n: int, topic: str, *, size: int = 10, key: str = "ann") -> Unsent:
+def row(n: int, topic: str, *, size: int = 10, key: str = "ann") -> OutboxRow:
     data = f'"{"x" * size}"'
-    return Unsent(
+    return OutboxRow(
         n, f"evt_{n}", topic, "billing.order.paid", f"ord_{key}", n, key, data, None, datetime.now(UTC)
     )
 

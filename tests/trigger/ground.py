@@ -23,7 +23,7 @@ from infra.sandbox.launch import new_webhook_secret
 from infra.servers.ports import free_port
 from shared_lib.events.proof import EventSigner
 from shared_lib.workers.topics import Topic, create
-from shared_lib.workers.trigger.delivery import Courier, Patience
+from shared_lib.workers.trigger.delivery import DoorClient, Patience
 from shared_lib.workers.trigger.envelope import Record
 from shared_lib.workers.trigger.letters import DeadLetters, Letter, read_letter
 from shared_lib.workers.trigger.member import Group
@@ -206,11 +206,11 @@ class Street:
     ) -> AsyncIterator[Trigger]:
         """A trigger in this loop. Leaving the block stops it gracefully."""
         limits = limits or Limits(commit_every_s=0.1)
-        courier = Courier(patience, SIGNER, requests_max=limits.requests_max)
+        doors = DoorClient(patience, SIGNER, requests_max=limits.requests_max)
         letters = DeadLetters(self.bootstrap, self.dead, blocked_max_s=0.5)
         group = Group(bootstrap=self.bootstrap, topics=[self.topic], name=self.group, instance=instance)
         stop = asyncio.Event()
-        trigger = Trigger(group, routes, courier, letters, limits)
+        trigger = Trigger(group, routes, doors, letters, limits)
         running = asyncio.create_task(trigger.run(stop))
         try:
             yield trigger
@@ -218,7 +218,7 @@ class Street:
             stop.set()
             await running
             await letters.aclose()
-            await courier.aclose()
+            await doors.aclose()
 
     def close(self) -> None:
         self._producer.close(timeout=1)

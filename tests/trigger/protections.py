@@ -41,7 +41,7 @@ MUTATIONS: Final = (
         f"{EVENTS}not_now_is_asked_again_and_the_next_event_of_the_customer_waits[503]",
         (
             Edit(
-                f"{WORKERS}claims.py",
+                f"{WORKERS}partitions.py",
                 "lane = self._lanes.get(record.key)",
                 "record = record._replace(key=b'%d' % record.offset)\n        lane = None",
             ),
@@ -51,13 +51,13 @@ MUTATIONS: Final = (
         "T",
         "a dead letter that cannot be written is given up",
         f"{EVENTS}a_letter_that_cannot_be_written_holds_its_lane_and_the_commit",
-        (Edit(f"{WORKERS}trigger.py", "await pause(left, held_s)", "break"),),
+        (Edit(f"{WORKERS}trigger.py", "await pause(revoked, held_s)", "break"),),
     ),
     Mutation(
         "T",
         "a partition goes without waiting for its requests",
         f"{PARTITIONS}partitions_that_move_take_nothing_along_that_was_done",
-        (Edit(f"{WORKERS}claims.py", "await asyncio.wait(self._tasks, timeout=within_s)", "pass"),),
+        (Edit(f"{WORKERS}partitions.py", "await asyncio.wait(self._tasks, timeout=within_s)", "pass"),),
     ),
     Mutation(
         "T",

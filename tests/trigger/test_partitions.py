@@ -232,12 +232,12 @@ async def test_a_name_of_its_own_keeps_the_partitions_over_a_restart(new_street:
     async with opened(door) as url, street.triggered({"billing.": url}, instance="one") as one:
         async with street.triggered({"billing.": url}, instance="two") as two:
             await until(lambda: two.health()["partitions"] == 2 and one.health()["partitions"] == 2)
-            before = set(two._claims)
+            before = set(two._queues)
         await asyncio.sleep(0.5)
         assert one.health()["partitions"] == 2
         async with street.triggered({"billing.": url}, instance="two") as two:
             await until(lambda: two.health()["partitions"] == 2)
-            assert set(two._claims) == before
+            assert set(two._queues) == before
 
 
 class Idle:

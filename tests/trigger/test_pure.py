@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared_lib.workers.doors import Routes, asks_again
+from shared_lib.workers.doors import Routes, is_retryable
 from shared_lib.workers.trigger.delivery import Patience
 from shared_lib.workers.trigger.envelope import NoEventError, Record, envelope
 from shared_lib.workers.trigger.health import healthy
@@ -135,12 +135,12 @@ def test_pauses_differ() -> None:
 
 @pytest.mark.parametrize("status", [401, 404, 408, 409, 425, 429, 500, 502, 503, 504, 599])
 def test_not_now(status: int) -> None:
-    assert asks_again(status)
+    assert is_retryable(status)
 
 
 @pytest.mark.parametrize("status", [300, 301, 307, 400, 403, 405, 410, 413, 422, 451])
 def test_never(status: int) -> None:
-    assert not asks_again(status)
+    assert not is_retryable(status)
 
 
 def test_made_up_types_do_not_fill_the_memory() -> None:

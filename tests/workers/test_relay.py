@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 
 from shared_lib.phases.outgoing import Outgoing, Replay, replay_dead_letters
-from shared_lib.phases.records import Wanted, unsent, unsent_ids, unsent_of
+from shared_lib.phases.records import ReadBatch, unsent, unsent_ids, unsent_of
 from shared_lib.runtime import Runtime
 from shared_lib.store.outbox import JOBS, SHARDS, Event
 from shared_lib.store.transaction import Transaction
@@ -184,6 +184,6 @@ async def _break(tx: Transaction, changes: Sequence[str]) -> list[None]:
 async def test_kafka_s_relay_reads_around_such_a_row_too(rt: Runtime) -> None:
     await post(rt, *facts("ann", 3))
     await rt.run(_break, "created_at = 'infinity'")
-    rows = await readable(rt, unsent, Wanted(shards=range(SHARDS)), ids=unsent_ids, by_id=unsent_of)
+    rows = await readable(rt, unsent, ReadBatch(shards=range(SHARDS)), ids=unsent_ids, by_id=unsent_of)
     assert [row.sequence for row in rows] == [1, 3]
     assert [customer for customer, _ in await dead(rt)] == ["ann"]

@@ -1,6 +1,6 @@
-"""The process: settings in, a loop until SIGTERM, exit status 1 when it cannot go on (whoever started it starts it again).
+"""The process: runs until SIGTERM; exit status 1 when it cannot continue, and its supervisor restarts it.
 
-An exit is the safest repair: what was not committed is delivered again.
+An exit is the safest repair: records that were not committed are delivered again.
 """
 
 from __future__ import annotations

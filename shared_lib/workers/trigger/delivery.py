@@ -1,4 +1,4 @@
-"""Bringing an event to its door: one POST, asked again with growing pauses while the door says "not now"."""
+"""Delivers an event to its door: one POST, repeated with growing pauses while the answer is retryable."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ import structlog
 
 from shared_lib.events.incoming import EVENTS_PATH
 from shared_lib.events.proof import EventSigner
-from shared_lib.workers.doors import asks_again
+from shared_lib.workers.doors import is_retryable
 from shared_lib.workers.trigger.envelope import Envelope
 from shared_lib.workers.trigger.wire import Headers, NoAnswerError, Wire
 
-# A charge of a whole chunk takes its time; the door's own deadlines are shorter.
+# Charging a whole chunk of renewals takes long; the door's own deadlines are shorter.
 ANSWER_S: Final = 120.0
 KEPT_OF_ANSWER: Final = 1024
 TROUBLE_EVERY_S: Final = 10.0
@@ -30,7 +30,7 @@ log = structlog.get_logger("boxoffice")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Patience:
-    """How long one event is tried, all requests and pauses together, and how the pauses grow.
+    """How long one event is tried, requests and pauses together, and how the pauses grow.
 
     The budget must stay below the consumer's max.poll.interval (300 s), as KafkaSource's must.
     """
@@ -40,14 +40,14 @@ class Patience:
     most_s: float = 30.0
 
     def pause_s(self, attempts: int, spent_s: float) -> float | None:
-        """The pause after so many attempts, with jitter; None when there is no time left for another attempt."""
+        """The pause after `attempts`, with jitter; None when no time is left for another attempt."""
         pause_s = min(self.first_s * 2 ** min(attempts - 1, 30), self.most_s) * random.uniform(0.5, 1.5)
         return pause_s if spent_s + pause_s < self.budget_s else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failure:
-    """What a door answered, or that it did not (`status` is None)."""
+    """A door's last answer; `status` is None when there was none."""
 
     url: str
     status: int | None
@@ -56,8 +56,8 @@ class Failure:
     attempts: int = 1
 
     @property
-    def passing(self) -> bool:
-        return self.status is None or asks_again(self.status)
+    def is_retryable(self) -> bool:
+        return self.status is None or is_retryable(self.status)
 
     @property
     def reason(self) -> str:
@@ -65,21 +65,21 @@ class Failure:
         return f"answered {self.status}: {said}" if self.status else f"did not answer: {said}"
 
 
-class LeftError(Exception):
-    """The partition is no longer ours: what waits in its lanes is somebody else's now."""
+class PartitionRevoked(Exception):  # noqa: N818  # a rebalance is no fault
+    """The partition was taken from us: the records in its lanes belong to another member of the group."""
 
 
-async def pause(left: asyncio.Event, seconds: float) -> None:
-    """Sleep, unless the partition goes meanwhile: LeftError."""
+async def pause(revoked: asyncio.Event, seconds: float) -> None:
+    """Sleep. Raises PartitionRevoked when the partition is revoked meanwhile."""
     try:
-        await asyncio.wait_for(left.wait(), seconds)
+        await asyncio.wait_for(revoked.wait(), seconds)
     except TimeoutError:
         return
-    raise LeftError
+    raise PartitionRevoked
 
 
-class Courier:
-    """Delivers events. At most `requests_max` at once to one door: a slow door delays its own events only."""
+class DoorClient:
+    """Posts events to doors, at most `requests_max` at once to each: a slow door delays its own events only."""
 
     def __init__(self, patience: Patience, signer: EventSigner, *, requests_max: int) -> None:
         self._patience = patience
@@ -89,12 +89,12 @@ class Courier:
         self._tls = httpx.create_ssl_context()  # 20 ms each: shared
 
     async def deliver(
-        self, event: Envelope, url: str, left: asyncio.Event, still_ours: Callable[[], Awaitable[None]]
+        self, event: Envelope, url: str, revoked: asyncio.Event, still_ours: Callable[[], Awaitable[None]]
     ) -> Failure | None:
-        """None: the door took it. Else why it never did.
+        """None when the door took it, else why it did not.
 
-        `still_ours` is asked before each request, when its turn has come. LeftError of it, or when `left` is set
-        during a pause.
+        `still_ours` is awaited before each request, once there is room for it. Raises PartitionRevoked when `still_ours`
+        does, or when `revoked` is set during a pause.
         """
         door = self._doors.get(url)
         if door is None:
@@ -106,13 +106,13 @@ class Courier:
             async with door.turn:
                 await still_ours()
                 failure = await door.post(event, min(ANSWER_S, time_left_s), attempts)
-            if failure is None or not failure.passing:
+            if failure is None or not failure.is_retryable:
                 return failure
             door.in_trouble(failure)
             pause_s = self._patience.pause_s(attempts, time.monotonic() - began)
             if pause_s is None:
                 return failure
-            await pause(left, pause_s)
+            await pause(revoked, pause_s)
 
     async def aclose(self) -> None:
         for door in self._doors.values():
@@ -120,7 +120,7 @@ class Courier:
 
 
 class _Door:
-    """A door's address, the wire to it, and how it has been doing."""
+    """A door's address, the wire to it, and its failures since the last log line."""
 
     def __init__(self, url: str, signer: EventSigner, requests_max: int, tls: ssl.SSLContext) -> None:
         self.url = url
@@ -131,7 +131,7 @@ class _Door:
         self._told_at = -TROUBLE_EVERY_S
 
     async def post(self, event: Envelope, answer_s: float, attempts: int) -> Failure | None:
-        # Each attempt on its own: a signature is not fresh for as long as an event is tried.
+        # Each attempt is signed separately: a signature expires sooner than the retries end.
         signed = [*event.headers, *self._signer.pairs(event.headers, event.body, event.id)]
         try:
             status, headers, said = await self._wire.post(signed, event.body, answer_s)
@@ -148,7 +148,7 @@ class _Door:
         )
 
     def in_trouble(self, failure: Failure) -> None:
-        """Say so, but not for every event: there may be thousands."""
+        """Log it, but not for every event: there may be thousands."""
         self._troubles += 1
         if time.monotonic() - self._told_at >= TROUBLE_EVERY_S:
             log.warning("door_in_trouble", door=self.url, times=self._troubles, reason=failure.reason)

@@ -1,4 +1,4 @@
-"""A Kafka record as the HTTP request that delivers it. Pure.
+"""A Kafka record as the HTTP request that delivers it. No I/O.
 
 Binary CloudEvents (headers `ce_...`) become headers `ce-...`; structured ones pass through as they are.
 """
@@ -23,7 +23,7 @@ _PLAIN: Final = re.compile(rb"[!#$&-~]*").fullmatch
 
 
 class Record(NamedTuple):
-    """What was read from a partition. Values that make it a CloudEvent are not checked yet."""
+    """A record as it was read from its partition. Whether it is a CloudEvent is not checked yet."""
 
     topic: str
     partition: int
@@ -45,11 +45,11 @@ class Envelope:
 
 
 class NoEventError(Exception):
-    """The record is no CloudEvent, and no door could read it."""
+    """The record is no CloudEvent, so no door could read it."""
 
 
 def envelope(record: Record) -> Envelope:
-    """Raises NoEventError."""
+    """The record as a request. Raises NoEventError."""
     attributes, content_type = _attributes(record.headers)
     if "specversion" in attributes:
         return _binary(record, attributes, content_type)
@@ -109,7 +109,7 @@ def _encoded(value: bytes) -> bytes:
 
 
 def _printable(content_type: bytes) -> bytes:
-    """Or NoEventError: HTTP has no way to say it."""
+    """Raises NoEventError for bytes that an HTTP header cannot carry."""
     if not re.fullmatch(rb"[ -~]+", content_type):
         raise NoEventError("a content-type that HTTP cannot carry")
     return content_type.strip()

@@ -1,6 +1,6 @@
-"""Whether the trigger of this machine does its work: `GET /healthz` on loopback, and how a health check asks it.
+"""Whether the trigger of this machine works: `GET /healthz` on loopback, and the health check that asks it.
 
-No web framework: the answer is a line of JSON, and a check that runs every few seconds should start fast.
+No web framework: the answer is one line of JSON, and a check that runs every few seconds must start fast.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ Figures = Mapping[str, float | int]
 
 
 def healthy(figures: Figures) -> bool:
-    """It polls. Doors that do not answer are not its illness: a restart would not heal them."""
+    """Whether it polls. Doors that do not answer do not count: restarting the trigger would not help them."""
     return figures["last_poll_age_s"] <= SILENT_MAX_S
 
 
@@ -36,7 +36,7 @@ async def serve(port: int, figures: Callable[[], Figures]) -> asyncio.Server:
                 writer.write(b"HTTP/1.1 " + status + b"\r\n" + head % len(body) + body)
                 await writer.drain()
         except (OSError, TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
-            pass  # whoever asked has gone
+            pass  # the client has disconnected
         finally:
             writer.close()
 
@@ -44,9 +44,9 @@ async def serve(port: int, figures: Callable[[], Figures]) -> asyncio.Server:
 
 
 def ask(port: int) -> tuple[bool, str]:
-    """What a running trigger says of itself."""
+    """Whether the trigger at this port is healthy, and its answer."""
     try:
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/healthz", timeout=ANSWER_S) as answer:
             return True, answer.read().decode()
-    except OSError as error:  # also of another status than 200
+    except OSError as error:  # also raised for a status other than 200
         return False, f"{type(error).__name__}: {error}"

@@ -1,4 +1,4 @@
-"""The topic of dead letters as a person reads it: what waits there, and sending it again. For the command line; it blocks."""
+"""The topic of dead letters for the command line: list what waits there, and send it again. Blocking."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ def waiting(bootstrap: Sequence[str], topic: str = DEAD_LETTERS) -> list[Letter]
                 letters.append(found)
             else:
                 replayed.add(found)
-    # A letter whose writing was not acknowledged may stand there twice; one mark is for all of its origin.
+    # A letter whose write was not acknowledged may exist twice; one mark covers all letters of its origin.
     done = {letter.origin for letter in letters if letter.offset in replayed}
     first = {letter.origin: letter for letter in reversed(letters)}
     return sorted((one for origin, one in first.items() if origin not in done), key=lambda one: one.offset)
 
 
 def replay(bootstrap: Sequence[str], letters: Sequence[Letter], topic: str = DEAD_LETTERS) -> None:
-    """Produce the originals again where they came from, then note that. Raises KafkaError.
+    """Produce the original records to their topics again, then mark the letters as replayed. Raises KafkaError.
 
-    A crash in between sends a letter twice; its event's id is the same, and whoever took it drops it.
+    A crash in between sends a letter twice; its event keeps its id, and the consumer drops the duplicate.
     """
     producer = KafkaProducer(
         **servers(bootstrap),

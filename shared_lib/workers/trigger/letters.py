@@ -1,7 +1,7 @@
-"""Dead letters: records that no door takes, in a topic that keeps them for ever.
+"""Dead letters: records that no door takes, in a topic without an end of retention.
 
-A letter is the original record with headers that say what became of it: Knative's (`ce_knativeerror...`), so that tools
-for its dead letters read ours, and our own (`dead_...`) about where the record stood.
+A letter is the original record with headers about its failure: Knative's (`ce_knativeerror...`), so that tools for its
+dead letters read ours, and our own (`dead_...`) with the record's topic, partition and offset.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ from shared_lib.workers.trigger.envelope import Headers, Record
 _KNATIVE: Final = "ce_knativeerror"
 _KNATIVE_OWN: Final = "ce_kne"
 _OURS: Final = "dead_"
-# The type of what a KafkaSource made of a record that is no CloudEvent; its source ends in # and the topic.
+# The type a KafkaSource gives to a record that is no CloudEvent; the event's source ends in # and the topic.
 _WRAPPED: Final = "dev.knative.kafka.event"
-# Of a record that only says: the letter at this offset was sent again.
+# Header of a mark: the letter at this offset was sent again.
 REPLAYED: Final = "dead_replayed"
 
 BLOCKED_MAX_S: Final = 5.0
@@ -37,7 +37,7 @@ WRITTEN_MAX_S: Final = 15.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cause:
-    """Why a record is dead. `url`, `status` and `said` are those of the door, where one was asked."""
+    """Why a record is dead. `url`, `status` and `said` are the door's, if the record was sent to one."""
 
     reason: str
     url: str = ""
@@ -57,7 +57,7 @@ class Cause:
 
 
 def letter_headers(record: Record, cause: Cause, now: datetime) -> list[tuple[str, bytes]]:
-    """The original's headers and why it is dead. The error code is absent where nobody answered."""
+    """The original's headers, and why it is dead. The error code is absent when no answer came."""
     headers = original_headers(record.headers)
     if cause.url:
         headers.append((f"{_KNATIVE}dest", cause.url.encode()))
@@ -77,12 +77,12 @@ def letter_headers(record: Record, cause: Cause, now: datetime) -> list[tuple[st
 
 
 def original_headers(headers: Headers) -> list[tuple[str, bytes]]:
-    """Without whatever says why a letter died."""
+    """The headers without those that a dead letter adds."""
     return [pair for pair in headers if not pair[0].lower().startswith((_KNATIVE, _KNATIVE_OWN, _OURS))]
 
 
 def content(record: Record) -> bytes | None:
-    """Its value; kafka-python refuses a record with neither key nor value."""
+    """The record's value, never None without a key: kafka-python refuses a record with neither."""
     return b"" if record.key is None and record.value is None else record.value
 
 
@@ -96,9 +96,9 @@ class Letter:
 
     @property
     def origin(self) -> tuple[str, str, str]:
-        """Where the record stood: two letters of one origin are the same, written twice.
+        """Topic, partition and offset of the record: two letters of one origin are one letter written twice.
 
-        A KafkaSource does not say where, so its letter is its own origin.
+        A KafkaSource does not record them, so each of its letters is its own origin.
         """
         said = self.headers.get
         if "dead_topic" not in self.headers:
@@ -107,7 +107,7 @@ class Letter:
 
     @property
     def topic(self) -> str:
-        """Where the record stood, and is sent again. Of a KafkaSource's letter it follows from the event."""
+        """The topic the record came from and is replayed to. For a KafkaSource's letter it follows from the event's type."""
         said, kind = self.headers.get, self.headers.get("ce_type", "")
         if topic := said("dead_topic"):
             return topic
@@ -119,7 +119,7 @@ class Letter:
 
     @property
     def key(self) -> bytes | None:
-        """The record's. A KafkaSink has lost it: it was the customer whom the event is about."""
+        """The record's key. A KafkaSink drops it; it is the customer whom the event is about."""
         if self.record.key is not None or "dead_topic" in self.headers:
             return self.record.key
         try:
@@ -131,14 +131,14 @@ class Letter:
 
     @property
     def died_at(self) -> datetime:
-        """A KafkaSource's letter has the time at which it was written."""
+        """For a KafkaSource's letter, the time at which the letter was written."""
         if at := self.headers.get("dead_at"):
             return datetime.fromisoformat(at)
         return datetime.fromtimestamp(self.record.timestamp_ms / 1000, UTC)
 
     @property
     def reason(self) -> str:
-        """Why it died, in words: ours, or those that Knative's headers hold."""
+        """Why the record is dead: our reason, or what Knative's headers say."""
         said = self.headers.get
         if reason := said("dead_reason"):
             return reason
@@ -148,7 +148,7 @@ class Letter:
 
 
 def read_letter(record: Record) -> Letter | int:
-    """A letter; or the offset of the letter that was sent again, when the record is such a mark."""
+    """A letter; or, for a mark, the offset of the letter that was sent again."""
     headers = {name: (value or b"").decode(errors="replace") for name, value in record.headers}
     if REPLAYED in headers:
         return int(headers[REPLAYED])
@@ -167,18 +167,18 @@ def _instant(timestamp_ms: int) -> str:
 
 
 class DeadLetters:
-    """Writes letters. Returning from `write` means that the broker has acknowledged."""
+    """Writes letters. Returning from `write` means that the broker has acknowledged the letter."""
 
     def __init__(self, bootstrap: Sequence[str], topic: str, *, blocked_max_s: float = BLOCKED_MAX_S) -> None:
         self._bootstrap = list(bootstrap)
         self._blocked_max_ms = int(blocked_max_s * 1000)
         self._topic = topic
         self._producer: KafkaProducer | None = None
-        # Its methods block; one thread, so that only one producer is ever made.
+        # The producer blocks; one thread, so that only one producer is made.
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="dead-letters")
 
     async def write(self, record: Record, cause: Cause) -> None:
-        """Raises KafkaError. What was not acknowledged may still have been written: letters may come twice."""
+        """Raises KafkaError. A letter that was not acknowledged may still have been written: duplicates are possible."""
         headers = letter_headers(record, cause, datetime.now(UTC))
         await asyncio.get_running_loop().run_in_executor(self._thread, self._write, record, headers)
 
@@ -192,7 +192,7 @@ class DeadLetters:
                 **servers(self._bootstrap),
                 client_id="boxoffice-trigger",
                 acks="all",
-                # A letter that comes twice does no harm, and without it nothing has to be repaired after an outage.
+                # A duplicate letter does no harm, and without idempotence an outage leaves no state to repair.
                 enable_idempotence=False,
                 bootstrap_timeout_ms=int(BLOCKED_MAX_S * 1000),
                 max_block_ms=self._blocked_max_ms,

@@ -1,10 +1,10 @@
-"""Our membership in the consumer group. kafka-python's consumer blocks and is owned by one thread: this hides both.
+"""Our membership in the consumer group. Hides that kafka-python's consumer blocks and belongs to one thread.
 
-Four traps of kafka-python 3.0 decide its shape. `pause` followed by `resume` can lose data that was fetched, so a full
-trigger does not pause partitions: it polls single records and steps back. A rebalance listener runs on the consumer's
-network thread, which sends the heartbeats, so ours only awaits. A rejoin that outlives the
-poll in which it began may be forgotten half-way, without heartbeats and without an error: it is asked for again. And a consumer does not survive a fork: it is made
-in `join`, by the process that uses it.
+Four traps of kafka-python 3.0 decide its shape. `pause` followed by `resume` can lose fetched records, so a full trigger
+does not pause partitions: it polls single records and seeks back. A rebalance listener runs on the consumer's network
+thread, which sends the heartbeats, so ours only awaits. A rejoin that outlives the poll in which it began may be dropped
+half-way, without heartbeats and without an error, so it is requested again. A consumer does not survive a fork, so it is
+made in `join`, by the process that uses it.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ from shared_lib.workers.kafka_client import servers
 from shared_lib.workers.trigger.envelope import Record
 
 MAX_POLL_INTERVAL_S: Final = 300.0
-# Without a name a dead trigger's partitions move on when its session ends; one with a name is waited for.
+# The partitions of a dead trigger move on when its session ends. A named one (static member) gets longer to come back.
 SESSION_S: Final = 10.0
 NAMED_SESSION_S: Final = 30.0
-# Also how soon a member hears that another one comes or goes.
+# Also how soon a member learns that another one joins or leaves.
 HEARTBEAT_S: Final = 1.0
 COMMIT_MAX_S: Final = 5.0
-_LOOK_AGAIN_S: Final = 0.01
+_LOOP_POLL_S: Final = 0.01
 
 Partition = TopicPartition
 T = TypeVar("T")
@@ -40,22 +40,22 @@ log = structlog.get_logger("boxoffice")
 
 
 class Owner(Protocol):
-    """Who works on the partitions. Called on the event loop, while a poll waits."""
+    """Works on the assigned partitions. Its methods are called on the event loop, while a poll waits."""
 
     async def given(self, partitions: Iterable[Partition]) -> None: ...
 
     async def revoked(self, partitions: Iterable[Partition]) -> Mapping[Partition, int]:
-        """Finish what is under way, drop the rest. The answer is committed: first offsets that are not done."""
+        """Finish what is in flight, drop the rest. Returns the positions to commit: the first offsets that are not done."""
         ...
 
     async def lost(self, partitions: Iterable[Partition]) -> None:
-        """They are somebody else's already: drop them at once."""
+        """Another member owns them already: drop them at once."""
         ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Group:
-    """Which group to join, and as whom."""
+    """Which group to join, and under which name."""
 
     bootstrap: Sequence[str]
     topics: Sequence[str]
@@ -68,7 +68,7 @@ class Group:
 
 
 class Member:
-    """Reads and commits. Every call of the consumer is made by one thread."""
+    """Polls and commits. One thread makes every call of the consumer."""
 
     def __init__(self, group: Group, *, poll_max: int) -> None:
         self._group = group
@@ -81,11 +81,11 @@ class Member:
         await self._call(self._join, owner, asyncio.get_running_loop())
 
     async def poll(self, timeout_s: float) -> list[Record]:
-        """What came, in the order of offsets within each partition. Rebalances happen in here."""
+        """The next records, in the order of offsets within each partition. Rebalances happen in here."""
         return await self._call(self._poll, int(timeout_s * 1000), self._poll_max)
 
     async def keep(self) -> None:
-        """A poll that takes nothing: the membership stays alive and rebalances go on."""
+        """A poll that takes no record: it keeps the membership alive and lets rebalances go on."""
         await self._call(self._keep)
 
     async def commit(self, positions: Mapping[Partition, int]) -> None:
@@ -93,7 +93,7 @@ class Member:
         await self._call(self._commit, _offsets(positions))
 
     async def lag(self, positions: Mapping[Partition, int]) -> int:
-        """How many records of our partitions were produced and are not done, as far as fetches have told."""
+        """How many records of our partitions were produced and are not done, as of the last fetch."""
         return await self._call(self._lag, dict(positions))
 
     async def leave(self) -> None:
@@ -120,11 +120,13 @@ class Member:
             max_poll_interval_ms=int(MAX_POLL_INTERVAL_S * 1000),
             session_timeout_ms=int(self._group.session_s * 1000),
             heartbeat_interval_ms=int(HEARTBEAT_S * 1000),
-            metadata_max_age_ms=5_000,  # a topic that is made after us is seen within this time
+            metadata_max_age_ms=5_000,  # a topic created later is found within this time
             reconnect_backoff_max_ms=2_000,
             allow_auto_create_topics=False,
         )
-        for topic in self._group.topics:  # known before the first assignment, which would be an empty one
+        for (
+            topic
+        ) in self._group.topics:  # fetch metadata first: the first assignment would be empty without it
             self._consumer.partitions_for_topic(topic)
         listener = _Moves(self._consumer, owner, loop)
         self._consumer.subscribe(topics=list(self._group.topics), listener=listener)
@@ -133,8 +135,8 @@ class Member:
         assert self._consumer is not None
         found = self._consumer.poll(timeout_ms=timeout_ms, max_records=records_max)
         if not found and self._consumer.group_metadata().state is MemberState.REBALANCING:
-            # The reason to rejoin may be gone since (topics that differed are the same now); the join is still to be
-            # finished. When it is, this request is forgotten.
+            # The reason to rejoin may be gone (topics that differed are equal now), but the join must still finish. When it
+            # does, this request has no effect.
             self._consumer._coordinator.request_rejoin()  # noqa: SLF001
         return [
             Record(
@@ -167,7 +169,7 @@ class Member:
 
 
 class _Moves(AsyncConsumerRebalanceListener):
-    """Runs on the consumer's network thread while a poll waits for it, and hands over to the event loop."""
+    """Runs on the consumer's network thread while a poll waits, and calls the owner on the event loop."""
 
     def __init__(self, consumer: KafkaConsumer, owner: Owner, loop: asyncio.AbstractEventLoop) -> None:
         self._consumer = consumer
@@ -190,10 +192,10 @@ class _Moves(AsyncConsumerRebalanceListener):
         await self._on_loop(self._owner.lost(lost))
 
     async def _on_loop(self, call: Coroutine[Any, Any, T]) -> T:
-        """The network thread goes on sending heartbeats meanwhile. It knows no asyncio, only its own sleep."""
+        """Await `call` on the event loop. The network thread, which is no asyncio loop, keeps sending heartbeats meanwhile."""
         result = asyncio.run_coroutine_threadsafe(call, self._loop)
         while not result.done():
-            await self._consumer._net.sleep(_LOOK_AGAIN_S)  # noqa: SLF001
+            await self._consumer._net.sleep(_LOOP_POLL_S)  # noqa: SLF001
         return result.result()
 
 

@@ -1,4 +1,4 @@
-"""A trigger made of the settings, with everything it needs opened and closed."""
+"""Builds a trigger from the settings; opens and closes what it needs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from shared_lib.visible import say
 from shared_lib.workers.signals import until_stopped
 from shared_lib.workers.topics import DEAD_LETTERS
 from shared_lib.workers.trigger import health
-from shared_lib.workers.trigger.delivery import Courier, Patience
+from shared_lib.workers.trigger.delivery import DoorClient, Patience
 from shared_lib.workers.trigger.letters import DeadLetters
 from shared_lib.workers.trigger.member import Group
 from shared_lib.workers.trigger.trigger import Limits, Trigger
@@ -27,9 +27,9 @@ log = structlog.get_logger("boxoffice")
 
 
 def run() -> int:
-    """Exit status 1 when it could not go on, 2 when there is nothing to consume."""
+    """Run until SIGTERM. Exit status 1 when it could not continue, 2 when no Kafka is configured."""
     logs.configure(function="trigger")
-    logging.getLogger("kafka").setLevel(logging.CRITICAL)  # what matters of it, we say ourselves
+    logging.getLogger("kafka").setLevel(logging.CRITICAL)  # the trigger logs what matters
     own = settings_of("trigger")
     if not own.kafka_bootstrap:
         say(
@@ -50,8 +50,8 @@ async def _run(own: Settings, signer: EventSigner) -> None:
     limits = Limits()
     async with AsyncExitStack() as stack:
         stop = until_stopped()
-        courier = Courier(Patience(), signer, requests_max=limits.requests_max)
-        stack.push_async_callback(courier.aclose)
+        doors = DoorClient(Patience(), signer, requests_max=limits.requests_max)
+        stack.push_async_callback(doors.aclose)
         letters = DeadLetters(own.kafka_bootstrap, DEAD_LETTERS)
         stack.push_async_callback(letters.aclose)
         group = Group(
@@ -60,7 +60,7 @@ async def _run(own: Settings, signer: EventSigner) -> None:
             name=own.trigger_group,
             instance=own.trigger_instance,
         )
-        trigger = Trigger(group, own.event_routes, courier, letters, limits)
+        trigger = Trigger(group, own.event_routes, doors, letters, limits)
         if own.trigger_port:
             server = await health.serve(own.trigger_port, trigger.health)
             stack.callback(server.close)

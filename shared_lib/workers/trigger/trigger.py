@@ -1,4 +1,4 @@
-"""The loop: poll, queue, commit what is done; and what becomes of one record."""
+"""The loop: poll, queue, commit what is done; and how one record is handled."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ import structlog
 from kafka.errors import FencedInstanceIdError, KafkaError, RetriableError
 
 from shared_lib.workers.doors import Routes
-from shared_lib.workers.trigger.claims import Claim
-from shared_lib.workers.trigger.delivery import Courier, LeftError, pause
+from shared_lib.workers.trigger.delivery import DoorClient, PartitionRevoked, pause
 from shared_lib.workers.trigger.envelope import NoEventError, Record, envelope
 from shared_lib.workers.trigger.letters import Cause, DeadLetters
 from shared_lib.workers.trigger.member import Group, Member, Partition
+from shared_lib.workers.trigger.partitions import PartitionQueue
 
 OURS: Final = "billing."
 POLL_S: Final = 0.2
 KEEP_EVERY_S: Final = 1.0
 HELD_MOST_S: Final = 10.0
-# Even when nothing new is done: a commit proves that the partitions are still ours.
+# Commit at least this often: a commit proves that the partitions are still ours.
 PROVE_EVERY_S: Final = 2.0
 
 log = structlog.get_logger("boxoffice")
@@ -44,39 +44,41 @@ class Limits:
 
 
 class Trigger:
-    """Carries events from the topics of a group to the doors until told to stop."""
+    """Carries events from the topics of a group to the doors."""
 
     def __init__(
-        self, group: Group, routes: Mapping[str, str], courier: Courier, letters: DeadLetters, limits: Limits
+        self, group: Group, routes: Mapping[str, str], doors: DoorClient, letters: DeadLetters, limits: Limits
     ) -> None:
         self._group = group
         self._member = Member(group, poll_max=limits.polled_max)
         self._routes = Routes(routes)
-        self._courier = courier
+        self._doors = doors
         self._letters = letters
         self._limits = limits
-        self._claims: dict[Partition, Claim] = {}
+        self._queues: dict[Partition, PartitionQueue] = {}
         self._room = asyncio.Event()
         self._proven_at = self._polled_at = time.monotonic()
         self._lag = 0
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Raises what cannot be mended from here: no broker at the start, no right to read, a name that is taken."""
+        """Run until `stop` is set. Raises KafkaError for what a retry cannot fix: no broker at the start, no right to read, another
+        member with our name.
+        """
         await self._member.join(self)
         log.info("trigger_joined", group=self._group.name, topics=list(self._group.topics))
         try:
             await self._run(stop)
         finally:
-            # Those of partitions that a rebalance is just taking are finished there.
+            # Partitions that a rebalance is revoking at this moment are finished in `revoked`.
             await self._finish()
             await self._member.leave()
             log.info("trigger_left", group=self._group.name)
 
     def health(self) -> dict[str, float | int]:
-        """Figures for whoever asks whether this process does its work."""
+        """Figures for the health check and for monitoring."""
         return {
             "last_poll_age_s": round(time.monotonic() - self._polled_at, 1),
-            "partitions": len(self._claims),
+            "partitions": len(self._queues),
             "queued": self._queued(),
             "lag": self._lag,
         }
@@ -99,7 +101,7 @@ class Trigger:
     async def _poll(self) -> None:
         if not self._full():
             for record in await self._member.poll(POLL_S):
-                self._claims[Partition(record.topic, record.partition)].take(record)
+                self._queues[Partition(record.topic, record.partition)].take(record)
             return
         self._room.clear()
         with suppress(TimeoutError):
@@ -109,18 +111,18 @@ class Trigger:
 
     def _full(self) -> bool:
         return self._queued() >= self._limits.queued_max or any(
-            claim.span >= self._limits.span_max for claim in self._claims.values()
+            queue.span >= self._limits.span_max for queue in self._queues.values()
         )
 
     def _queued(self) -> int:
-        return sum(claim.queued for claim in self._claims.values())
+        return sum(queue.queued for queue in self._queues.values())
 
     async def _commit(self) -> None:
         now, everything = time.monotonic(), self._positions()
         positions = {
             partition: position
             for partition, position in everything.items()
-            if position != self._claims[partition].committed
+            if position != self._queues[partition].committed
         }
         if not positions and now - self._proven_at >= PROVE_EVERY_S:
             positions = dict(islice(everything.items(), 1))  # any one proves it
@@ -128,53 +130,53 @@ class Trigger:
             return
         try:
             await self._member.commit(positions)
-        except FencedInstanceIdError:  # somebody else has our name
+        except FencedInstanceIdError:  # another member has our name
             raise
-        except KafkaError as error:  # a rebalance is under way, or the broker is: the next commit says it all
+        except KafkaError as error:  # a rebalance or a broker that is away: the next commit includes these
             log.info("commit_failed", error=type(error).__name__, partitions=len(positions))
             return
         self._proven_at = now
         for partition, position in positions.items():
-            if claim := self._claims.get(partition):
-                claim.committed = position
+            if queue := self._queues.get(partition):
+                queue.committed = position
         self._lag = await self._member.lag(self._positions())
 
     def _positions(self) -> dict[Partition, int]:
         return {
-            partition: claim.position
-            for partition, claim in self._claims.items()
-            if claim.position is not None
+            partition: queue.position
+            for partition, queue in self._queues.items()
+            if queue.position is not None
         }
 
     async def _finish(self) -> None:
-        await asyncio.gather(*(claim.leave(self._limits.grace_s) for claim in self._claims.values()))
+        await asyncio.gather(*(queue.close(self._limits.grace_s) for queue in self._queues.values()))
         with suppress(FencedInstanceIdError):
             await self._commit()
-        self._claims.clear()
+        self._queues.clear()
 
     # ---- partitions come and go ------------------------------------------------------------------------------
 
     async def given(self, partitions: Iterable[Partition]) -> None:
         self._proven_at = time.monotonic()
         for partition in partitions:
-            self._claims.setdefault(partition, Claim(self._work, self._settled))
-        log.info("partitions_given", group=self._group.name, partitions=len(self._claims))
+            self._queues.setdefault(partition, PartitionQueue(self._work, self._settled))
+        log.info("partitions_given", group=self._group.name, partitions=len(self._queues))
 
     async def revoked(self, partitions: Iterable[Partition]) -> Mapping[Partition, int]:
-        claims = {
-            partition: claim for partition in partitions if (claim := self._claims.pop(partition, None))
+        queues = {
+            partition: queue for partition in partitions if (queue := self._queues.pop(partition, None))
         }
-        await asyncio.gather(*(claim.leave(self._limits.grace_s) for claim in claims.values()))
+        await asyncio.gather(*(queue.close(self._limits.grace_s) for queue in queues.values()))
         return {
-            partition: claim.position
-            for partition, claim in claims.items()
-            if claim.position is not None and claim.position != claim.committed
+            partition: queue.position
+            for partition, queue in queues.items()
+            if queue.position is not None and queue.position != queue.committed
         }
 
     async def lost(self, partitions: Iterable[Partition]) -> None:
-        claims = [claim for partition in partitions if (claim := self._claims.pop(partition, None))]
-        log.warning("partitions_lost", group=self._group.name, partitions=len(claims))
-        await asyncio.gather(*(claim.leave(0) for claim in claims))
+        queues = [queue for partition in partitions if (queue := self._queues.pop(partition, None))]
+        log.warning("partitions_lost", group=self._group.name, partitions=len(queues))
+        await asyncio.gather(*(queue.close(0) for queue in queues))
 
     def _settled(self) -> None:
         if not self._room.is_set() and self._queued() <= self._limits.queued_max // 2:
@@ -182,50 +184,53 @@ class Trigger:
 
     # ---- one record ------------------------------------------------------------------------------------------
 
-    async def _work(self, record: Record, left: asyncio.Event) -> None:
-        """Returns when the record is done for good: taken, not ours, or among the dead letters."""
+    async def _work(self, record: Record, revoked: asyncio.Event) -> None:
+        """Returns when the record is done: taken, not ours, or among the dead letters."""
         try:
             event = envelope(record)
         except NoEventError as error:
-            await self._bury(record, Cause(reason=f"no CloudEvent: {error}"), left)
+            await self._bury(record, Cause(reason=f"no CloudEvent: {error}"), revoked)
             return
         url = self._routes.door_of(event.type)
         if url is None:
             if event.type.startswith(OURS):
-                await self._bury(record, Cause(reason=f"no door takes {event.type}"), left, event.id)
-            return  # somebody else's events on a topic we share, and none that we asked for
+                await self._bury(record, Cause(reason=f"no door takes {event.type}"), revoked, event.id)
+            return  # another producer's event on a shared topic, which no door of ours asks for
         try:
-            failure = await self._courier.deliver(event, url, left, partial(self._still_ours, left))
-        except LeftError:
+            failure = await self._doors.deliver(event, url, revoked, partial(self._still_ours, revoked))
+        except PartitionRevoked:
             raise
-        except Exception as crash:  # a bug of ours must not hold up the lane for ever
+        except Exception as crash:  # a bug of ours must not block the lane permanently
             log.exception("delivery_crashed", event_id=event.id, type=event.type)
             await self._bury(
-                record, Cause(reason=f"{type(crash).__name__}: {crash}", url=url), left, event.id
+                record, Cause(reason=f"{type(crash).__name__}: {crash}", url=url), revoked, event.id
             )
             return
         if failure is not None:
-            await self._bury(record, Cause.of(failure), left, event.id)
+            await self._bury(record, Cause.of(failure), revoked, event.id)
 
-    async def _still_ours(self, left: asyncio.Event) -> None:
-        """Or LeftError. Waits while nothing proves that the partitions are ours, as after a sleep beyond the session."""
-        if left.is_set():
-            raise LeftError
+    async def _still_ours(self, revoked: asyncio.Event) -> None:
+        """Wait until a commit has proven that the partitions are ours (a suspended machine may have outlived its session).
+
+        Raises PartitionRevoked.
+        """
+        if revoked.is_set():
+            raise PartitionRevoked
         while time.monotonic() - self._proven_at > self._group.session_s:
-            await pause(left, 0.1)
+            await pause(revoked, 0.1)
 
     async def _bury(
-        self, record: Record, cause: Cause, left: asyncio.Event, event_id: str | None = None
+        self, record: Record, cause: Cause, revoked: asyncio.Event, event_id: str | None = None
     ) -> None:
-        """Write a dead letter, or hold the lane until it can be written: a record is never dropped."""
+        """Write a dead letter. Blocks the lane until it is written: a record is never dropped."""
         held_s = 0.25
         while True:
             try:
                 await self._letters.write(record, cause)
-            except Exception as error:  # noqa: BLE001  # whatever it is, the record is not written
+            except Exception as error:  # noqa: BLE001  # the letter was not written, for whatever reason
                 log.warning("dead_letter_held", error=type(error).__name__, **_where(record))
                 held_s = min(2 * held_s, HELD_MOST_S)
-                await pause(left, held_s)
+                await pause(revoked, held_s)
             else:
                 break
         log.warning(

@@ -1,4 +1,4 @@
-"""A partition, as long as it is ours: a lane for each key, worked off one record after the other, all lanes at once."""
+"""The records of one partition while it is assigned to us: a lane for each key, in order; all lanes at once."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
-from shared_lib.workers.trigger.delivery import LeftError
+from shared_lib.workers.trigger.delivery import PartitionRevoked
 from shared_lib.workers.trigger.envelope import Record
 from shared_lib.workers.trigger.tracker import Tracker
 
-# Returns when the record is done for good: taken by its door, or written to the dead letters. Raises LeftError when it
-# finds, during a pause, that the partition has gone.
+# Returns when the record is done: taken by its door, or written to the dead letters. Raises PartitionRevoked when the
+# partition is taken away during a pause.
 Work = Callable[[Record, asyncio.Event], Awaitable[None]]
 
 
-class Claim:
-    """The records of one partition that were polled and are not done.
+class PartitionQueue:
+    """Records that were polled and are not done.
 
-    Records without a key promise no order among keys, only that of their partition: they share one lane, as all records
-    of a partition do in KafkaSource.
+    Records without a key share one lane, because only the partition orders them; in KafkaSource all records of a partition
+    do.
     """
 
     def __init__(self, work: Work, settled: Callable[[], None]) -> None:
@@ -29,7 +29,7 @@ class Claim:
         self._tracker = Tracker()
         self._lanes: dict[bytes | None, deque[Record]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        self._left = asyncio.Event()
+        self._revoked = asyncio.Event()
         self.queued = 0
         self.committed: int | None = None
 
@@ -53,9 +53,9 @@ class Claim:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def leave(self, within_s: float) -> None:
-        """Begin nothing more; wait, but not for ever, for the requests that are under way. `position` stands then."""
-        self._left.set()
+    async def close(self, within_s: float) -> None:
+        """Start nothing more, and wait up to `within_s` for requests in flight. `position` does not change afterwards."""
+        self._revoked.set()
         if self._tasks and within_s > 0:
             await asyncio.wait(self._tasks, timeout=within_s)
         for task in list(self._tasks):
@@ -67,11 +67,11 @@ class Claim:
 
     async def _work_off(self, key: bytes | None) -> None:
         lane = self._lanes[key]
-        with suppress(LeftError):
+        with suppress(PartitionRevoked):
             while lane:
-                if self._left.is_set():
+                if self._revoked.is_set():
                     return
-                await self._work(lane[0], self._left)
+                await self._work(lane[0], self._revoked)
                 self._tracker.done(lane.popleft().offset)
                 self.queued -= 1
                 self._settled()
