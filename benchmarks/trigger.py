@@ -21,7 +21,8 @@ from benchmarks.told import rows
 from infra.kafka.choice import bootstrap as running_kafka
 from infra.sandbox.launch import new_webhook_secret
 from infra.servers.ports import free_port, wait_for_http
-from shared_lib.events.incoming import EVENTS_PATH, kafka_record
+from shared_lib.contract.routes import EVENTS_PATH
+from shared_lib.events.incoming import kafka_record
 from shared_lib.workers import topics
 
 LEG_TIMEOUT_S: Final = 300.0

@@ -11,6 +11,7 @@ from typing import Final
 import functions_framework.aio
 from starlette.requests import Request
 
+from shared_lib.contract import routes
 from shared_lib.contract.views import (
     Catalog,
     Entitlements,
@@ -33,15 +34,14 @@ from shared_lib.queries.account import Ask, ShownOrder
 from shared_lib.runtime import Runtime, runtime
 from shared_lib.watching import order_watch
 from shared_lib.web.auth import OPERATOR
+from shared_lib.web.dispatch import Calls, dispatch
 from shared_lib.web.http import (
     RefusedError,
     Reply,
     authenticated,
     endpoint,
     identified,
-    not_allowed,
     note_operators_read,
-    path_of,
     refuse,
     whole_number,
 )
@@ -53,45 +53,13 @@ WAIT_MAX_S: Final = 25
 @functions_framework.aio.http
 @endpoint
 async def account(request: Request) -> Reply:
-    match request.method, path_of(request):
-        case "GET", ["orders"]:
-            return await list_orders(request)
-        case "GET", ["orders", order_id]:
-            return await show_order(request, order_id)
-        case "GET", ["subscriptions"]:
-            return await list_subscriptions(request)
-        case "GET", ["subscriptions", subscription_id]:
-            return await show_subscription(request, subscription_id)
-        case "GET", ["entitlements"]:
-            return await list_entitlements(request)
-        case "GET", ["payment-methods"]:
-            return await list_methods(request)
-        case "DELETE", ["payment-methods", method_id]:
-            return await forget_method(request, method_id)
-        case "GET", ["catalog"]:
-            return Reply(
-                200,
-                Catalog(items=[price_view(price) for price in await runtime().read(queries.catalog, None)]),
-            )
-        case _, path:
-            raise elsewhere(path)
+    return await dispatch(request, CALLS)
 
 
-def elsewhere(path: list[str]) -> RefusedError:
-    """Why a call is not for this door: nothing is at its path, or not by its method."""
-    match path:
-        case ["orders"]:
-            return not_allowed("GET", "POST")
-        case ["orders", _] | ["subscriptions"] | ["entitlements"] | ["payment-methods"] | ["catalog"]:
-            return not_allowed("GET")
-        case ["orders", _, "cancel"]:
-            return not_allowed("POST")
-        case ["subscriptions", _]:
-            return not_allowed("GET", "PATCH")
-        case ["payment-methods", _]:
-            return not_allowed("DELETE")
-        case _:
-            return refuse(Code.NOT_FOUND, "There is nothing here.")
+async def show_catalog(_: Request) -> Reply:
+    return Reply(
+        200, Catalog(items=[price_view(price) for price in await runtime().read(queries.catalog, None)])
+    )
 
 
 async def list_orders(request: Request) -> Reply:
@@ -200,3 +168,15 @@ async def asked(request: Request, id_: str | None = None) -> Ask:
 
 async def own(request: Request, id_: str | None = None) -> Ask:
     return Ask(customer_id=(await authenticated(request)).customer_id, id=id_)
+
+
+CALLS: Final[Calls] = {
+    routes.SHOW_CATALOG: show_catalog,
+    routes.LIST_ORDERS: list_orders,
+    routes.SHOW_ORDER: show_order,
+    routes.LIST_SUBSCRIPTIONS: list_subscriptions,
+    routes.SHOW_SUBSCRIPTION: show_subscription,
+    routes.LIST_ENTITLEMENTS: list_entitlements,
+    routes.LIST_METHODS: list_methods,
+    routes.FORGET_METHOD: forget_method,
+}

@@ -6,6 +6,7 @@ POST /v1/orders/{id}/cancel: the customer changed their mind before paying.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
 
 import functions_framework.aio
@@ -14,12 +15,13 @@ from starlette.requests import Request
 
 from shared_lib.aside import Round
 from shared_lib.asking.payments import ask_payment
+from shared_lib.contract import routes
 from shared_lib.contract.commands import CreateOrder
 from shared_lib.contract.views import order_reply, order_view
 from shared_lib.domain.errors import Code, Refusal
 from shared_lib.domain.messages import SetAsideKind
 from shared_lib.domain.values import replace
-from shared_lib.events.incoming import EVENTS_PATH, Incoming, InvalidEventError, data_of, take_request
+from shared_lib.events.incoming import Consumer, Incoming, data_of, hand_over, is_event, take_request
 from shared_lib.log import note
 from shared_lib.phases.cancellations import CancelOrder, open_cancellations
 from shared_lib.phases.claims import Claim, Claimed, claim_payments
@@ -28,6 +30,7 @@ from shared_lib.phases.payments import Answered, settle_payments
 from shared_lib.runtime import Runtime, runtime
 from shared_lib.store.keys import Key, SavedReply
 from shared_lib.web.auth import Principal
+from shared_lib.web.dispatch import Calls, dispatch
 from shared_lib.web.http import (
     RefusedError,
     Reply,
@@ -36,37 +39,20 @@ from shared_lib.web.http import (
     endpoint,
     granted,
     header_of,
-    not_allowed,
     parse,
-    path_of,
     refuse,
     trace_of,
 )
 from shared_lib.web.idempotency import Slot, once
 
-ROUTE: Final = "POST /v1/orders"
-JOB: Final = "billing.job.start_payment"
-
 
 @functions_framework.aio.http
 @endpoint
 async def create_order(request: Request) -> Reply:
-    match request.method, path_of(request):
-        case "POST", ["orders"]:
-            return await order(request)
-        case "POST", ["orders", order_id, "cancel"]:
-            return await cancel(request, order_id)
-        case "POST", ["events"] if request.scope["path"] == EVENTS_PATH:
-            await take_request(start_payment, request.headers, await body_of(request))
-            return Reply(200)
-        case _, ["orders"]:
-            raise not_allowed("GET", "POST")
-        case _, ["orders", _]:
-            raise not_allowed("GET")
-        case _, ["orders", _, "cancel"]:
-            raise not_allowed("POST")
-        case _:
-            raise refuse(Code.NOT_FOUND, "There is nothing here.")
+    if is_event(request):
+        await take_request(take_job, request.headers, await body_of(request))
+        return Reply(200)
+    return await dispatch(request, CALLS)
 
 
 async def order(request: Request) -> Reply:
@@ -74,7 +60,7 @@ async def order(request: Request) -> Reply:
     command = await parse(request, CreateOrder)
     return_url = check(rt, command)
 
-    async with once(rt, request, principal, ROUTE, command) as slot:
+    async with once(rt, request, principal, routes.CREATE_ORDER, command) as slot:
         if slot.reply:
             return slot.reply
 
@@ -150,6 +136,10 @@ def wish(
     )
 
 
+async def take_job(event: Incoming) -> None:
+    await hand_over(event, EVENTS, "create_order")
+
+
 class StartPayment(BaseModel):
     """Data of the job."""
 
@@ -158,7 +148,7 @@ class StartPayment(BaseModel):
 
 async def start_payment(event: Incoming) -> None:
     """Ask about one payment, whatever became of it. Nothing to do is done."""
-    rt, job = runtime(), read_job(event)
+    rt, job = runtime(), data_of(event, StartPayment)
     round_ = Round(rt, SetAsideKind.PAYMENT)
     wanted = [Claim(id=job.payment_id, providers=rt.providers.keys())]
     for claimed in await round_.run(claim_payments, wanted, lambda want: want.id):
@@ -167,12 +157,6 @@ async def start_payment(event: Incoming) -> None:
         note(order=claimed.order.id, payment=claimed.payment.id, provider=claimed.payment.provider)
         said = replace(await ask_payment(rt, claimed), trace=event.traceparent)
         await round_.run(settle_payments, [said], lambda news: news.payment_id)
-
-
-def read_job(event: Incoming) -> StartPayment:
-    if event.type != JOB:
-        raise InvalidEventError(f"{event.type} is not for create_order")
-    return data_of(event, StartPayment)
 
 
 async def cancel(request: Request, order_id: str) -> Reply:
@@ -193,3 +177,7 @@ async def cancel(request: Request, order_id: str) -> Reply:
         raise RefusedError(unresolved)
     note(payment=payment.id, outcome=payment.status)
     return Reply(200, order_view(settled.settled.order, payment))
+
+
+CALLS: Final[Calls] = {routes.CREATE_ORDER: order, routes.CANCEL_ORDER: cancel}
+EVENTS: Final[Mapping[str, Consumer]] = {"billing.job.start_payment": start_payment}

@@ -23,7 +23,7 @@ from shared_lib.asking.payments import ASK_S, ask_payment, ask_refund
 from shared_lib.asking.webhooks import settle_event
 from shared_lib.domain.errors import Transient
 from shared_lib.domain.messages import SetAsideKind
-from shared_lib.events.incoming import PING, Incoming, InvalidEventError, consumer
+from shared_lib.events.incoming import PING, Consumer, Incoming, consumer, hand_over
 from shared_lib.phases.claims import Claim, Claimed, ClaimedRefund, claim_payments, claim_refunds
 from shared_lib.phases.housekeeping import backlog, forget_keys, forget_messages, old_keys, old_messages
 from shared_lib.phases.observations import Observed, ObservedRefund
@@ -37,7 +37,6 @@ from shared_lib.providers.base import ProviderError
 from shared_lib.runtime import Runtime, runtime
 from shared_lib.store.batch import Failed
 
-TICKS: Final = frozenset({"billing.tick.reconcile", PING})
 BATCH_MAX: Final = 200
 AT_ONCE: Final = 16
 FORGET_MAX: Final = 5000
@@ -49,8 +48,10 @@ log = structlog.get_logger("boxoffice")
 @functions_framework.aio.cloud_event
 @consumer
 async def reconcile(event: Incoming) -> None:
-    if event.type not in TICKS:
-        raise InvalidEventError(f"{event.type} is not for reconcile")
+    await hand_over(event, EVENTS, "reconcile")
+
+
+async def take_tick(_: Incoming) -> None:
     rt = runtime()
     deadline = time.monotonic() + TICK_MAX_S
     done = {name: await attempted(name, stage, rt, deadline) for name, stage in STAGES.items()}
@@ -191,3 +192,4 @@ STAGES: Final[Mapping[str, Stage]] = MappingProxyType(
         "forgotten": Stage(forget, FORGET_MAX),
     }
 )
+EVENTS: Final[Mapping[str, Consumer]] = {"billing.tick.reconcile": take_tick, PING: take_tick}

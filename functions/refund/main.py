@@ -9,6 +9,7 @@ GET /v1/refunds/{id}.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import timedelta
 from typing import Final
@@ -19,11 +20,12 @@ from starlette.requests import Request
 
 from shared_lib.aside import Round
 from shared_lib.asking.payments import ASK_S, ask_refund
+from shared_lib.contract import routes
 from shared_lib.contract.commands import CreateRefund, RejectRefund
 from shared_lib.contract.views import refund_reply, refund_view
 from shared_lib.domain.errors import Code, Transient
 from shared_lib.domain.messages import SetAsideKind
-from shared_lib.events.incoming import EVENTS_PATH, Incoming, InvalidEventError, data_of, take_request
+from shared_lib.events.incoming import Consumer, Incoming, data_of, hand_over, is_event, take_request
 from shared_lib.log import note
 from shared_lib.phases.adopting import FoundRefund, adopt_refunds, refundable_ref
 from shared_lib.phases.approvals import DecideRefund, decide_refunds
@@ -35,6 +37,7 @@ from shared_lib.queries.account import Ask, refunds
 from shared_lib.runtime import runtime
 from shared_lib.store.keys import SavedReply
 from shared_lib.web.auth import CUSTOMER, OPERATOR, Principal
+from shared_lib.web.dispatch import Calls, dispatch
 from shared_lib.web.http import (
     RefusedError,
     Reply,
@@ -43,47 +46,27 @@ from shared_lib.web.http import (
     endpoint,
     granted,
     identified,
-    not_allowed,
     note_operators_read,
     parse,
-    path_of,
     refuse,
 )
 from shared_lib.web.idempotency import once
-
-ROUTE: Final = "POST /v1/refunds"
 
 
 @functions_framework.aio.http
 @endpoint
 async def refund(request: Request) -> Reply:
-    match request.method, path_of(request):
-        case "POST", ["refunds"]:
-            return await give_back(request)
-        case "GET", ["refunds", refund_id]:
-            return await show(request, refund_id)
-        case "POST", ["refunds", refund_id, "approve"]:
-            return await decide(request, refund_id, approves=True)
-        case "POST", ["refunds", refund_id, "reject"]:
-            return await decide(request, refund_id, approves=False)
-        case "POST", ["events"] if request.scope["path"] == EVENTS_PATH:
-            await take_request(take_job, request.headers, await body_of(request))
-            return Reply(200)
-        case _, ["refunds"]:
-            raise not_allowed("POST")
-        case _, ["refunds", _]:
-            raise not_allowed("GET")
-        case _, ["refunds", _, "approve"] | ["refunds", _, "reject"]:
-            raise not_allowed("POST")
-        case _:
-            raise refuse(Code.NOT_FOUND, "There is nothing here.")
+    if is_event(request):
+        await take_request(take_job, request.headers, await body_of(request))
+        return Reply(200)
+    return await dispatch(request, CALLS)
 
 
 async def give_back(request: Request) -> Reply:
     rt, principal = runtime(), await customer_or_operator(request)
     command = await parse(request, CreateRefund)
 
-    async with once(rt, request, principal, ROUTE, command) as slot:
+    async with once(rt, request, principal, routes.CREATE_REFUND, command) as slot:
         if slot.reply:
             return slot.reply
 
@@ -125,15 +108,23 @@ async def give_back(request: Request) -> Reply:
         return slot.answer(settled.reply)
 
 
-async def decide(request: Request, refund_id: str, *, approves: bool) -> Reply:
+async def approve(request: Request, refund_id: str) -> Reply:
+    return await decide(refund_id, await authenticated(request, OPERATOR), rejected_because=None)
+
+
+async def reject(request: Request, refund_id: str) -> Reply:
+    principal = await authenticated(request, OPERATOR)
+    return await decide(refund_id, principal, rejected_because=(await parse(request, RejectRefund)).reason)
+
+
+async def decide(refund_id: str, principal: Principal, *, rejected_because: str | None) -> Reply:
     """Repeating it is harmless, so it needs no key: an approval that crashed is finished by reconcile."""
-    rt, principal = runtime(), await authenticated(request, OPERATOR)
-    because = None if approves else (await parse(request, RejectRefund)).reason
+    rt = runtime()
     note(refund=refund_id)
     wanted = DecideRefund(
         refund_id=refund_id,
         operator_id=principal.customer_id,
-        rejected_because=because,
+        rejected_because=rejected_because,
         providers=rt.providers.keys(),
     )
     decided = granted(await rt.run(decide_refunds, wanted))
@@ -166,13 +157,7 @@ async def customer_or_operator(request: Request) -> Principal:
 
 
 async def take_job(event: Incoming) -> None:
-    match event.type:
-        case "billing.job.start_refund":
-            await start_refund(event)
-        case "billing.job.find_refunds":
-            await find_refunds(event)
-        case _:
-            raise InvalidEventError(f"{event.type} is not for refund")
+    await hand_over(event, EVENTS, "refund")
 
 
 class StartRefund(BaseModel):
@@ -215,3 +200,15 @@ async def find_refunds(event: Incoming) -> None:
         adopt_refunds, [FoundRefund(payment_id=job.payment_id, said=said) for said in found]
     )
     note(payment=job.payment_id, found=len(found), agreed=sum(agreed))  # each that does not has its alarm
+
+
+CALLS: Final[Calls] = {
+    routes.CREATE_REFUND: give_back,
+    routes.SHOW_REFUND: show,
+    routes.APPROVE_REFUND: approve,
+    routes.REJECT_REFUND: reject,
+}
+EVENTS: Final[Mapping[str, Consumer]] = {
+    "billing.job.start_refund": start_refund,
+    "billing.job.find_refunds": find_refunds,
+}

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Final
 
 import functions_framework.aio
@@ -17,7 +17,7 @@ from pydantic import BaseModel
 from shared_lib.aside import Round
 from shared_lib.asking.payments import ask_payment
 from shared_lib.domain.messages import SetAsideKind
-from shared_lib.events.incoming import PING, Incoming, InvalidEventError, consumer, data_of
+from shared_lib.events.incoming import PING, Consumer, Incoming, consumer, data_of, hand_over
 from shared_lib.phases.claims import Claim, Claimed, claim_payments
 from shared_lib.phases.observations import Observed
 from shared_lib.phases.payments import settle_payments
@@ -25,7 +25,6 @@ from shared_lib.phases.renewals import OpenRenewal, open_renewals
 from shared_lib.phases.undecided import due_subscriptions
 from shared_lib.runtime import Runtime, runtime
 
-TICKS: Final = frozenset({"billing.tick.renewal", PING})
 CLAIM_LIMIT: Final = 1000
 CHUNKS_AT_ONCE: Final = 4  # a chunk that waited for its turn after its claim would outlive its lease
 TICK_MAX_S: Final = 20.0  # the next tick goes on where this one stopped
@@ -44,13 +43,15 @@ class ChargeRenewals(BaseModel):
 @functions_framework.aio.cloud_event
 @consumer
 async def renew(event: Incoming) -> None:
-    match event.type:
-        case tick if tick in TICKS:
-            await claim_all_due(runtime())
-        case "billing.job.charge_renewals":
-            await charge(runtime(), data_of(event, ChargeRenewals).payment_ids)
-        case _:
-            raise InvalidEventError(f"{event.type} is not for renew")
+    await hand_over(event, EVENTS, "renew")
+
+
+async def take_tick(_: Incoming) -> None:
+    await claim_all_due(runtime())
+
+
+async def take_chunk(job: Incoming) -> None:
+    await charge(runtime(), data_of(job, ChargeRenewals).payment_ids)
 
 
 async def claim_all_due(rt: Runtime, *, limit: int = CLAIM_LIMIT) -> int:
@@ -97,3 +98,10 @@ async def ask(rt: Runtime, claimed: Claimed) -> Observed:
     )
     async with limit:
         return await ask_payment(rt, claimed)
+
+
+EVENTS: Final[Mapping[str, Consumer]] = {
+    "billing.tick.renewal": take_tick,
+    PING: take_tick,
+    "billing.job.charge_renewals": take_chunk,
+}

@@ -2,30 +2,25 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import functions_framework.aio
 from starlette.requests import Request
 
+from shared_lib.contract import routes
 from shared_lib.contract.commands import UpdateSubscription
 from shared_lib.contract.views import subscription_view
-from shared_lib.domain.errors import Code
 from shared_lib.log import note
 from shared_lib.phases.subscriptions import ChangeAutoRenew, change_auto_renew
 from shared_lib.runtime import runtime
-from shared_lib.web.http import Reply, authenticated, endpoint, granted, not_allowed, parse, path_of, refuse
+from shared_lib.web.dispatch import Calls, dispatch
+from shared_lib.web.http import Reply, authenticated, endpoint, granted, parse
 
 
 @functions_framework.aio.http
 @endpoint
 async def subscription(request: Request) -> Reply:
-    match request.method, path_of(request):
-        case "PATCH", ["subscriptions", subscription_id]:
-            return await update(request, subscription_id)
-        case _, ["subscriptions"]:
-            raise not_allowed("GET")
-        case _, ["subscriptions", _]:
-            raise not_allowed("GET", "PATCH")
-        case _:
-            raise refuse(Code.NOT_FOUND, "There is nothing here.")
+    return await dispatch(request, CALLS)
 
 
 async def update(request: Request, subscription_id: str) -> Reply:
@@ -42,3 +37,6 @@ async def update(request: Request, subscription_id: str) -> Reply:
         charge_in_flight=changed.charge_in_flight,
     )
     return Reply(200, view)
+
+
+CALLS: Final[Calls] = {routes.UPDATE_SUBSCRIPTION: update}

@@ -5,12 +5,15 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import functions_framework.aio
 import structlog
 from starlette.requests import Request
 
 from shared_lib.aside import Round, reason_of
 from shared_lib.asking.webhooks import settle_event
+from shared_lib.contract import routes
 from shared_lib.domain.errors import Code, Transient
 from shared_lib.domain.messages import SetAsideKind
 from shared_lib.log import note
@@ -27,7 +30,8 @@ from shared_lib.providers.base import (
 )
 from shared_lib.runtime import Runtime, runtime
 from shared_lib.store.batch import Failed
-from shared_lib.web.http import RefusedError, Reply, body_of, endpoint, not_allowed, path_of, refuse
+from shared_lib.web.dispatch import Calls, dispatch
+from shared_lib.web.http import RefusedError, Reply, body_of, endpoint, path_of, refuse
 
 log = structlog.get_logger("boxoffice")
 
@@ -35,17 +39,15 @@ log = structlog.get_logger("boxoffice")
 @functions_framework.aio.http
 @endpoint
 async def webhook(request: Request) -> Reply:
-    match request.method, path_of(request):
-        case "POST", ["webhooks", name] if name in runtime().providers:
-            return await receive(request, runtime().providers[name])
-        case _, ["webhooks", name] if name in runtime().providers:
-            raise not_allowed("POST")
-        case _:
-            raise refuse(Code.NOT_FOUND, "There is nothing here.")
+    match path_of(request):
+        case ["webhooks", name] if name not in runtime().providers:
+            raise refuse(Code.NOT_FOUND, "No such path.")
+    return await dispatch(request, CALLS)
 
 
-async def receive(request: Request, provider: PaymentProvider) -> Reply:
+async def receive(request: Request, name: str) -> Reply:
     rt = runtime()
+    provider = rt.providers[name]
     raw = RawWebhook(
         headers={name.lower(): value for name, value in request.headers.items()},
         body=await body_of(request),
@@ -99,3 +101,6 @@ async def kept(rt: Runtime, received: Received, reason: str) -> WebhookResult:
     culprit = SetAside(kind=SetAsideKind.MESSAGE, id=event_id, reason=reason)
     await Round(rt, SetAsideKind.MESSAGE).set_aside([culprit])
     return WebhookResult.PARKED
+
+
+CALLS: Final[Calls] = {routes.TAKE_WEBHOOK: receive}

@@ -21,7 +21,8 @@ from psycopg.rows import dict_row
 from infra.local.home import Running
 from infra.local.processes import StackError
 from infra.local.up import token
-from shared_lib.events.incoming import EVENTS_PATH, binary
+from shared_lib.contract.routes import EVENTS_PATH
+from shared_lib.events.incoming import binary
 from shared_lib.events.proof import EventSigner
 
 Json = dict[str, Any]

@@ -9,8 +9,8 @@ import json
 from pathlib import Path
 from typing import Final
 
-from infra.local.routes import EVENTS
 from infra.nginx.doors import FILE, service, table
+from shared_lib.contract.routes import EVENT_ROUTES
 
 ROOT: Final = Path(__file__).parents[2]
 BASE: Final = ROOT / "k8s" / "base"
@@ -43,9 +43,9 @@ def files() -> dict[Path, str]:
 
 def routes() -> str:
     """The settings of what delivers events: one variable, in the form of kustomize's `envs`."""
-    addresses = {kind: f"http://{service(door)}.{DOMAIN}" for kind, door in EVENTS.items()}
+    addresses = {kind: f"http://{service(door)}.{DOMAIN}" for kind, door in EVENT_ROUTES.items()}
     return (
-        f"# Written by `{COMMAND}` from infra/local/routes.py; a test compares them.\n"
+        f"# Written by `{COMMAND}` from shared_lib/contract/routes.py; a test compares them.\n"
         f"BOXOFFICE_EVENT_ROUTES={json.dumps(addresses)}\n"
     )
 

@@ -13,9 +13,9 @@ from typing import Final
 import watchfiles
 
 from infra.local.console import Console
+from shared_lib.contract.routes import DOORS
 
 ROOT: Final = Path(__file__).resolve().parents[2]
-DOORS: Final = tuple(sorted(path.parent.name for path in (ROOT / "functions").glob("*/main.py")))
 WORKERS: Final = ("relay", "clock")
 # Folder of the repository -> what runs the code in it. functions/NAME/ is the door NAME.
 FOLDERS: Final = {

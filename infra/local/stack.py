@@ -20,12 +20,12 @@ from infra.local.catalog import seed
 from infra.local.console import Console
 from infra.local.home import Home, Running
 from infra.local.processes import ROOT, Program, StackError, Supervisor
-from infra.local.reloading import DOORS, WORKERS, reload_changed
-from infra.local.routes import EVENTS
+from infra.local.reloading import WORKERS, reload_changed
 from infra.servers.access import role_passwords, role_url
 from infra.servers.ports import LOOPBACK
 from infra.servers.postgres import EmbeddedPostgres
 from infra.servers.redis import EmbeddedRedis
+from shared_lib.contract.routes import DOORS, EVENT_ROUTES
 from shared_lib.processes import DATABASE, PROCESSES, VARIABLES, Role
 from shared_lib.store.access.roles import make_roles
 
@@ -209,7 +209,7 @@ class Stack:
             "SANDBOX_URL": self.address("sandbox"),
             "PUBLIC_URL": self.address("gateway"),
             "RETURN_URL_ORIGINS": self.address("gateway"),
-            "EVENT_ROUTES": json.dumps({prefix: self.address(name) for prefix, name in EVENTS.items()}),
+            "EVENT_ROUTES": json.dumps({prefix: self.address(name) for prefix, name in EVENT_ROUTES.items()}),
             "RENEWAL_TICK_S": str(RENEWAL_TICK_S),
             "RECONCILE_TICK_S": str(RECONCILE_TICK_S),
             "SES_REGION": SES_REGION,

@@ -1,4 +1,4 @@
-"""Writes doors.conf, NGINX's copy of infra/local/routes.py.
+"""Writes doors.conf, NGINX's copy of shared_lib/contract/routes.py.
 
 python -m infra.nginx.doors
 """
@@ -8,11 +8,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
-from infra.local.routes import WAYS, Way
+from shared_lib.contract.routes import WAYS, Way
 
 FILE: Final = Path(__file__).with_name("doors.conf")
 _HEAD: Final = """\
-# Written by `python -m infra.nginx.doors` from infra/local/routes.py; a test compares them.
+# Written by `python -m infra.nginx.doors` from shared_lib/contract/routes.py; a test compares them.
 #
 # The address as it came, before anything is decoded or resolved: only plain segments lead anywhere, so that no spelling
 # of /events does.

@@ -9,8 +9,8 @@ import json
 import sys
 from typing import Final
 
-from infra.local.routes import EVENTS
 from infra.nginx.doors import service
+from shared_lib.contract.routes import EVENT_ROUTES
 from shared_lib.visible import say
 
 GATEWAY: Final = "http://gateway.openfaas:8080"
@@ -18,7 +18,7 @@ GATEWAY: Final = "http://gateway.openfaas:8080"
 
 def routes(gateway: str = GATEWAY) -> dict[str, str]:
     """Event type or prefix -> address. The gateway takes /function/NAME off, so the door sees /events."""
-    return {kind: f"{gateway.rstrip('/')}/function/{service(door)}" for kind, door in EVENTS.items()}
+    return {kind: f"{gateway.rstrip('/')}/function/{service(door)}" for kind, door in EVENT_ROUTES.items()}
 
 
 if __name__ == "__main__":

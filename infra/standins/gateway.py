@@ -1,4 +1,4 @@
-"""The front door of the local stack, as NGINX is in production: one address, the table of infra/local/routes.py, nothing clever.
+"""The front door of the local stack, as NGINX is in production: one address, the table of shared_lib/contract/routes.py, nothing clever.
 
     python -m infra.standins.gateway --port 8100 --doors '{"create_order": "http://127.0.0.1:9001", ...}'
 
@@ -26,8 +26,8 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 
-from infra.local.routes import door_of
 from infra.servers.ports import LOOPBACK
+from shared_lib.contract.routes import door_of
 
 BODY_BYTES_MAX: Final = 64 * 1024
 URL_BYTES_MAX: Final = 4096

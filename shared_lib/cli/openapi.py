@@ -9,8 +9,9 @@ from typing import Any, Final
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
+from shared_lib.contract.operations import OPERATIONS, Operation, Query
 from shared_lib.contract.problems import MEDIA_TYPE, PROBLEMS
-from shared_lib.contract.routes import ROUTES, Query, Route
+from shared_lib.contract.routes import CREATE_ORDER, Route
 from shared_lib.domain.errors import Code
 
 _SCHEMAS: Final = "#/components/schemas/"
@@ -69,8 +70,8 @@ _KEY_HEADER: Final[dict[str, Any]] = {
 def openapi() -> str:
     """The document's text."""
     paths: dict[str, dict[str, Any]] = defaultdict(dict)
-    for route in ROUTES:
-        paths[route.path][route.method.lower()] = _operation(route)
+    for operation in OPERATIONS:
+        paths[operation.route.path][operation.route.method.lower()] = _described(operation)
     document = {
         "openapi": "3.1.0",
         "info": {
@@ -98,46 +99,50 @@ def openapi() -> str:
 
 
 def _schemas() -> dict[str, Any]:
-    commands = [(route.body, "validation") for route in ROUTES if route.body]
-    views = [(model, "serialization") for route in ROUTES for model, _ in route.answers.values() if model]
+    commands = [(one.body, "validation") for one in OPERATIONS if one.body]
+    views = [(model, "serialization") for one in OPERATIONS for model, _ in one.answers.values() if model]
     wanted: Any = list(dict.fromkeys([*commands, *views]))
     _, schema = models_json_schema(wanted, ref_template=_SCHEMAS + "{model}")
     return dict(sorted({**schema["$defs"], "Problem": _PROBLEM}.items()))
 
 
-def _operation(route: Route) -> dict[str, Any]:
-    operation: dict[str, Any] = {
+def _described(operation: Operation) -> dict[str, Any]:
+    route = operation.route
+    described: dict[str, Any] = {
         "operationId": _operation_id(route),
-        "tags": [route.path.split("/")[2]],
-        "summary": route.summary,
-        "parameters": _parameters(route),
+        "tags": [route.place],
+        "summary": operation.summary,
+        "parameters": _parameters(operation),
         "responses": {
-            **{str(status): _answer(model, says, status) for status, (model, says) in route.answers.items()},
-            **_problems(route),
+            **{
+                str(status): _answer(model, says, status)
+                for status, (model, says) in operation.answers.items()
+            },
+            **_problems(operation),
         },
     }
-    if route.body:
-        schema = {"$ref": _SCHEMAS + route.body.__name__}
-        content = {"application/json": {"schema": schema, "example": dict(route.example)}}
-        operation["requestBody"] = {"required": True, "content": content}
-    if not route.needs_token:
-        operation["security"] = []
-    return operation
+    if operation.body:
+        schema = {"$ref": _SCHEMAS + operation.body.__name__}
+        content = {"application/json": {"schema": schema, "example": dict(operation.example)}}
+        described["requestBody"] = {"required": True, "content": content}
+    if not route.scopes:
+        described["security"] = []
+    return described
 
 
 def _operation_id(route: Route) -> str:
-    words = [word.strip("{}").replace("-", "_") for word in route.path.split("/")[2:]]
+    words = [word.strip("{}").replace("-", "_") for word in route.segments]
     return "_".join([route.method.lower(), *words])
 
 
-def _parameters(route: Route) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = []
+def _parameters(operation: Operation) -> list[dict[str, Any]]:
+    route, found = operation.route, list[dict[str, Any]]()
     if route.id_name:
         found.append({"name": route.id_name, "in": "path", "required": True, "schema": {"type": "string"}})
-    found += [_query(query) for query in route.query]
+    found += [_query(query) for query in operation.query]
     if route.keyed:
         found.append(_KEY_HEADER)
-    if route.path == "/v1/orders" and route.keyed:
+    if route is CREATE_ORDER:
         says = "`respond-async`: 202 at once, and the provider is asked in the background"
         found.append({"name": "Prefer", "in": "header", "description": says, "schema": {"type": "string"}})
     return found
@@ -161,10 +166,10 @@ def _answer(model: type[BaseModel] | None, says: str, status: int) -> dict[str, 
     return answer
 
 
-def _problems(route: Route) -> dict[str, Any]:
+def _problems(operation: Operation) -> dict[str, Any]:
     """By status, with an example for each code that has it."""
     by_status: dict[int, list[Code]] = defaultdict(list)
-    for code in route.codes:
+    for code in operation.codes:
         by_status[PROBLEMS[code][0]].append(code)
     return {
         str(status): {

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from shared_lib.contract.operations import OPERATIONS
 from shared_lib.contract.problems import PROBLEMS
-from shared_lib.contract.routes import ROUTES
 from shared_lib.domain.errors import Code
 
 _INTRO: Final = """\
@@ -93,7 +93,7 @@ def problems() -> str:
 
 def _calls(code: Code) -> str:
     """The calls that may answer with it; `any` when nearly all may."""
-    calls = [f"{route.method} {route.path}" for route in ROUTES if code in route.codes]
-    if len(calls) > len(ROUTES) // 2:
+    calls = [str(one.route) for one in OPERATIONS if code in one.codes]
+    if len(calls) > len(OPERATIONS) // 2:
         return "any"
     return "<br>".join(f"`{call}`" for call in calls) or "any"

@@ -1,274 +1,209 @@
-"""The public interface, written once: every call, what it takes, and every answer it may give.
+"""Which door answers which call, and which takes which event: the one table.
 
-docs/openapi.json is made from this table; tests walk it to see that each call is there, asks for a token and hides
-other customers' things.
+Doors, gateways and documents read it. NGINX's table, the event routes of Compose, Kubernetes and OpenFaaS are generated from it
+or compared with it by a test. Imports the standard library alone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, Final
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import cached_property
+from typing import Final
 
-from pydantic import BaseModel
+# ---- calls over HTTP -----------------------------------------------------------------------------------------
 
-from shared_lib.contract.commands import CreateOrder, CreateRefund, RejectRefund, UpdateSubscription
-from shared_lib.contract.views import (
-    Catalog,
-    Entitlements,
-    Orders,
-    OrderView,
-    PaymentMethods,
-    RefundView,
-    Subscriptions,
-    SubscriptionView,
-)
-from shared_lib.domain.errors import Code
-
-OURS: Final = (Code.URL_TOO_LONG, Code.INPUT_UNSTORABLE, Code.UNAVAILABLE, Code.INTERNAL)
-TOKEN: Final = (
-    Code.TOKEN_MISSING,
-    Code.TOKEN_MALFORMED,
-    Code.TOKEN_EXPIRED,
-    Code.TOKEN_INVALID,
-    Code.SCOPE_MISSING,
-    Code.AUTH_UNAVAILABLE,
-)
-BODY: Final = (Code.BODY_NOT_JSON, Code.BODY_TOO_LARGE, Code.BODY_INVALID)
-KEY: Final = (Code.KEY_MISSING, Code.KEY_MALFORMED, Code.KEY_REUSED, Code.KEY_IN_FLIGHT)
+VERSION: Final = "v1"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Query:
-    """A query parameter: a whole number up to `at_most`, or any text."""
+class Scope(StrEnum):
+    """What a token of the Auth service was issued for."""
 
-    name: str
-    says: str
-    at_most: int | None = None
+    CUSTOMER = "billing:customer"
+    OPERATOR = "billing:operator"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+ANYONE: Final = frozenset[Scope]()
+CUSTOMERS: Final = frozenset({Scope.CUSTOMER})
+OPERATORS: Final = frozenset({Scope.OPERATOR})
+
+
+@dataclass(frozen=True, kw_only=True)
 class Route:
-    """One call. `answers` by status; `refusals` are the codes beside those of every call (OURS and TOKEN)."""
+    """One call. A token with any one of `scopes` may make it; with none of them the call needs no token.
+
+    `keyed`: it needs an Idempotency-Key.
+    """
 
     door: str
     method: str
     path: str
-    summary: str
-    answers: Mapping[int, tuple[type[BaseModel] | None, str]]
-    refusals: tuple[Code, ...] = ()
-    body: type[BaseModel] | None = None
-    example: Mapping[str, Any] = field(default_factory=dict)
-    query: tuple[Query, ...] = ()
+    scopes: frozenset[Scope] = CUSTOMERS
     keyed: bool = False
-    needs_token: bool = True
-    for_operators: bool = False  # the token needs billing:operator; a customer's gets 403 for every id
+
+    def __str__(self) -> str:
+        """`POST /v1/orders`: also its name in the table of idempotency keys, so it never changes."""
+        return f"{self.method} {self.path}"
 
     @property
-    def codes(self) -> tuple[Code, ...]:
-        """Every problem this call may answer with."""
-        own = (TOKEN if self.needs_token else ()) + (BODY if self.body else ()) + (KEY if self.keyed else ())
-        return own + self.refusals + OURS
+    def place(self) -> str:
+        """`orders` of /v1/orders/{order_id}/cancel: gateways choose the door by it."""
+        return self.segments[0]
 
     @property
     def id_name(self) -> str | None:
         """`order_id` of /v1/orders/{order_id}/cancel."""
         return self.path.partition("{")[2].partition("}")[0] or None
 
+    @cached_property
+    def segments(self) -> tuple[str, ...]:
+        """What follows /v1: `orders`, `{order_id}`, `cancel`."""
+        return tuple(self.path.split("/")[2:])
+
+    def ids_in(self, segments: Sequence[str]) -> list[str] | None:
+        """The ids that a path holds where this one has names, or None when it is another path."""
+        if len(segments) != len(self.segments):
+            return None
+        ids = []
+        for ours, theirs in zip(self.segments, segments, strict=True):
+            if ours.startswith("{"):
+                ids.append(theirs)
+            elif ours != theirs:
+                return None
+        return ids
+
+
+SHOW_CATALOG: Final = Route(door="account", method="GET", path="/v1/catalog", scopes=ANYONE)
+CREATE_ORDER: Final = Route(door="create_order", method="POST", path="/v1/orders", keyed=True)
+LIST_ORDERS: Final = Route(door="account", method="GET", path="/v1/orders")
+SHOW_ORDER: Final = Route(
+    door="account", method="GET", path="/v1/orders/{order_id}", scopes=CUSTOMERS | OPERATORS
+)
+CANCEL_ORDER: Final = Route(door="create_order", method="POST", path="/v1/orders/{order_id}/cancel")
+LIST_SUBSCRIPTIONS: Final = Route(door="account", method="GET", path="/v1/subscriptions")
+SHOW_SUBSCRIPTION: Final = Route(
+    door="account",
+    method="GET",
+    path="/v1/subscriptions/{subscription_id}",
+    scopes=CUSTOMERS | OPERATORS,
+)
+UPDATE_SUBSCRIPTION: Final = Route(
+    door="subscription", method="PATCH", path="/v1/subscriptions/{subscription_id}"
+)
+CREATE_REFUND: Final = Route(
+    door="refund", method="POST", path="/v1/refunds", scopes=CUSTOMERS | OPERATORS, keyed=True
+)
+SHOW_REFUND: Final = Route(
+    door="refund", method="GET", path="/v1/refunds/{refund_id}", scopes=CUSTOMERS | OPERATORS
+)
+APPROVE_REFUND: Final = Route(
+    door="refund", method="POST", path="/v1/refunds/{refund_id}/approve", scopes=OPERATORS
+)
+REJECT_REFUND: Final = Route(
+    door="refund", method="POST", path="/v1/refunds/{refund_id}/reject", scopes=OPERATORS
+)
+LIST_ENTITLEMENTS: Final = Route(door="account", method="GET", path="/v1/entitlements")
+LIST_METHODS: Final = Route(door="account", method="GET", path="/v1/payment-methods")
+FORGET_METHOD: Final = Route(door="account", method="DELETE", path="/v1/payment-methods/{method_id}")
+# The provider's signature stands for a token.
+TAKE_WEBHOOK: Final = Route(door="webhook", method="POST", path="/v1/webhooks/{provider}", scopes=ANYONE)
 
 ROUTES: Final = (
-    Route(
-        door="account",
-        method="GET",
-        path="/v1/catalog",
-        summary="What may be bought now",
-        answers={200: (Catalog, "Prices with their products")},
-        needs_token=False,
-    ),
-    Route(
-        door="create_order",
-        method="POST",
-        path="/v1/orders",
-        summary="Order a price and get a link to pay at",
-        body=CreateOrder,
-        example={"price_id": "prc_metropolis_buy", "return_url": "https://cinema.example/thanks"},
-        keyed=True,
-        answers={
-            201: (
-                OrderView,
-                "The customer pays at `checkout_url`; free or charged at once: paid already. The open order, if there is one",
-            ),
-            202: (OrderView, "The provider has not answered yet; ask `Location` with `?wait=25`"),
-        },
-        refusals=(
-            Code.PRICE_UNKNOWN,
-            Code.PRICE_RETIRED,
-            Code.PROVIDER_UNKNOWN,
-            Code.PROVIDER_CLOSED,
-            Code.CURRENCY_UNSUPPORTED,
-            Code.AMOUNT_TOO_SMALL,
-            Code.RETURN_URL_FORBIDDEN,
-            Code.METHOD_UNKNOWN,
-            Code.ALREADY_OWNED,
-            Code.ALREADY_RENTED,
-            Code.ALREADY_SUBSCRIBED,
-            Code.ORDER_OPEN,
-            Code.TOO_MANY_OPEN_ORDERS,
-            Code.TRIAL_USED,
-            Code.PROMOTION_UNKNOWN,
-            Code.PAYMENT_DECLINED,
-            Code.INPUT_REFUSED,
-            Code.PROVIDER_REFUSED,
-        ),
-    ),
-    Route(
-        door="account",
-        method="GET",
-        path="/v1/orders",
-        summary="Own orders, newest first",
-        query=(
-            Query(name="limit", says="how many", at_most=100),
-            Query(name="after", says="`next` of the page before"),
-        ),
-        answers={200: (Orders, "A page")},
-        refusals=(Code.QUERY_INVALID,),
-    ),
-    Route(
-        door="account",
-        method="GET",
-        path="/v1/orders/{order_id}",
-        summary="One order",
-        query=(Query(name="wait", says="seconds to wait for a change", at_most=25),),
-        answers={200: (OrderView, "The order as it is now")},
-        refusals=(Code.NOT_FOUND, Code.QUERY_INVALID, Code.TOO_MANY_POLLS),
-    ),
-    Route(
-        door="create_order",
-        method="POST",
-        path="/v1/orders/{order_id}/cancel",
-        summary="Cancel an order that is not paid",
-        answers={200: (OrderView, "The order; paid all the same when the customer was faster")},
-        refusals=(Code.NOT_FOUND, Code.ORDER_NOT_CANCELABLE, Code.PAYMENT_UNRESOLVED),
-    ),
-    Route(
-        door="account",
-        method="GET",
-        path="/v1/subscriptions",
-        summary="Own subscriptions",
-        answers={200: (Subscriptions, "All of them")},
-    ),
-    Route(
-        door="account",
-        method="GET",
-        path="/v1/subscriptions/{subscription_id}",
-        summary="One subscription",
-        answers={200: (SubscriptionView, "The subscription as it is now")},
-        refusals=(Code.NOT_FOUND,),
-    ),
-    Route(
-        door="subscription",
-        method="PATCH",
-        path="/v1/subscriptions/{subscription_id}",
-        summary="Opt out of renewals, or back in",
-        body=UpdateSubscription,
-        example={"auto_renew": False},
-        answers={
-            200: (SubscriptionView, "`charge_in_flight`: a renewal was already sent and will be returned")
-        },
-        refusals=(Code.NOT_FOUND, Code.SUBSCRIPTION_ENDED),
-    ),
-    Route(
-        door="refund",
-        method="POST",
-        path="/v1/refunds",
-        summary="Give money back; operators may choose the amount and what happens to access",
-        body=CreateRefund,
-        example={"order_id": "ord_01JD0000000000000000000000", "reason": "wrong film"},
-        keyed=True,
-        answers={
-            201: (RefundView, "Done, or on its way"),
-            202: (
-                RefundView,
-                "Reserved; the provider has not told the outcome yet, or a second operator must approve",
-            ),
-        },
-        refusals=(
-            Code.NOT_FOUND,
-            Code.ORDER_NOT_PAID,
-            Code.PROVIDER_CLOSED,
-            Code.PAYMENT_UNRESOLVED,
-            Code.REFUND_TOO_MUCH,
-            Code.REFUND_WINDOW_OVER,
-            Code.REFUND_STARTED,
-            Code.REFUND_AMOUNT_FORBIDDEN,
-            Code.REFUND_LIMIT,
-            Code.REFUND_REPEATED,
-            Code.REFUND_OWN_ORDER,
-        ),
-    ),
-    Route(
-        door="refund",
-        method="GET",
-        path="/v1/refunds/{refund_id}",
-        summary="One refund",
-        answers={200: (RefundView, "The refund as it is now")},
-        refusals=(Code.NOT_FOUND,),
-    ),
-    Route(
-        door="refund",
-        method="POST",
-        path="/v1/refunds/{refund_id}/approve",
-        summary="Send a refund that waits for a second operator",
-        for_operators=True,
-        answers={200: (RefundView, "The refund as it is now; the same operator may repeat it")},
-        refusals=(
-            Code.NOT_FOUND,
-            Code.REFUND_NOT_AWAITING,
-            Code.REFUND_SAME_PERSON,
-            Code.REFUND_OWN_ORDER,
-        ),
-    ),
-    Route(
-        door="refund",
-        method="POST",
-        path="/v1/refunds/{refund_id}/reject",
-        summary="Give up a refund that waits for a second operator, and free its money",
-        body=RejectRefund,
-        example={"reason": "the film was watched to its end"},
-        for_operators=True,
-        answers={200: (RefundView, "The refund as it is now; the same operator may repeat it")},
-        refusals=(Code.NOT_FOUND, Code.REFUND_NOT_AWAITING, Code.REFUND_OWN_ORDER),
-    ),
-    Route(
-        door="account",
-        method="GET",
-        path="/v1/entitlements",
-        summary="What may be watched now",
-        answers={200: (Entitlements, "Access by product, with the order that paid for it")},
-    ),
-    Route(
-        door="account",
-        method="GET",
-        path="/v1/payment-methods",
-        summary="Saved payment methods",
-        answers={200: (PaymentMethods, "Brand, last four digits and expiry; never card data")},
-    ),
-    Route(
-        door="account",
-        method="DELETE",
-        path="/v1/payment-methods/{method_id}",
-        summary="Forget a saved payment method, here and at its provider",
-        query=(Query(name="confirm", says="`true`: although subscriptions are renewed with it"),),
-        answers={204: (None, "Forgotten; doing it again is the same")},
-        refusals=(Code.NOT_FOUND, Code.METHOD_IN_USE, Code.QUERY_INVALID),
-    ),
-    Route(
-        door="webhook",
-        method="POST",
-        path="/v1/webhooks/{provider}",
-        summary="What a provider tells; signed by it",
-        answers={200: (None, "Committed")},
-        refusals=(Code.NOT_FOUND, Code.BODY_TOO_LARGE, Code.SIGNATURE_INVALID, Code.WEBHOOK_UNREADABLE),
-        needs_token=False,
-    ),
+    SHOW_CATALOG,
+    CREATE_ORDER,
+    LIST_ORDERS,
+    SHOW_ORDER,
+    CANCEL_ORDER,
+    LIST_SUBSCRIPTIONS,
+    SHOW_SUBSCRIPTION,
+    UPDATE_SUBSCRIPTION,
+    CREATE_REFUND,
+    SHOW_REFUND,
+    APPROVE_REFUND,
+    REJECT_REFUND,
+    LIST_ENTITLEMENTS,
+    LIST_METHODS,
+    FORGET_METHOD,
+    TAKE_WEBHOOK,
 )
+
+
+def methods_at(segments: Sequence[str]) -> tuple[str, ...]:
+    """The methods of a path, whichever door answers them. None of them: no call has the path."""
+    return tuple(sorted(route.method for route in ROUTES if route.ids_in(segments) is not None))
+
+
+# ---- gateways: by place and method, before the rest of a path is looked at -----------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class Way:
+    """Calls of /v1/{place}/... with these methods go to this door; without methods, all that no other way takes."""
+
+    door: str
+    places: tuple[str, ...]
+    methods: tuple[str, ...] = ()
+
+
+def _ways(routes: Iterable[Route]) -> tuple[Way, ...]:
+    """Ways in the order in which they must be tried.
+
+    The door with a place's GET takes every other method of it too, so that a method that no call has is refused by a door,
+    which names those that the path has.
+    """
+    methods: dict[str, dict[str, list[str]]] = {}  # by place, then by door
+    for route in routes:
+        methods.setdefault(route.place, {}).setdefault(route.door, []).append(route.method)
+    narrow: dict[tuple[str, tuple[str, ...]], list[str]] = {}
+    wide: dict[str, list[str]] = {}
+    for place, by_door in methods.items():
+        rest = next((door for door, found in by_door.items() if "GET" in found), next(iter(by_door)))
+        wide.setdefault(rest, []).append(place)
+        for door, found in by_door.items():
+            if door != rest:
+                narrow.setdefault((door, tuple(sorted(set(found)))), []).append(place)
+    return (
+        *(Way(door=door, places=tuple(places), methods=found) for (door, found), places in narrow.items()),
+        *(Way(door=door, places=tuple(places)) for door, places in wide.items()),
+    )
+
+
+WAYS: Final = _ways(ROUTES)
+
+
+def door_of(method: str, path: str) -> str | None:
+    """The door that a gateway calls for a path, or None. No path leads to a door's events."""
+    match [segment for segment in path.split("/") if segment]:
+        case [version, place, *_] if version == VERSION:
+            fitting = (
+                way.door for way in WAYS if place in way.places and (not way.methods or method in way.methods)
+            )
+            return next(fitting, None)
+        case _:
+            return None
+
+
+# ---- events ----------------------------------------------------------------------------------------------------
+
+EVENTS_PATH: Final = "/events"
+"""Where a door takes events. No gateway leads here."""
+
+EVENT_ROUTES: Final[Mapping[str, str]] = {
+    "billing.job.start_payment": "create_order",
+    "billing.job.start_refund": "refund",
+    "billing.job.find_refunds": "refund",
+    "billing.job.charge_renewals": "renew",
+    "billing.tick.renewal": "renew",
+    "billing.tick.reconcile": "reconcile",
+    "billing.": "notify",
+    "cinema.playback.started": "playback",
+}
+"""Event type, or the beginning of types, to door. The longest that fits decides; shorter ones stand behind longer ones."""
+
+# ---- doors -----------------------------------------------------------------------------------------------------
+
+HTTP_DOORS: Final = frozenset(route.door for route in ROUTES)
+EVENT_DOORS: Final = frozenset(EVENT_ROUTES.values())
+DOORS: Final = tuple(sorted(HTTP_DOORS | EVENT_DOORS))
+"""Each is a folder of functions/."""

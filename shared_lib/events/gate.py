@@ -14,8 +14,8 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from shared_lib.contract.routes import EVENTS_PATH
 from shared_lib.domain.errors import Code, Refusal, Transient
-from shared_lib.events.incoming import EVENTS_PATH
 from shared_lib.events.proof import event_guard
 from shared_lib.runtime import Runtime, runtime
 from shared_lib.standard_webhook import NotAuthentic

@@ -16,16 +16,15 @@ from cloudevents.exceptions import GenericException
 from cloudevents.http import CloudEvent, from_http
 from pydantic import BaseModel, ValidationError
 from starlette.exceptions import HTTPException
+from starlette.requests import Request
 
 from shared_lib.contract.problems import status_of
+from shared_lib.contract.routes import EVENTS_PATH
 from shared_lib.domain.errors import Code, Transient, Unstorable
 from shared_lib.log import begin, end
 from shared_lib.untrusted import UntrustedError, check, check_text
 
 SOURCE: Final = "/boxoffice"
-
-# Where a door that also speaks HTTP takes its events; the gateway does not lead here.
-EVENTS_PATH: Final = "/events"
 
 # The type of every event of a Knative PingSource; it cannot be chosen. At a door that takes ticks it is a tick.
 PING: Final = "dev.knative.sources.ping"
@@ -64,6 +63,11 @@ def data_of(event: Incoming, model: type[Model]) -> Model:
     except ValidationError as error:
         places = ", ".join(".".join(map(str, one["loc"])) for one in error.errors())
         raise InvalidEventError(f"data of {event.type} does not fit at: {places}") from None
+
+
+def is_event(request: Request) -> bool:
+    """Whether a request to a door that also answers calls brings an event."""
+    return request.method == "POST" and bool(request.scope["path"] == EVENTS_PATH)
 
 
 def incoming(headers: Mapping[str, str], body: bytes) -> Incoming:
@@ -204,6 +208,13 @@ def consumer(function: Consumer) -> Callable[[CloudEvent], Awaitable[None]]:
             raise HTTPException(500, "The error is in our logs; sending it again is safe.") from None
 
     return door
+
+
+async def hand_over(event: Incoming, consumers: Mapping[str, Consumer], door: str) -> None:
+    """Run the consumer of the event's type. Raises InvalidEventError when the door has none."""
+    if event.type not in consumers:
+        raise InvalidEventError(f"{event.type} is not for {door}")
+    await consumers[event.type](event)
 
 
 async def take_request(function: Consumer, headers: Mapping[str, str], body: bytes) -> None:

@@ -28,6 +28,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from shared_lib import log as logs
+from shared_lib.contract.routes import DOORS, EVENT_DOORS, HTTP_DOORS
 from shared_lib.domain.errors import Code, Refusal, Transient
 from shared_lib.events.gate import EventGate, as_problem
 from shared_lib.events.proof import event_guard
@@ -43,10 +44,6 @@ FUNCTIONS: Final = Path(__file__).parents[2] / "functions"
 GC_THRESHOLDS: Final = (20_000, 20, 50)  # by default a batch of a thousand would be searched a hundred times
 FIRST_ANSWER_S: Final = 2.0  # how long one question to a database that has not answered yet may take
 ASK_AGAIN_S: Final = 0.25
-DOORS: Final = tuple(sorted(path.parent.name for path in FUNCTIONS.glob("*/main.py")))
-# Doors of people, which may take events at /events beside. All others take events alone: every request must prove itself.
-HTTP_DOORS: Final = frozenset({"account", "create_order", "refund", "subscription", "webhook"})
-EVENTLESS_DOORS: Final = frozenset({"account", "subscription", "webhook"})
 
 
 def door(name: str) -> ASGIApp:
@@ -55,7 +52,7 @@ def door(name: str) -> ASGIApp:
         raise SystemExit(f"FUNCTION={name!r} is not one of {', '.join(DOORS)}")
     make: Any = functions_framework.aio.create_asgi_app  # untyped
     app: Starlette = make(name, str(FUNCTIONS / name / "main.py"))
-    only_events = name not in HTTP_DOORS
+    only_events = name not in HTTP_DOORS  # every request must prove itself, not only those to /events
     if only_events:
         app.add_exception_handler(HTTPException, as_problem)
     return EventGate(app, name, everything=only_events)
@@ -69,7 +66,7 @@ async def warm(name: str) -> AsyncIterator[Runtime]:
     try:
         if rt.settings.auth_jwks_url:
             await verifier(rt).warm_up()
-        if name not in EVENTLESS_DOORS:
+        if name in EVENT_DOORS:
             await believe_senders(rt)
         install(rt)
         settle_down()

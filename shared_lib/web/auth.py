@@ -20,12 +20,13 @@ import httpx
 from joserfc.errors import JoseError
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
 
+from shared_lib.contract.routes import Scope
 from shared_lib.domain.errors import Code, Refusal
 from shared_lib.domain.written import language_tag, mailable
 from shared_lib.web.jwks import REFRESH_INTERVAL_MIN, TRUSTED_FOR, Jwks, unverified_header
 
-CUSTOMER: Final = "billing:customer"
-OPERATOR: Final = "billing:operator"
+CUSTOMER: Final = Scope.CUSTOMER
+OPERATOR: Final = Scope.OPERATOR
 
 LEEWAY = timedelta(seconds=30)
 VERDICT_TTL = timedelta(seconds=60)  # how long a key withdrawn by the Auth service may still be honored

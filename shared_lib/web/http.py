@@ -70,7 +70,9 @@ def refuse(code: Code, detail: str, **members: Any) -> RefusedError:
 def not_allowed(*methods: str) -> RefusedError:
     """The path is right and the method is not: these are the ones it has."""
     allow = ", ".join([*methods, *(["HEAD"] if "GET" in methods else [])])
-    return RefusedError(Refusal(Code.METHOD_NOT_ALLOWED, f"Here one can {allow}."), headers={"Allow": allow})
+    return RefusedError(
+        Refusal(Code.METHOD_NOT_ALLOWED, f"Allowed methods: {allow}."), headers={"Allow": allow}
+    )
 
 
 def granted(answer: Answer | Refusal) -> Answer:
@@ -160,7 +162,7 @@ def check_url(request: Request) -> None:
 def path_of(request: Request) -> list[str]:
     """The segments after /v1: ["orders", "ord_..."]. A path with a control character leads nowhere."""
     if not request.scope["path"].isprintable():
-        raise refuse(Code.NOT_FOUND, "There is nothing here.")
+        raise refuse(Code.NOT_FOUND, "No such path.")
     segments = [segment for segment in request.scope["path"].split("/") if segment]
     return segments[1:] if segments[:1] == ["v1"] else segments
 

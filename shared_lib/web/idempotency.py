@@ -18,6 +18,7 @@ from pydantic_core import to_json
 from starlette.requests import Request
 
 from shared_lib.contract.problems import MEDIA_TYPE
+from shared_lib.contract.routes import Route
 from shared_lib.domain.errors import Code, Refusal
 from shared_lib.ids import new_id
 from shared_lib.log import note
@@ -109,7 +110,7 @@ class Slot:
 
 @asynccontextmanager
 async def once(
-    rt: Runtime, request: Request, principal: Principal, route: str, command: BaseModel
+    rt: Runtime, request: Request, principal: Principal, route: Route, command: BaseModel
 ) -> AsyncIterator[Slot]:
     """Around everything a keyed request does."""
     slot = Slot(rt, key_of(request, principal, route, command))
@@ -121,10 +122,12 @@ async def once(
         raise
 
 
-def key_of(request: Request, principal: Principal, route: str, command: BaseModel) -> Key:
+def key_of(request: Request, principal: Principal, route: Route, command: BaseModel) -> Key:
     """The key in its space, with the fingerprint of the validated request."""
     fingerprint = hashlib.sha256(f"{route}\n{command.model_dump_json()}".encode()).digest()
-    return Key(principal.customer_id, route, _header(header_of(request, b"idempotency-key")), fingerprint)
+    return Key(
+        principal.customer_id, str(route), _header(header_of(request, b"idempotency-key")), fingerprint
+    )
 
 
 def _header(value: str | None) -> str:

@@ -12,7 +12,8 @@ import httpx
 import structlog
 
 from shared_lib import log as logs
-from shared_lib.events.incoming import EVENTS_PATH, binary
+from shared_lib.contract.routes import EVENTS_PATH
+from shared_lib.events.incoming import binary
 from shared_lib.events.proof import event_signer
 from shared_lib.ids import new_id
 from shared_lib.phases.facts import instant

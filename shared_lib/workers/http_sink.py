@@ -7,7 +7,8 @@ from typing import Final
 
 import httpx
 
-from shared_lib.events.incoming import EVENTS_PATH, binary
+from shared_lib.contract.routes import EVENTS_PATH
+from shared_lib.events.incoming import binary
 from shared_lib.events.proof import EventSigner
 from shared_lib.fetching import fetch
 from shared_lib.phases.facts import instant

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import json
 import re
 from pathlib import Path
@@ -13,11 +12,11 @@ from openapi_spec_validator import validate
 from shared_lib.cli.events_page import FACTS, JOBS, keys_of
 from shared_lib.cli.openapi import openapi
 from shared_lib.cli.problems_page import NEXT
+from shared_lib.contract.operations import OPERATIONS
 from shared_lib.contract.problems import PROBLEMS
 from shared_lib.contract.routes import ROUTES
 from shared_lib.domain.errors import Code
 from shared_lib.phases.outgoing import Outgoing
-from shared_lib.web.asgi import DOORS
 from shared_lib.workers.relay import Relay
 from tests.kit.cinema import Cinema
 
@@ -42,40 +41,21 @@ def test_every_code_is_promised_by_some_route() -> None:
         Code.EVENT_UNPROVEN,
         Code.METHOD_NOT_ALLOWED,
     }  # of the doors' inner side, and of every path
-    assert set(Code) - {code for route in ROUTES for code in route.codes} == anywhere
-
-
-def test_every_path_that_a_door_matches_is_documented() -> None:
-    matched: set[tuple[str, str]] = set()
-    for door in DOORS:
-        for node in ast.walk(ast.parse((ROOT / "functions" / door / "main.py").read_text())):
-            match node:
-                case ast.match_case(
-                    ast.MatchSequence([ast.MatchValue() as method, ast.MatchSequence() as path]), guard
-                ) if guard is None or "EVENTS_PATH" not in ast.unparse(guard):
-                    matched.add((ast.literal_eval(method.value), shape(path)))
-    assert matched == {(route.method, re.sub(r"\{\w+\}", "*", route.path)) for route in ROUTES}
-
-
-def shape(pattern: ast.MatchSequence) -> str:
-    """/v1/orders/*/cancel of ["orders", order_id, "cancel"]."""
-    parts = [
-        ast.literal_eval(one.value) if isinstance(one, ast.MatchValue) else "*" for one in pattern.patterns
-    ]
-    return "/".join(["/v1", *parts])
+    assert set(Code) - {code for one in OPERATIONS for code in one.codes} == anywhere
 
 
 async def test_every_documented_route_is_there(cinema: Cinema) -> None:
-    for route in ROUTES:
+    for operation in OPERATIONS:
+        route = operation.route
         path = re.sub(r"\{provider\}", "sandbox", route.path)
         path = re.sub(r"\{\w+\}", "x_1", path)
-        answer = await cinema.call(route.method, path, dict(route.example) or None)
-        allowed = {*route.answers, *(PROBLEMS[code][0] for code in route.codes)}
+        answer = await cinema.call(route.method, path, dict(operation.example) or None)
+        allowed = {*operation.answers, *(PROBLEMS[code][0] for code in operation.codes)}
         assert answer.status_code in allowed - {500, 503}, f"{route.method} {path}: {answer.text}"
         if answer.status_code == 404:
-            assert answer.json()["detail"] != "There is nothing here.", f"{route.method} {path}"
+            assert answer.json()["detail"] != "No such path.", f"{route.method} {path}"
         if answer.status_code >= 400:
-            assert answer.json()["code"] in route.codes
+            assert answer.json()["code"] in operation.codes
 
 
 class Recorder:
@@ -108,8 +88,8 @@ async def test_the_events_of_a_customers_life_carry_what_the_page_says(cinema: C
 
 
 def test_jobs_go_where_the_page_says() -> None:
-    from infra.local.routes import EVENTS  # noqa: PLC0415
+    from shared_lib.contract.routes import EVENT_ROUTES  # noqa: PLC0415
 
     for kind, _, door, _ in JOBS:
-        prefix = max((prefix for prefix in EVENTS if kind.startswith(prefix)), key=len)
-        assert EVENTS[prefix] == door, kind
+        prefix = max((prefix for prefix in EVENT_ROUTES if kind.startswith(prefix)), key=len)
+        assert EVENT_ROUTES[prefix] == door, kind

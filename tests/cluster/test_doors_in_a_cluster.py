@@ -12,7 +12,7 @@ from typing import Final
 
 import pytest
 
-from shared_lib.web.asgi import DOORS
+from shared_lib.contract.routes import DOORS
 from tests.cluster.kubectl import NAMESPACE, Kubectl, condition, until
 from tests.cluster.visitors import Visitors
 from tests.cluster.watch import Watch

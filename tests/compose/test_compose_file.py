@@ -13,9 +13,8 @@ import yaml  # type: ignore[import-untyped]  # the tests' only use of it
 
 from infra.compose import env_files
 from infra.compose.docker import images
-from infra.local.reloading import DOORS
-from infra.local.routes import EVENTS
 from infra.nginx.doors import service
+from shared_lib.contract.routes import DOORS, EVENT_ROUTES
 from shared_lib.processes import DATABASE, PROCESSES, VARIABLES, Role, Secret
 from shared_lib.settings import Settings
 from shared_lib.store.access.__main__ import ADMIN_URL, password_setting
@@ -105,7 +104,7 @@ def test_images_of_others_are_pinned_to_a_version() -> None:
 
 def test_events_go_where_the_local_stack_sends_them() -> None:
     routes = json.loads(COMPOSE["x-settings"]["BOXOFFICE_EVENT_ROUTES"])
-    assert routes == {prefix: f"http://{service(door)}:8080" for prefix, door in EVENTS.items()}
+    assert routes == {prefix: f"http://{service(door)}:8080" for prefix, door in EVENT_ROUTES.items()}
 
 
 def held(service: str, folder: Path) -> dict[str, str]:

@@ -6,9 +6,9 @@ import json
 import re
 from itertools import product
 
-from infra.local.routes import door_of
 from infra.nginx.doors import FILE, service, table
 from shared_lib.contract.problems import PROBLEMS
+from shared_lib.contract.routes import door_of
 from shared_lib.domain.errors import Code
 
 NGINX = FILE.with_name("nginx.conf").read_text()

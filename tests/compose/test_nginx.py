@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from infra.local.routes import WAYS, door_of
 from infra.nginx.doors import service
+from shared_lib.contract.routes import WAYS, door_of
 from tests.compose.ground import Gateway, nginx_binary, running_nginx
 from tests.kit.waiting import PATIENCE_S
 

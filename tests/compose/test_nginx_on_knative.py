@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import pytest
 
 from infra.kubernetes.generate import DOMAIN, nginx
-from infra.local.routes import WAYS
 from infra.nginx.doors import service
+from shared_lib.contract.routes import WAYS
 from tests.compose.ground import Gateway, nginx_binary, running_nginx
 
 DOORS = sorted({service(way.door) for way in WAYS})

@@ -12,9 +12,9 @@ import pytest
 import yaml  # type: ignore[import-untyped]  # as in tests/compose
 
 from infra.nginx.doors import service
+from shared_lib.contract.routes import DOORS
 from shared_lib.runtime import CLOSE_S
 from shared_lib.settings import Settings
-from shared_lib.web.asgi import DOORS
 from tests.doors.running import Serving, serving, until
 from tests.kit.cinema import Cinema
 

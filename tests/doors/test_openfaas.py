@@ -13,10 +13,9 @@ from typing import Any, Final
 import pytest
 import yaml  # type: ignore[import-untyped]  # as in tests/compose
 
-from infra.local.reloading import DOORS
 from infra.nginx.doors import service
 from infra.openfaas.routes import GATEWAY, routes
-from shared_lib.events.incoming import EVENTS_PATH
+from shared_lib.contract.routes import DOORS, EVENTS_PATH
 from shared_lib.events.proof import EventSigner
 from shared_lib.processes import VARIABLES, variables_of
 from shared_lib.runtime import CLOSE_S

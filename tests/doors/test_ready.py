@@ -11,8 +11,8 @@ import pytest
 
 from infra.servers.access import prepare, role_url
 from infra.servers.postgres import EmbeddedPostgres
+from shared_lib.contract.routes import DOORS
 from shared_lib.processes import Role
-from shared_lib.web.asgi import DOORS
 from tests.doors.running import Serving, serving, until
 from tests.kit.answers import assert_problem, order_body
 from tests.kit.cinema import Cinema

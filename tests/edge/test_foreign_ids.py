@@ -7,11 +7,12 @@ from typing import Any
 
 import httpx
 
-from shared_lib.contract.routes import ROUTES, Route
+from shared_lib.contract.operations import OPERATIONS, Operation
+from shared_lib.contract.routes import OPERATORS
 from tests.kit.answers import assert_problem, nothing_changes
 from tests.kit.cinema import Cinema
 
-WITH_ID = [route for route in ROUTES if route.id_name and route.needs_token]
+WITH_ID = [one for one in OPERATIONS if one.route.id_name and one.route.scopes]
 
 
 async def anns_things(cinema: Cinema) -> dict[str, str]:
@@ -31,9 +32,10 @@ async def anns_things(cinema: Cinema) -> dict[str, str]:
     }
 
 
-async def ask(cinema: Cinema, route: Route, id_: str, customer: str, **more: Any) -> httpx.Response:
+async def ask(cinema: Cinema, operation: Operation, id_: str, customer: str, **more: Any) -> httpx.Response:
+    route = operation.route
     path = route.path.replace(f"{{{route.id_name}}}", id_)
-    return await cinema.call(route.method, path, dict(route.example) or None, customer=customer, **more)
+    return await cinema.call(route.method, path, dict(operation.example) or None, customer=customer, **more)
 
 
 def shown(answer: httpx.Response) -> tuple[int, dict[str, Any]]:
@@ -45,18 +47,20 @@ def shown(answer: httpx.Response) -> tuple[int, dict[str, Any]]:
 
 async def test_foreign_ids_and_unknown_ids_get_the_same_answer_on_every_route(cinema: Cinema) -> None:
     things = await anns_things(cinema)
-    assert {route.id_name for route in WITH_ID} == set(things), "a new kind of id needs its line here"
+    assert {one.route.id_name for one in WITH_ID} == set(things), "a new kind of id needs its line here"
     with nothing_changes(cinema):
-        for route in WITH_ID:
+        for operation in WITH_ID:
+            route = operation.route
             real = things[route.id_name or ""]
             unknown = real[:-6] + "ZZZZZZ"
-            foreign = await ask(cinema, route, real, "bob")
-            never = await ask(cinema, route, unknown, "bob")
-            assert_problem(foreign, "scope_missing" if route.for_operators else "not_found")
+            foreign = await ask(cinema, operation, real, "bob")
+            never = await ask(cinema, operation, unknown, "bob")
+            assert_problem(foreign, "scope_missing" if route.scopes == OPERATORS else "not_found")
             assert shown(foreign) == shown(never), route.path
-    for route in WITH_ID:  # they are there, for their owner
+    for operation in WITH_ID:  # they are there, for their owner
+        route = operation.route
         if route.method == "GET":
-            assert (await ask(cinema, route, things[route.id_name or ""], "ann")).status_code == 200
+            assert (await ask(cinema, operation, things[route.id_name or ""], "ann")).status_code == 200
 
 
 async def test_foreign_ids_in_a_body_do_not_exist_either(cinema: Cinema) -> None:
@@ -110,13 +114,14 @@ async def test_a_page_cannot_be_turned_into_somebody_elses(cinema: Cinema) -> No
 async def test_an_operator_sees_one_thing_of_anybody_and_changes_nothing_of_it(cinema: Cinema) -> None:
     things = await anns_things(cinema)
     with nothing_changes(cinema):
-        for route in WITH_ID:
+        for operation in WITH_ID:
+            route = operation.route
             answer = await ask(
-                cinema, route, things[route.id_name or ""], "olga", scopes=("billing:operator",)
+                cinema, operation, things[route.id_name or ""], "olga", scopes=("billing:operator",)
             )
             if route.method == "GET":
                 assert answer.status_code == 200, answer.text
-            elif route.for_operators:
+            elif route.scopes == OPERATORS:
                 assert_problem(answer, "refund_not_awaiting")
             else:
                 assert_problem(answer, "scope_missing")

@@ -12,11 +12,12 @@ import jwt
 from cryptography.hazmat.primitives import serialization
 
 from infra.standins.auth_service import SigningKeys, issue_token
-from shared_lib.contract.routes import ROUTES, Route
+from shared_lib.contract.operations import OPERATIONS
+from shared_lib.contract.routes import Route
 from tests.kit.answers import assert_problem, nothing_changes
 from tests.kit.cinema import AUDIENCE, AUTH_ISSUER, Cinema
 
-GUARDED = [route for route in ROUTES if route.needs_token]
+GUARDED = [(one.route, dict(one.example) or None) for one in OPERATIONS if one.route.scopes]
 
 
 def part(value: object) -> str:
@@ -75,10 +76,8 @@ async def test_no_call_lets_a_stranger_in(cinema: Cinema, tmp_path: Path) -> Non
     with nothing_changes(cinema):
         for what, (header, code) in corpus(cinema, tmp_path).items():
             headers = {} if header is None else {"authorization": header}
-            for route in GUARDED:
-                answer = await cinema.call(
-                    route.method, path_of(route), dict(route.example) or None, customer=None, headers=headers
-                )
+            for route, body in GUARDED:
+                answer = await cinema.call(route.method, path_of(route), body, customer=None, headers=headers)
                 assert answer.status_code in (401, 403), (
                     f"{what} may {route.method} {route.path}: {answer.text}"
                 )
@@ -88,8 +87,8 @@ async def test_no_call_lets_a_stranger_in(cinema: Cinema, tmp_path: Path) -> Non
 async def test_without_the_keys_of_the_auth_service_nobody_is_let_in_and_trying_again_may_help(
     unreachable_auth: Cinema,
 ) -> None:
-    for route in GUARDED:
-        answer = await unreachable_auth.call(route.method, path_of(route), dict(route.example) or None)
+    for route, body in GUARDED:
+        answer = await unreachable_auth.call(route.method, path_of(route), body)
         assert_problem(answer, "auth_unavailable")
 
 

@@ -25,8 +25,8 @@ MUTATIONS: Final = (
         (
             Edit(
                 "functions/renew/main.py",
-                'frozenset({"billing.tick.renewal", PING})',
-                'frozenset({"billing.tick.renewal"})',
+                "    PING: take_tick,\n",
+                "",
             ),
         ),
     ),

@@ -8,11 +8,10 @@ from datetime import timedelta
 
 import pytest
 
-from infra.local.routes import EVENTS
 from infra.sandbox.launch import new_webhook_secret
+from shared_lib.contract.routes import DOORS, EVENT_DOORS, EVENT_ROUTES, HTTP_DOORS
 from shared_lib.events.gate import BYTES_MAX, OWN_BYTES_MAX
 from shared_lib.events.proof import EventSigner, covered
-from shared_lib.web.asgi import DOORS, EVENTLESS_DOORS, HTTP_DOORS
 from tests.events.ground import ADDRESSED, TAKERS, event, post, signer, structured
 from tests.kit.answers import assert_problem, nothing_changes
 from tests.kit.cinema import EVENT_SECRET, Cinema
@@ -166,10 +165,10 @@ async def test_a_door_of_events_alone_says_no_like_every_other(cinema: Cinema) -
 
 
 def test_a_new_door_is_guarded_until_it_is_said_to_be_one_of_people() -> None:
-    takers = set(EVENTS.values())
-    assert takers == set(TAKERS) == set(DOORS) - EVENTLESS_DOORS
+    takers = set(EVENT_ROUTES.values())
+    assert takers == set(TAKERS) == EVENT_DOORS
     assert set(ADDRESSED) == set(DOORS)
-    assert EVENTLESS_DOORS < HTTP_DOORS < set(DOORS)
+    assert set(DOORS) - EVENT_DOORS < HTTP_DOORS < set(DOORS)
 
 
 def test_what_is_signed_has_one_reading() -> None:

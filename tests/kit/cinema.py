@@ -23,10 +23,10 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from infra.local.catalog import seed
-from infra.local.routes import EVENTS, door_of
 from infra.sandbox.launch import SandboxHandle
 from infra.servers.access import role_url
 from infra.standins.auth_service import SigningKeys, build_app, issue_token
+from shared_lib.contract.routes import DOORS, EVENT_ROUTES, door_of
 from shared_lib.events.incoming import binary
 from shared_lib.events.proof import EventSigner
 from shared_lib.processes import Role
@@ -36,7 +36,7 @@ from shared_lib.providers.transport import TIMEOUT
 from shared_lib.runtime import Runtime, install
 from shared_lib.settings import Settings
 from shared_lib.store.batch import connection_pool
-from shared_lib.web.asgi import DOORS, door
+from shared_lib.web.asgi import door
 from shared_lib.web.http import verifier
 from shared_lib.workers.http_sink import HttpSink
 from shared_lib.workers.relay import Relay
@@ -143,7 +143,7 @@ class Cinema:
         self, kind: str, data: Mapping[str, Any] | None = None, *, event_id: str | None = None
     ) -> httpx.Response:
         """Deliver an event to its door."""
-        name = next(door for prefix, door in EVENTS.items() if kind.startswith(prefix))
+        name = next(door for prefix, door in EVENT_ROUTES.items() if kind.startswith(prefix))
         headers, body = binary(
             event_id=event_id or f"evt_{uuid.uuid4().hex}",
             kind=kind,
@@ -283,7 +283,7 @@ async def cinema(
         sandbox_api_key=sandbox.api_key,  # type: ignore[arg-type]
         sandbox_webhook_secrets=secret,  # type: ignore[arg-type]
         return_url_origins="http://cinema.test",  # type: ignore[arg-type]
-        event_routes={prefix: f"{url}/_door/{name}" for prefix, name in EVENTS.items()},
+        event_routes={prefix: f"{url}/_door/{name}" for prefix, name in EVENT_ROUTES.items()},
         event_secrets=more.pop("event_secrets", EVENT_SECRET),
         **more,
     )

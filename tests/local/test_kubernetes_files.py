@@ -13,12 +13,10 @@ import yaml  # type: ignore[import-untyped]  # as in tests/compose
 from infra.compose.docker import images
 from infra.compose.env_files import env_file
 from infra.kubernetes import generate
-from infra.local.reloading import DOORS
-from infra.local.routes import EVENTS
 from infra.nginx.doors import service
+from shared_lib.contract.routes import DOORS, EVENT_ROUTES, HTTP_DOORS
 from shared_lib.processes import PROCESSES, Needs, Role, Secret
 from shared_lib.settings import Settings
-from shared_lib.web.asgi import HTTP_DOORS
 
 K8S = generate.ROOT / "k8s"
 # Which are no process of shared_lib/processes.py, and what they hold.
@@ -120,7 +118,9 @@ def test_every_secret_of_a_process_has_a_kind() -> None:
 def test_events_are_delivered_to_the_names_that_doors_answer_to() -> None:
     (line,) = [line for line in generate.routes().splitlines() if not line.startswith("#")]
     routes = json.loads(line.partition("=")[2])
-    assert routes == {kind: f"http://{service(door)}.{generate.DOMAIN}" for kind, door in EVENTS.items()}
+    assert routes == {
+        kind: f"http://{service(door)}.{generate.DOMAIN}" for kind, door in EVENT_ROUTES.items()
+    }
 
 
 def test_production_does_not_show_the_sandbox() -> None:

@@ -13,7 +13,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from infra.local.reloading import DOORS, WORKERS, parts_of
+from infra.local.reloading import WORKERS, parts_of
+from shared_lib.contract.routes import DOORS
 from tests.kit.waiting import PATIENCE_S
 from tests.local.launched import ROOT, Launched, launched
 

@@ -15,12 +15,12 @@ import redis
 
 from infra.local.console import Console
 from infra.local.home import Home
-from infra.local.reloading import DOORS
 from infra.local.stack import Stack
 from infra.sandbox.launch import new_webhook_secret
 from infra.servers.access import role_url
 from infra.servers.postgres import EmbeddedPostgres
 from infra.servers.redis import EmbeddedRedis
+from shared_lib.contract.routes import DOORS
 from shared_lib.processes import DATABASE, PROCESSES, VARIABLES, Role, Secret, lacking
 from shared_lib.settings import Settings
 from shared_lib.store.replay import ReplayCache

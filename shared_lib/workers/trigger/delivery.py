@@ -14,7 +14,7 @@ from typing import Final
 import httpx
 import structlog
 
-from shared_lib.events.incoming import EVENTS_PATH
+from shared_lib.contract.routes import EVENTS_PATH
 from shared_lib.events.proof import EventSigner
 from shared_lib.workers.doors import is_retryable
 from shared_lib.workers.trigger.envelope import Envelope

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from infra.local.reloading import DOORS
-from infra.local.routes import WAYS
 from infra.nginx.doors import service
+from shared_lib.contract.routes import DOORS, WAYS
 from tests.k8s.manifests import Manifests, at, name_of, pod_of
 from tests.k8s.rules.registry import fault, rule
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, Final
 
-from infra.local.routes import EVENTS
 from infra.nginx.doors import service
+from shared_lib.contract.routes import EVENT_ROUTES
 from shared_lib.workers.topics import TOPICS
 from tests.k8s.manifests import Manifests, Object, as_json, at, name_of
 from tests.k8s.quantities import cron_mistake, iso_seconds
@@ -97,7 +97,7 @@ def ticks_reach_the_door_that_takes_them(manifests: Manifests) -> Iterator[str]:
         if data is not None and as_json(str(data)) is None:
             yield f"{name}: its data is no JSON"
         if kind := extensions.get("type"):
-            door = EVENTS.get(kind)
+            door = EVENT_ROUTES.get(kind)
             if door is None or at(source, "spec", "sink", "ref", "name") != service(door):
                 yield f"{name}: {kind} goes to {at(source, 'spec', 'sink', 'ref', 'name')}, not to {door}"
 

@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterator
 from typing import Any, Final
 
-from infra.local.routes import EVENTS
 from infra.nginx.doors import service, table
+from shared_lib.contract.routes import EVENT_ROUTES
 from shared_lib.store.outbox import FACTS
 from shared_lib.workers.topics import DEAD_LETTERS, PLAYBACK, TOPICS
 from tests.k8s.manifests import PRODUCTION, Manifests, as_json, at, name_of
@@ -63,7 +63,7 @@ def strimzis_topics_are_ours(manifests: Manifests) -> Iterator[str]:
 @rule
 def routes_follow_one_table(manifests: Manifests) -> Iterator[str]:
     wanted = {
-        prefix: f"http://{service(door)}.boxoffice.svc.cluster.local" for prefix, door in EVENTS.items()
+        prefix: f"http://{service(door)}.boxoffice.svc.cluster.local" for prefix, door in EVENT_ROUTES.items()
     }
     tables = [
         config["data"][ROUTES] for config in manifests.of("ConfigMap") if ROUTES in (config.get("data") or {})
@@ -73,7 +73,7 @@ def routes_follow_one_table(manifests: Manifests) -> Iterator[str]:
     for text in tables:
         found = as_json(text)
         if found != wanted:
-            yield f"{ROUTES} is not that of infra/local/routes.py"
+            yield f"{ROUTES} is not that of shared_lib/contract/routes.py"
     for pod in manifests.pods:
         if pod.process in ("trigger", "clock") and not manifests.environment(pod.containers[-1]).get(ROUTES):
             yield f"{pod.name} has no {ROUTES}"
@@ -83,7 +83,7 @@ def routes_follow_one_table(manifests: Manifests) -> Iterator[str]:
         if "doors.conf" in (config.get("data") or {})
     ]
     if len(files) != 1 or _without_comments(files[0]) != _without_comments(table()):
-        yield "the gateway's doors.conf is not that of infra/local/routes.py"
+        yield "the gateway's doors.conf is not that of shared_lib/contract/routes.py"
 
 
 def _without_comments(text: str) -> str:

@@ -1,0 +1,226 @@
+"""The calls for people who make them: what each takes, and every answer it may give.
+
+docs/openapi.json is generated from this table and the models that it names. Which door answers a call: routes.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from pydantic import BaseModel
+
+from shared_lib.contract import routes
+from shared_lib.contract.commands import CreateOrder, CreateRefund, RejectRefund, UpdateSubscription
+from shared_lib.contract.views import (
+    Catalog,
+    Entitlements,
+    Orders,
+    OrderView,
+    PaymentMethods,
+    RefundView,
+    Subscriptions,
+    SubscriptionView,
+)
+from shared_lib.domain.errors import Code
+
+OURS: Final = (Code.URL_TOO_LONG, Code.INPUT_UNSTORABLE, Code.UNAVAILABLE, Code.INTERNAL)
+TOKEN: Final = (
+    Code.TOKEN_MISSING,
+    Code.TOKEN_MALFORMED,
+    Code.TOKEN_EXPIRED,
+    Code.TOKEN_INVALID,
+    Code.SCOPE_MISSING,
+    Code.AUTH_UNAVAILABLE,
+)
+BODY: Final = (Code.BODY_NOT_JSON, Code.BODY_TOO_LARGE, Code.BODY_INVALID)
+KEY: Final = (Code.KEY_MISSING, Code.KEY_MALFORMED, Code.KEY_REUSED, Code.KEY_IN_FLIGHT)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Query:
+    """A query parameter: a whole number up to `at_most`, or any text."""
+
+    name: str
+    says: str
+    at_most: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Operation:
+    """One call. `answers` by status; `refusals` are the codes beside those of every call (OURS, TOKEN, BODY and KEY)."""
+
+    route: routes.Route
+    summary: str
+    answers: Mapping[int, tuple[type[BaseModel] | None, str]]
+    refusals: tuple[Code, ...] = ()
+    body: type[BaseModel] | None = None
+    example: Mapping[str, Any] = field(default_factory=dict)
+    query: tuple[Query, ...] = ()
+
+    @property
+    def codes(self) -> tuple[Code, ...]:
+        """Every problem this call may answer with."""
+        token, body = TOKEN if self.route.scopes else (), BODY if self.body else ()
+        return token + body + (KEY if self.route.keyed else ()) + self.refusals + OURS
+
+
+OPERATIONS: Final = (
+    Operation(
+        route=routes.SHOW_CATALOG,
+        summary="What may be bought now",
+        answers={200: (Catalog, "Prices with their products")},
+    ),
+    Operation(
+        route=routes.CREATE_ORDER,
+        summary="Order a price and get a link to pay at",
+        body=CreateOrder,
+        example={"price_id": "prc_metropolis_buy", "return_url": "https://cinema.example/thanks"},
+        answers={
+            201: (
+                OrderView,
+                "The customer pays at `checkout_url`; free or charged at once: paid already. The open order, if there is one",
+            ),
+            202: (OrderView, "The provider has not answered yet; ask `Location` with `?wait=25`"),
+        },
+        refusals=(
+            Code.PRICE_UNKNOWN,
+            Code.PRICE_RETIRED,
+            Code.PROVIDER_UNKNOWN,
+            Code.PROVIDER_CLOSED,
+            Code.CURRENCY_UNSUPPORTED,
+            Code.AMOUNT_TOO_SMALL,
+            Code.RETURN_URL_FORBIDDEN,
+            Code.METHOD_UNKNOWN,
+            Code.ALREADY_OWNED,
+            Code.ALREADY_RENTED,
+            Code.ALREADY_SUBSCRIBED,
+            Code.ORDER_OPEN,
+            Code.TOO_MANY_OPEN_ORDERS,
+            Code.TRIAL_USED,
+            Code.PROMOTION_UNKNOWN,
+            Code.PAYMENT_DECLINED,
+            Code.INPUT_REFUSED,
+            Code.PROVIDER_REFUSED,
+        ),
+    ),
+    Operation(
+        route=routes.LIST_ORDERS,
+        summary="Own orders, newest first",
+        query=(
+            Query(name="limit", says="how many", at_most=100),
+            Query(name="after", says="`next` of the page before"),
+        ),
+        answers={200: (Orders, "A page")},
+        refusals=(Code.QUERY_INVALID,),
+    ),
+    Operation(
+        route=routes.SHOW_ORDER,
+        summary="One order",
+        query=(Query(name="wait", says="seconds to wait for a change", at_most=25),),
+        answers={200: (OrderView, "The order as it is now")},
+        refusals=(Code.NOT_FOUND, Code.QUERY_INVALID, Code.TOO_MANY_POLLS),
+    ),
+    Operation(
+        route=routes.CANCEL_ORDER,
+        summary="Cancel an order that is not paid",
+        answers={200: (OrderView, "The order; paid all the same when the customer was faster")},
+        refusals=(Code.NOT_FOUND, Code.ORDER_NOT_CANCELABLE, Code.PAYMENT_UNRESOLVED),
+    ),
+    Operation(
+        route=routes.LIST_SUBSCRIPTIONS,
+        summary="Own subscriptions",
+        answers={200: (Subscriptions, "All of them")},
+    ),
+    Operation(
+        route=routes.SHOW_SUBSCRIPTION,
+        summary="One subscription",
+        answers={200: (SubscriptionView, "The subscription as it is now")},
+        refusals=(Code.NOT_FOUND,),
+    ),
+    Operation(
+        route=routes.UPDATE_SUBSCRIPTION,
+        summary="Opt out of renewals, or back in",
+        body=UpdateSubscription,
+        example={"auto_renew": False},
+        answers={
+            200: (SubscriptionView, "`charge_in_flight`: a renewal was already sent and will be returned")
+        },
+        refusals=(Code.NOT_FOUND, Code.SUBSCRIPTION_ENDED),
+    ),
+    Operation(
+        route=routes.CREATE_REFUND,
+        summary="Give money back; operators may choose the amount and what happens to access",
+        body=CreateRefund,
+        example={"order_id": "ord_01JD0000000000000000000000", "reason": "wrong film"},
+        answers={
+            201: (RefundView, "Done, or on its way"),
+            202: (
+                RefundView,
+                "Reserved; the provider has not told the outcome yet, or a second operator must approve",
+            ),
+        },
+        refusals=(
+            Code.NOT_FOUND,
+            Code.ORDER_NOT_PAID,
+            Code.PROVIDER_CLOSED,
+            Code.PAYMENT_UNRESOLVED,
+            Code.REFUND_TOO_MUCH,
+            Code.REFUND_WINDOW_OVER,
+            Code.REFUND_STARTED,
+            Code.REFUND_AMOUNT_FORBIDDEN,
+            Code.REFUND_LIMIT,
+            Code.REFUND_REPEATED,
+            Code.REFUND_OWN_ORDER,
+        ),
+    ),
+    Operation(
+        route=routes.SHOW_REFUND,
+        summary="One refund",
+        answers={200: (RefundView, "The refund as it is now")},
+        refusals=(Code.NOT_FOUND,),
+    ),
+    Operation(
+        route=routes.APPROVE_REFUND,
+        summary="Send a refund that waits for a second operator",
+        answers={200: (RefundView, "The refund as it is now; the same operator may repeat it")},
+        refusals=(
+            Code.NOT_FOUND,
+            Code.REFUND_NOT_AWAITING,
+            Code.REFUND_SAME_PERSON,
+            Code.REFUND_OWN_ORDER,
+        ),
+    ),
+    Operation(
+        route=routes.REJECT_REFUND,
+        summary="Give up a refund that waits for a second operator, and free its money",
+        body=RejectRefund,
+        example={"reason": "the film was watched to its end"},
+        answers={200: (RefundView, "The refund as it is now; the same operator may repeat it")},
+        refusals=(Code.NOT_FOUND, Code.REFUND_NOT_AWAITING, Code.REFUND_OWN_ORDER),
+    ),
+    Operation(
+        route=routes.LIST_ENTITLEMENTS,
+        summary="What may be watched now",
+        answers={200: (Entitlements, "Access by product, with the order that paid for it")},
+    ),
+    Operation(
+        route=routes.LIST_METHODS,
+        summary="Saved payment methods",
+        answers={200: (PaymentMethods, "Brand, last four digits and expiry; never card data")},
+    ),
+    Operation(
+        route=routes.FORGET_METHOD,
+        summary="Forget a saved payment method, here and at its provider",
+        query=(Query(name="confirm", says="`true`: although subscriptions are renewed with it"),),
+        answers={204: (None, "Forgotten; doing it again is the same")},
+        refusals=(Code.NOT_FOUND, Code.METHOD_IN_USE, Code.QUERY_INVALID),
+    ),
+    Operation(
+        route=routes.TAKE_WEBHOOK,
+        summary="What a provider tells; signed by it",
+        answers={200: (None, "Committed")},
+        refusals=(Code.NOT_FOUND, Code.BODY_TOO_LARGE, Code.SIGNATURE_INVALID, Code.WEBHOOK_UNREADABLE),
+    ),
+)

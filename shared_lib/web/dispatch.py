@@ -1,0 +1,31 @@
+"""From a request to the handler of the call it makes. Paths and methods come from the contract, never from a door."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+
+from starlette.requests import Request
+
+from shared_lib.contract.routes import Route, methods_at
+from shared_lib.domain.errors import Code
+from shared_lib.web.http import RefusedError, Reply, not_allowed, path_of, refuse
+
+Calls = Mapping[Route, Callable[..., Awaitable[Reply]]]
+"""What a door answers: a handler takes the request and the ids in its path."""
+
+
+async def dispatch(request: Request, calls: Calls) -> Reply:
+    """Run the handler of the call. Raises METHOD_NOT_ALLOWED or NOT_FOUND when the door has none."""
+    segments = path_of(request)
+    for route, handler in calls.items():
+        if route.method == request.method and (ids := route.ids_in(segments)) is not None:
+            return await handler(request, *ids)
+    raise _unserved(segments, calls)
+
+
+def _unserved(segments: list[str], calls: Calls) -> RefusedError:
+    """A method is refused below the places that gateways send here, even where the path belongs to another door alone."""
+    ours = {route.place for route in calls}
+    if segments[:1] and segments[0] in ours and (methods := methods_at(segments)):
+        return not_allowed(*methods)
+    return refuse(Code.NOT_FOUND, "No such path.")
