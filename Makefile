@@ -23,7 +23,7 @@ THERE := $(if $(filter kind,$(TARGET)),$(KUBERNETES),$(COMPOSE))
 help:
 	@awk 'BEGIN { FS = ":.*## " } \
 	  /^##@ / { printf "\n%s\n", substr($$0, 5) } \
-	  /^[a-z0-9_-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	  /^[a-z0-9_-]+:.*## / { printf "  %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo
 
 ##@ Start
@@ -119,6 +119,10 @@ test: $(READY) ## run the tests: make test T=tests/test_ground.py ARGS="-k redis
 .PHONY: test-fast
 test-fast: $(READY) ## run what needs no browser, no broker, no crash and less than five seconds
 	@$(BIN)/python -m pytest -m "not (slow or browser or kafka or crash)" $(T) $(ARGS)
+
+.PHONY: test-changed
+test-changed: $(READY) ## run the tests that your change touches, the nearest first: ARGS=--help explains, ARGS=--list runs none
+	@$(BIN)/python -m tests.changed $(ARGS)
 
 .PHONY: k8s_check
 k8s_check: $(READY) ## check k8s/ against rules and a real apiserver: K8S_KUBECONFIG=FILE, or K8S_TOOLS and K8S_CRDS (tests/k8s)
