@@ -30,7 +30,7 @@ help:
 
 .PHONY: demo
 demo: $(if $(ELSEWHERE),,$(READY)) ## play the whole story and count the money; TARGET=compose|kind: on the stack of up_all, kind_up
-	@$(if $(ELSEWHERE),$(THERE) demo,$(BIN)/python -m infra.local demo) $(ARGS)
+	@$(if $(ELSEWHERE),$(THERE) demo,$(BIN)/python -m infra.demo) $(ARGS)
 
 .PHONY: up
 up: $(READY) ## start all functions, PostgreSQL, Redis, mail and the sandbox; ARGS=--reload: what runs a changed file starts again
@@ -98,7 +98,7 @@ token: ## print a token of up_all's stack, TARGET=kind: of kind_up's: make token
 
 .PHONY: kills
 kills: ## kill each container, TARGET=kind: each pod, in turn under a load of orders, and count what was lost
-	@$(THERE) kills $(ARGS)
+	@$(if $(filter kind,$(TARGET)),$(KUBERNETES) kills,$(PYTHON) -m infra.drill) $(ARGS)
 
 .PHONY: bench
 bench: $(READY) ## measure orders and renewals beside their controls; ARGS go to the benchmark

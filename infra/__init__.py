@@ -1,1 +1,1 @@
-"""What surrounds the functions: images, gateway, brokers, the local stack and the simulated provider."""
+"""What surrounds the functions: real servers, stand-ins for neighbours, stacks to run, the demo, the drill, and deployments."""

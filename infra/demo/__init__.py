@@ -1,1 +1,1 @@
-"""The story of `make demo`: customers over real HTTP, and the money counted at the end. Runs on any stack."""
+"""The story of `make demo`: customers over real HTTP on any stack, and a table that compares the money at the end."""

@@ -1,1 +1,1 @@
-"""The drill of `make kills`: a load of customers while parts of the stack are killed, and the count of what was lost."""
+"""The drill of `make kills`: kill each part in turn under a load of orders, and count what was lost or doubled."""

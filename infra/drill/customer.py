@@ -11,8 +11,8 @@ from typing import Any, Final, assert_never
 
 import httpx
 
+from infra.demo.cinema import Cinema
 from infra.demo.town import CARD, form_action
-from infra.drill.cinema import Cinema
 from infra.local.home import Running
 
 FILM: Final = "prc_metropolis_buy"

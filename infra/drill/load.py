@@ -24,11 +24,11 @@ import psycopg
 from kafka.errors import KafkaError
 from psycopg.rows import dict_row
 
-from infra.compose.demo import inside
+from infra.demo.bus import Bus
+from infra.demo.cinema import Cinema
+from infra.demo.inside import inside
 from infra.demo.town import UNREST, Json
 from infra.drill.books import counted
-from infra.drill.bus import Bus
-from infra.drill.cinema import Cinema
 from infra.drill.customer import Customer, Wish
 from shared_lib.settings import Settings, settings
 from shared_lib.visible import say

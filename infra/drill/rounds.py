@@ -191,7 +191,7 @@ def _row(found: dict[str, Any]) -> str:
 
 def drill(ground: Ground, arguments: Sequence[str]) -> int:
     """0 when nothing was lost or doubled, and all was calm in time."""
-    parser = argparse.ArgumentParser(prog=f"{ground.name} kills", description=__doc__)
+    parser = argparse.ArgumentParser(prog=ground.name, description=__doc__)
     parser.add_argument("names", nargs="*", help=f"default: all of {', '.join(ground.victims)}")
     parser.add_argument("--rate", type=float, default=10.0, help="customers per second")
     parser.add_argument("--down-s", type=float, default=3.0, help="how long a container stays dead")

@@ -1,1 +1,1 @@
-"""Boxoffice on Kubernetes: the files that follow from others, and a kind cluster of one's own."""
+"""The stack of `make kind_up`: a kind cluster in four stages, and the files of k8s/ that are generated from others."""

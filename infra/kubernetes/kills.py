@@ -37,7 +37,7 @@ _KINDS: Final = "deployments,statefulsets,services.serving.knative.dev"
 class Pods:
     """The cluster of `make kind_up`."""
 
-    name = "infra.kubernetes"
+    name = "infra.kubernetes kills"
     first = "make kind_up"
     victims: Sequence[str] = VICTIMS
 

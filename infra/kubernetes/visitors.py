@@ -51,7 +51,7 @@ def visitor(name: str, like: str, secrets: Sequence[str], ways: Sequence[str]) -
 def demo(arguments: Sequence[str]) -> int:
     """The story through the gateway; 0 when it went as promised and every cent is accounted for."""
     with tourist("demo") as name:
-        return _exec(name, ["python", "-m", "infra.compose.demo", *arguments])
+        return _exec(name, ["python", "-m", "infra.demo.inside", *arguments])
 
 
 def cli(arguments: Sequence[str]) -> int:

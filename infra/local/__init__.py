@@ -1,1 +1,1 @@
-"""The embedded stack: real PostgreSQL and Redis from their wheels, SES from moto, everything on loopback."""
+"""The stack of `make up`: every function and worker as a process on loopback, with embedded servers and stand-ins."""

@@ -1,1 +1,1 @@
-"""Stand-ins for the neighbours of Boxoffice: the Auth service and the gateway. For development only."""
+"""Stand-ins for the neighbours of Boxoffice on one machine: the cinema's Auth service, and a gateway in place of NGINX."""

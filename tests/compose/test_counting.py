@@ -11,9 +11,9 @@ import pytest
 from psycopg.rows import dict_row
 
 from infra.compose.up import troubles
+from infra.demo.cinema import Cinema as CinemaOnTheBus
 from infra.demo.town import Json
 from infra.drill.books import counted
-from infra.drill.cinema import Cinema as CinemaOnTheBus
 from infra.drill.customer import Customer, Wish
 from infra.drill.load import TURN, UNTOLD
 from infra.local.home import Running

@@ -1,4 +1,4 @@
-"""`python -m infra.local` as a process of its own, and every process that hangs on it."""
+"""`python -m infra.local` or `infra.demo` as a process of its own, and every process that it starts."""
 
 from __future__ import annotations
 
@@ -88,7 +88,8 @@ class Launched:
 def launched(what: str, data: Path, *options: str, root: Path = ROOT) -> Iterator[Launched]:
     """Run `up` or `demo` on a folder, with the code of `root`. What is left at the end is killed."""
     mark = uuid.uuid4().hex
-    argv = [sys.executable, "-m", "infra.local", what, "--data", str(data), *options]
+    command = {"up": ["infra.local", "up"], "demo": ["infra.demo"]}[what]
+    argv = [sys.executable, "-m", *command, "--data", str(data), *options]
     environment = {
         name: value
         for name, value in os.environ.items()

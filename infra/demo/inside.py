@@ -18,10 +18,10 @@ import httpx
 import psycopg
 from kafka.errors import KafkaError
 
+from infra.demo.bus import Bus
+from infra.demo.cinema import Cinema
 from infra.demo.demo import told
 from infra.demo.town import Town, open_town
-from infra.drill.bus import Bus
-from infra.drill.cinema import Cinema
 from infra.local.console import Console
 from infra.local.home import Running
 from infra.local.processes import StackError

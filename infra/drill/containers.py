@@ -1,7 +1,4 @@
-"""Kill each container in turn under a load of orders, start it again, and count; see rounds.py.
-
-python3 -m infra.compose kills [NAME...] [--rate 10] [--down-s 3]
-"""
+"""The drill on containers: how one is killed and started again, and how the load runs beside them."""
 
 from __future__ import annotations
 
@@ -20,9 +17,9 @@ VICTIMS: Final = (*STORES_AND_WORKERS, *DOORS, "sandbox", "auth", "nginx")
 
 
 class Containers:
-    """The stack of `make up_all`. A container that was killed stays dead until it is started."""
+    """The stack of `make up_all`. A killed container stays down until it is started."""
 
-    name = "infra.compose"
+    name = "infra.drill"
     first = "make up_all"
     victims: Sequence[str] = VICTIMS
 
@@ -58,5 +55,5 @@ class Containers:
 
 
 def kills(arguments: Sequence[str]) -> int:
-    """0 when nothing was lost or doubled, and all was calm in time."""
+    """0 when nothing was lost or doubled, and everything was settled in time."""
     return drill(Containers(), arguments)

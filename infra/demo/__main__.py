@@ -1,0 +1,43 @@
+"""Play the whole story on the local stack and compare the money.
+
+    python -m infra.demo [--data DIR]
+
+It starts a stack of its own, or plays on the one that already runs on the folder.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+from pathlib import Path
+
+from infra.local.console import Console
+from infra.local.home import Home
+from infra.local.processes import StackError
+from infra.local.until_stopped import until_stopped
+from shared_lib.visible import say
+
+
+def main(arguments: list[str]) -> int:
+    parser = argparse.ArgumentParser(
+        prog="infra.demo", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--data", type=Path, default=Path(".local"), help="folder of the stack's data")
+    options = parser.parse_args(arguments)
+    try:
+        return asyncio.run(_demo(Home(options.data)))
+    except StackError as error:
+        say(error, sys.stderr)
+        return 1
+
+
+async def _demo(home: Home) -> int:
+    from infra.demo.demo import demo  # noqa: PLC0415  # --help need not wait for it
+
+    console = Console(home.logs, quiet=True)
+    return await until_stopped(home, console, demo(home, console), lambda how: 128 + how)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
