@@ -53,11 +53,13 @@ class OrderWatch:
         if self._per_customer[customer_id] >= PER_CUSTOMER:
             raise RefusedError(
                 Refusal(
-                    Code.TOO_MANY_POLLS, f"At most {PER_CUSTOMER} requests of one customer wait at a time.", 2
+                    Code.TOO_MANY_POLLS,
+                    f"A customer may have at most {PER_CUSTOMER} long polls at a time.",
+                    2,
                 )
             )
         if self.waiting >= PER_INSTANCE:
-            raise RefusedError(Refusal(Code.UNAVAILABLE, "Too many requests wait for their orders here.", 2))
+            raise RefusedError(Refusal(Code.UNAVAILABLE, "This instance has too many long polls.", 2))
         self._per_customer[customer_id] += 1
         try:
             yield

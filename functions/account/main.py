@@ -67,7 +67,7 @@ async def list_orders(request: Request) -> Reply:
     limit = whole_number(request.query_params, "limit", default=50, at_most=PAGE_MAX)
     after = request.query_params.get("after")
     if after is not None and not after.isprintable():
-        raise refuse(Code.QUERY_INVALID, "after is the `next` of the page before.")
+        raise refuse(Code.QUERY_INVALID, "after must be the `next` of the previous page.")
     ask = Ask(customer_id=ask.customer_id, after=after, limit=limit)
     found = await runtime().read(queries.orders, ask)
     following = found[-1].order.id if limit and len(found) == limit else None
@@ -130,7 +130,9 @@ def in_use(found: MethodInUse) -> RefusedError:
         for one in found.subscriptions
     ]
     return refuse(
-        Code.METHOD_IN_USE, "Subscriptions are renewed with it; ?confirm=true.", subscriptions=subscriptions
+        Code.METHOD_IN_USE,
+        "Subscriptions are renewed with this payment method. Add ?confirm=true to remove it.",
+        subscriptions=subscriptions,
     )
 
 
@@ -140,7 +142,7 @@ async def forget_method(request: Request, method_id: str) -> Reply:
     assert ask.customer_id is not None
     confirm = request.query_params.get("confirm", "false")
     if confirm not in ("true", "false"):
-        raise refuse(Code.QUERY_INVALID, "confirm is true or false.")
+        raise refuse(Code.QUERY_INVALID, "confirm must be true or false.")
     wanted = ForgetMethod(customer_id=ask.customer_id, method_id=method_id, confirmed=confirm == "true")
     forgotten = await rt.run(forget_methods, wanted)
     if isinstance(forgotten, MethodInUse):

@@ -95,17 +95,17 @@ def check(rt: Runtime, command: CreateOrder) -> str:
     """What can be refused without the database. Returns the return_url as it is sent on."""
     return_url = rt.settings.page_to_return_to(command.return_url)
     if return_url is None:
-        raise refuse(Code.RETURN_URL_FORBIDDEN, "return_url must have one of the cinema's origins.")
+        raise refuse(Code.RETURN_URL_FORBIDDEN, "return_url must start with an origin of the cinema.")
     longest = rt.keep("return_url_max", lambda: _longest_return_url(rt))
     if len(return_url) > longest:
         errors = [{"at": "return_url", "message": f"String should have at most {longest} characters"}]
         raise refuse(Code.BODY_INVALID, "The body is invalid; see `errors`.", errors=errors)
     if command.provider and command.provider not in rt.providers:
-        raise refuse(Code.PROVIDER_UNKNOWN, f"Providers here: {', '.join(rt.providers)}.")
+        raise refuse(Code.PROVIDER_UNKNOWN, f"Known providers: {', '.join(rt.providers)}.")
     if command.provider in rt.settings.providers_closed:
-        raise refuse(Code.PROVIDER_CLOSED, f"{command.provider} takes no new orders.")
+        raise refuse(Code.PROVIDER_CLOSED, f"{command.provider} accepts no new orders.")
     if command.promotion_code:
-        raise refuse(Code.PROMOTION_UNKNOWN, "There is no such promotion.")
+        raise refuse(Code.PROMOTION_UNKNOWN, "There is no such promotion code.")
     return return_url
 
 
@@ -173,7 +173,7 @@ async def cancel(request: Request, order_id: str) -> Reply:
     assert settled is not None
     payment = settled.settled.payment
     if payment.is_live:
-        unresolved = Refusal(Code.PAYMENT_UNRESOLVED, "The provider does not answer; ask again.", 5)
+        unresolved = Refusal(Code.PAYMENT_UNRESOLVED, "The payment provider did not answer. Retry later.", 5)
         raise RefusedError(unresolved)
     note(payment=payment.id, outcome=payment.status)
     return Reply(200, order_view(settled.settled.order, payment))

@@ -59,7 +59,7 @@ async def receive(request: Request, name: str) -> Reply:
         events = await provider.parse_webhook(raw)
     except WebhookRejected as error:
         note(outcome=error.code)
-        raise refuse(Code.SIGNATURE_INVALID, "The webhook is not authentic.") from None
+        raise refuse(Code.SIGNATURE_INVALID, "The signature of the webhook is not valid.") from None
     except WebhookUnreadable as error:
         raise unreadable(raw, error) from None
     results = [await settle(rt, provider, event) for event in events]
@@ -71,7 +71,7 @@ def unreadable(raw: RawWebhook, error: WebhookUnreadable) -> RefusedError:
     """Signed, so it is no attack: the provider speaks otherwise than we expect, and a person has to look."""
     id_ = raw.headers.get("webhook-id")
     log.error("webhook_unreadable", provider=error.provider, webhook=id_, why=error.code)
-    return refuse(Code.WEBHOOK_UNREADABLE, "The webhook is signed, and cannot be read.")
+    return refuse(Code.WEBHOOK_UNREADABLE, "The signature is valid, but the body cannot be parsed.")
 
 
 async def settle(rt: Runtime, provider: PaymentProvider, event: ProviderEvent) -> WebhookResult:

@@ -77,19 +77,19 @@ class Gateway:
         raw_path = request.scope["raw_path"].decode("ascii", errors="replace").partition("?")[0]
         query = quote_from_bytes(request.scope["query_string"], safe=_QUERY)
         if len(raw_path) + len(query) > URL_BYTES_MAX:
-            return _problem(414, "url_too_long", "The address is too long")
+            return _problem(414, "url_too_long", "URL too long")
         door = door_of(request.method, raw_path) if _PLAIN.fullmatch(raw_path) else None
         if door is None:
             return _problem(404, "not_found", "Not found")
         body = await _body(request)
         if body is None:
-            return _problem(413, "body_too_large", "The body is too large")
+            return _problem(413, "body_too_large", "Body too large")
         url = self._doors[door] + raw_path + ("?" + query if query else "")
         headers = [*_passed_on(request), (b"x-request-id", request_id.encode())]
         try:
             reply = await self._http.request(request.method, url, content=body, headers=headers)
         except (httpx.LocalProtocolError, httpx.InvalidURL):
-            return _problem(400, "request_malformed", "The request cannot be read")
+            return _problem(400, "request_malformed", "Malformed request")
         except (httpx.ConnectError, httpx.ConnectTimeout):
             return _problem(503, "unavailable", f"The function {door} is not there", retry_after_s=1)
         except httpx.TimeoutException:

@@ -1,4 +1,4 @@
-"""docs/openapi.json: OpenAPI 3.1, made from the table of routes and the models they name."""
+"""docs/openapi.json: OpenAPI 3.1, generated from the table of operations and the models that it names."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from shared_lib.domain.errors import Code
 
 _SCHEMAS: Final = "#/components/schemas/"
 _INTRO: Final = """\
-Money is integer minor units and an ISO 4217 currency; instants are ISO 8601 in UTC. Every refusal is problem+json
-(RFC 9457) with a stable `code`; docs/problems.md lists them. A call with an Idempotency-Key may be repeated at will:
-the first answer comes back, byte by byte, with `Idempotent-Replayed: true`. What belongs to somebody else is not found.
+Amounts are integers in minor units with an ISO 4217 currency; instants are ISO 8601 in UTC. Every error is problem+json
+(RFC 9457) with a stable `code`, listed in docs/problems.md. A request with an Idempotency-Key may be retried: the first
+answer is returned byte for byte, with `Idempotent-Replayed: true`. An object of another customer answers 404.
 """
 
 _PROBLEM: Final[dict[str, Any]] = {
@@ -32,17 +32,17 @@ _PROBLEM: Final[dict[str, Any]] = {
         "code": {"type": "string", "enum": sorted(PROBLEMS)},
         "errors": {
             "type": "array",
-            "description": "of a body: where it does not fit, and why",
+            "description": "Of an invalid body: the place of each error, and what is wrong.",
             "items": {
                 "type": "object",
                 "required": ["at", "message"],
                 "properties": {"at": {"type": "string"}, "message": {"type": "string"}},
             },
         },
-        "order_id": {"type": "string", "description": "of a decline"},
+        "order_id": {"type": "string", "description": "The order that the problem is about."},
         "subscriptions": {
             "type": "array",
-            "description": "of payment_method_in_use: what is renewed with it",
+            "description": "Of payment_method_in_use: the subscriptions that are renewed with it.",
             "items": {
                 "type": "object",
                 "required": ["id", "title", "renews_at"],
@@ -53,7 +53,7 @@ _PROBLEM: Final[dict[str, Any]] = {
                 },
             },
         },
-        "decline_reason": {"type": ["string", "null"], "description": "of a decline"},
+        "decline_reason": {"type": ["string", "null"], "description": "Of payment_declined."},
     },
 }
 
@@ -61,7 +61,7 @@ _KEY_HEADER: Final[dict[str, Any]] = {
     "name": "Idempotency-Key",
     "in": "header",
     "required": True,
-    "description": "One key per wish, kept for its retries; a quoted string, or bare. Remembered for 72 hours.",
+    "description": "One value per request, reused in its retries; a quoted string, or bare. Kept for 72 hours.",
     "schema": {"type": "string", "minLength": 1, "maxLength": 257},
     "example": '"8e03978e-40d5-43dd-bc93-6894a57f9324"',
 }
@@ -89,7 +89,7 @@ def openapi() -> str:
                     "type": "http",
                     "scheme": "bearer",
                     "bearerFormat": "JWT",
-                    "description": "Of the Auth service, with the scope billing:customer or billing:operator.",
+                    "description": "Issued by the Auth service, with the scope billing:customer or billing:operator.",
                 }
             },
             "schemas": _schemas(),
@@ -143,7 +143,7 @@ def _parameters(operation: Operation) -> list[dict[str, Any]]:
     if route.keyed:
         found.append(_KEY_HEADER)
     if route is CREATE_ORDER:
-        says = "`respond-async`: 202 at once, and the provider is asked in the background"
+        says = "`respond-async`: answer 202 at once and ask the provider in the background."
         found.append({"name": "Prefer", "in": "header", "description": says, "schema": {"type": "string"}})
     return found
 
@@ -170,7 +170,7 @@ def _problems(operation: Operation) -> dict[str, Any]:
     """By status, with an example for each code that has it."""
     by_status: dict[int, list[Code]] = defaultdict(list)
     for code in operation.codes:
-        by_status[PROBLEMS[code][0]].append(code)
+        by_status[PROBLEMS[code].status].append(code)
     return {
         str(status): {
             "description": ", ".join(f"`{code}`" for code in codes),
@@ -186,7 +186,7 @@ def _problems(operation: Operation) -> dict[str, Any]:
 
 
 def _example(code: Code) -> dict[str, Any]:
-    status, title = PROBLEMS[code]
+    status, title, _ = PROBLEMS[code]
     return {
         "type": f"urn:boxoffice:problem:{code}",
         "title": title,

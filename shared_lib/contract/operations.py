@@ -1,4 +1,4 @@
-"""The calls for people who make them: what each takes, and every answer it may give.
+"""What each call takes, and every answer that it may give.
 
 docs/openapi.json is generated from this table and the models that it names. Which door answers a call: routes.py.
 """
@@ -69,20 +69,20 @@ class Operation:
 OPERATIONS: Final = (
     Operation(
         route=routes.SHOW_CATALOG,
-        summary="What may be bought now",
-        answers={200: (Catalog, "Prices with their products")},
+        summary="List the prices on sale",
+        answers={200: (Catalog, "Prices with their products.")},
     ),
     Operation(
         route=routes.CREATE_ORDER,
-        summary="Order a price and get a link to pay at",
+        summary="Create an order and get a checkout link",
         body=CreateOrder,
         example={"price_id": "prc_metropolis_buy", "return_url": "https://cinema.example/thanks"},
         answers={
             201: (
                 OrderView,
-                "The customer pays at `checkout_url`; free or charged at once: paid already. The open order, if there is one",
+                "The customer pays at `checkout_url`. Already paid when it is free or the saved method was charged. An open order for the same price is returned.",
             ),
-            202: (OrderView, "The provider has not answered yet; ask `Location` with `?wait=25`"),
+            202: (OrderView, "The provider has not answered yet. Poll `Location` with `?wait=25`."),
         },
         refusals=(
             Code.PRICE_UNKNOWN,
@@ -107,58 +107,61 @@ OPERATIONS: Final = (
     ),
     Operation(
         route=routes.LIST_ORDERS,
-        summary="Own orders, newest first",
+        summary="List own orders, newest first",
         query=(
-            Query(name="limit", says="how many", at_most=100),
-            Query(name="after", says="`next` of the page before"),
+            Query(name="limit", says="Page size.", at_most=100),
+            Query(name="after", says="`next` of the previous page."),
         ),
-        answers={200: (Orders, "A page")},
+        answers={200: (Orders, "A page.")},
         refusals=(Code.QUERY_INVALID,),
     ),
     Operation(
         route=routes.SHOW_ORDER,
-        summary="One order",
-        query=(Query(name="wait", says="seconds to wait for a change", at_most=25),),
-        answers={200: (OrderView, "The order as it is now")},
+        summary="Get an order",
+        query=(Query(name="wait", says="Seconds to wait for a change.", at_most=25),),
+        answers={200: (OrderView, "The current state.")},
         refusals=(Code.NOT_FOUND, Code.QUERY_INVALID, Code.TOO_MANY_POLLS),
     ),
     Operation(
         route=routes.CANCEL_ORDER,
-        summary="Cancel an order that is not paid",
-        answers={200: (OrderView, "The order; paid all the same when the customer was faster")},
+        summary="Cancel an unpaid order",
+        answers={200: (OrderView, "The order; its status is `paid` when the payment came first.")},
         refusals=(Code.NOT_FOUND, Code.ORDER_NOT_CANCELABLE, Code.PAYMENT_UNRESOLVED),
     ),
     Operation(
         route=routes.LIST_SUBSCRIPTIONS,
-        summary="Own subscriptions",
-        answers={200: (Subscriptions, "All of them")},
+        summary="List own subscriptions",
+        answers={200: (Subscriptions, "All of them.")},
     ),
     Operation(
         route=routes.SHOW_SUBSCRIPTION,
-        summary="One subscription",
-        answers={200: (SubscriptionView, "The subscription as it is now")},
+        summary="Get a subscription",
+        answers={200: (SubscriptionView, "The current state.")},
         refusals=(Code.NOT_FOUND,),
     ),
     Operation(
         route=routes.UPDATE_SUBSCRIPTION,
-        summary="Opt out of renewals, or back in",
+        summary="Turn renewals off or on",
         body=UpdateSubscription,
         example={"auto_renew": False},
         answers={
-            200: (SubscriptionView, "`charge_in_flight`: a renewal was already sent and will be returned")
+            200: (
+                SubscriptionView,
+                "`charge_in_flight`: a renewal was already sent; if it succeeds, it is refunded.",
+            )
         },
         refusals=(Code.NOT_FOUND, Code.SUBSCRIPTION_ENDED),
     ),
     Operation(
         route=routes.CREATE_REFUND,
-        summary="Give money back; operators may choose the amount and what happens to access",
+        summary="Refund an order; operators may choose the amount and what happens to access",
         body=CreateRefund,
         example={"order_id": "ord_01JD0000000000000000000000", "reason": "wrong film"},
         answers={
-            201: (RefundView, "Done, or on its way"),
+            201: (RefundView, "Refunded, or accepted by the provider."),
             202: (
                 RefundView,
-                "Reserved; the provider has not told the outcome yet, or a second operator must approve",
+                "Reserved. The provider has not confirmed the refund yet, or a second operator must approve.",
             ),
         },
         refusals=(
@@ -177,14 +180,14 @@ OPERATIONS: Final = (
     ),
     Operation(
         route=routes.SHOW_REFUND,
-        summary="One refund",
-        answers={200: (RefundView, "The refund as it is now")},
+        summary="Get a refund",
+        answers={200: (RefundView, "The current state.")},
         refusals=(Code.NOT_FOUND,),
     ),
     Operation(
         route=routes.APPROVE_REFUND,
-        summary="Send a refund that waits for a second operator",
-        answers={200: (RefundView, "The refund as it is now; the same operator may repeat it")},
+        summary="Approve a refund as the second operator",
+        answers={200: (RefundView, "The current state. The same operator may repeat the call.")},
         refusals=(
             Code.NOT_FOUND,
             Code.REFUND_NOT_AWAITING,
@@ -194,33 +197,33 @@ OPERATIONS: Final = (
     ),
     Operation(
         route=routes.REJECT_REFUND,
-        summary="Give up a refund that waits for a second operator, and free its money",
+        summary="Reject a refund that awaits a second operator, and release its amount",
         body=RejectRefund,
         example={"reason": "the film was watched to its end"},
-        answers={200: (RefundView, "The refund as it is now; the same operator may repeat it")},
+        answers={200: (RefundView, "The current state. The same operator may repeat the call.")},
         refusals=(Code.NOT_FOUND, Code.REFUND_NOT_AWAITING, Code.REFUND_OWN_ORDER),
     ),
     Operation(
         route=routes.LIST_ENTITLEMENTS,
-        summary="What may be watched now",
-        answers={200: (Entitlements, "Access by product, with the order that paid for it")},
+        summary="List what the customer may watch now",
+        answers={200: (Entitlements, "Access by product, with the order that paid for it.")},
     ),
     Operation(
         route=routes.LIST_METHODS,
-        summary="Saved payment methods",
-        answers={200: (PaymentMethods, "Brand, last four digits and expiry; never card data")},
+        summary="List saved payment methods",
+        answers={200: (PaymentMethods, "Brand, last four digits and expiry date; never card data.")},
     ),
     Operation(
         route=routes.FORGET_METHOD,
-        summary="Forget a saved payment method, here and at its provider",
-        query=(Query(name="confirm", says="`true`: although subscriptions are renewed with it"),),
-        answers={204: (None, "Forgotten; doing it again is the same")},
+        summary="Delete a saved payment method, here and at its provider",
+        query=(Query(name="confirm", says="`true`: delete it although subscriptions are renewed with it."),),
+        answers={204: (None, "Deleted. Repeating the call answers the same.")},
         refusals=(Code.NOT_FOUND, Code.METHOD_IN_USE, Code.QUERY_INVALID),
     ),
     Operation(
         route=routes.TAKE_WEBHOOK,
-        summary="What a provider tells; signed by it",
-        answers={200: (None, "Committed")},
+        summary="Take a webhook of a provider, which signs it",
+        answers={200: (None, "Committed.")},
         refusals=(Code.NOT_FOUND, Code.BODY_TOO_LARGE, Code.SIGNATURE_INVALID, Code.WEBHOOK_UNREADABLE),
     ),
 )

@@ -200,7 +200,7 @@ def order_reply(order: Order, payment: Payment) -> SavedReply:
     location = f"/v1/orders/{order.id}"
     if order.cancel_reason is CancelReason.TRIAL_USED:
         refusal = Refusal(
-            Code.TRIAL_USED, "Nothing was charged. Order again: this plan is then at its regular price."
+            Code.TRIAL_USED, "Nothing was charged. Order again to subscribe at the regular price."
         )
         return SavedReply(409, problem_body(refusal, order_id=order.id), location)
     if payment.status is PaymentStatus.CANCELED and payment.decline_reason == Silence.INPUT_REFUSED:
@@ -208,11 +208,11 @@ def order_reply(order: Order, payment: Payment) -> SavedReply:
         return SavedReply(422, problem_body(refusal, order_id=order.id), location)
     if payment.status is PaymentStatus.CANCELED and payment.provider_ref is None:
         refusal = Refusal(
-            Code.PROVIDER_REFUSED, "Nothing was charged; the order is canceled. We have been told."
+            Code.PROVIDER_REFUSED, "Nothing was charged; the order is canceled. We have been notified."
         )
         return SavedReply(502, problem_body(refusal, order_id=order.id), location)
     if payment.status is PaymentStatus.DECLINED:
-        refusal = Refusal(Code.PAYMENT_DECLINED, "The payment method was declined; try another one.")
+        refusal = Refusal(Code.PAYMENT_DECLINED, "The payment method was declined. Try another one.")
         body = problem_body(refusal, order_id=order.id, decline_reason=payment.decline_reason)
         return SavedReply(402, body, location)
     body = order_view(order, payment).model_dump_json().encode()

@@ -73,7 +73,7 @@ async def admitted(rt: Runtime, scope: Scope, receive: Receive) -> bytes:
         if sender is None:
             guard.verify(headers, raw, body)
     except NotAuthentic as why:
-        raise refuse(Code.EVENT_UNPROVEN, f"The event proves no sender that is known here: {why}.") from None
+        raise refuse(Code.EVENT_UNPROVEN, f"The sender of the event cannot be verified: {why}.") from None
     except Transient as passing:
         raise RefusedError(Refusal(Code.UNAVAILABLE, str(passing), RETRY_AFTER_S)) from None
     return body
@@ -97,7 +97,7 @@ async def _body(receive: Receive, headers: Mapping[str, str], bytes_max: int) ->
 
 
 def _too_large(bytes_max: int) -> RefusedError:
-    return refuse(Code.BODY_TOO_LARGE, f"At most {bytes_max} bytes.")
+    return refuse(Code.BODY_TOO_LARGE, f"The body may have at most {bytes_max} bytes.")
 
 
 def _again(body: bytes, receive: Receive) -> Receive:
@@ -116,7 +116,7 @@ async def as_problem(_: Request, error: Exception) -> Response:
     code = _CODES.get(error.status_code, Code.EVENT_INVALID)
     retry_after_s = RETRY_AFTER_S if code is Code.UNAVAILABLE else None
     # The framework's 400 repeats an exception of the parser's.
-    detail = "The request is no CloudEvent." if error.status_code == 400 else error.detail
+    detail = "The request is not a CloudEvent." if error.status_code == 400 else error.detail
     reply = problem(Refusal(code, detail, retry_after_s))
     reply.headers |= error.headers or {}
     return reply.response()

@@ -205,7 +205,7 @@ def consumer(function: Consumer) -> Callable[[CloudEvent], Awaitable[None]]:
             raise
         except Exception:
             log.exception("crashed", type=taken.type, id=taken.id)
-            raise HTTPException(500, "The error is in our logs; sending it again is safe.") from None
+            raise HTTPException(500, "The error has been logged. Sending the event again is safe.") from None
 
     return door
 

@@ -15,7 +15,7 @@ LEASE = timedelta(seconds=30)
 KEEP = timedelta(hours=72)  # a bug of Friday night can be mended on Monday
 
 _IN_FLIGHT = Refusal(
-    Code.KEY_IN_FLIGHT, "A request with this Idempotency-Key is being worked on.", retry_after_s=1
+    Code.KEY_IN_FLIGHT, "A request with this Idempotency-Key is still in progress.", retry_after_s=1
 )
 _REUSED = Refusal(Code.KEY_REUSED, "This Idempotency-Key was used for a different request.")
 

@@ -179,7 +179,9 @@ async def refuses(rt: Runtime) -> str | None:
     return None
 
 
-_COLD: Final = problem(Refusal(Code.UNAVAILABLE, "This instance waits for its database.", retry_after_s=1))
+_COLD: Final = problem(
+    Refusal(Code.UNAVAILABLE, "This instance is waiting for its database.", retry_after_s=1)
+)
 
 
 async def _alive(_: Request) -> Response:

@@ -59,7 +59,7 @@ class Principal:
         """The refusal to answer with when the token was not issued for this, else None."""
         if scope in self.scopes:
             return None
-        return Refusal(Code.SCOPE_MISSING, f"the token lacks the scope {scope}")
+        return Refusal(Code.SCOPE_MISSING, f"The token lacks the scope {scope}.")
 
 
 class TokenVerifier:
@@ -82,7 +82,7 @@ class TokenVerifier:
         verdicts_max: int = VERDICTS_MAX,
     ) -> None:
         if not issuer or not audience:
-            raise ValueError("an empty issuer or audience would accept everybody's tokens")
+            raise ValueError("an empty issuer or audience would accept every token")
         self._jwks = Jwks(
             http, jwks_url, now=now, refresh_interval_min=refresh_interval_min, trusted_for=trusted_for
         )
@@ -113,28 +113,26 @@ class TokenVerifier:
         kid = _kid(token, self._types)
         key = await self._jwks.key(kid)
         if not self._jwks.trusted:
-            detail = "the keys of the Auth service cannot be fetched"
+            detail = "The keys of the Auth service cannot be fetched."
             raise _RefusalError(Code.AUTH_UNAVAILABLE, detail, retry_after_s=_RETRY_AFTER_S)
         if key is None:
-            raise _RefusalError(Code.TOKEN_INVALID, "the token is signed with an unknown key")
+            raise _RefusalError(Code.TOKEN_INVALID, "The token is signed with an unknown key.")
         try:
             claims = _Claims.model_validate_json(key.payload_of(token))
         except JoseError as error:
             # The error's name names a check; its text may repeat what the token says.
-            detail = f"the token was refused: {type(error).__name__}"
+            detail = f"The token did not pass a check: {type(error).__name__}."
             raise _RefusalError(Code.TOKEN_INVALID, detail) from None
         except ValidationError as error:
             wrong = {str(one["loc"][0]) for one in error.errors(include_input=False) if one["loc"]}
-            detail = (
-                f"of the token's claims these are missing or malformed: {', '.join(sorted(wrong)) or 'all'}"
-            )
+            detail = f"Missing or malformed claims: {', '.join(sorted(wrong)) or 'all'}."
             raise _RefusalError(Code.TOKEN_INVALID, detail) from None
         if claims.iss != self._issuer:
-            raise _RefusalError(Code.TOKEN_INVALID, "the token is of another issuer")
+            raise _RefusalError(Code.TOKEN_INVALID, "The token is from another issuer.")
         if self._audience not in ([claims.aud] if isinstance(claims.aud, str) else claims.aud):
-            raise _RefusalError(Code.TOKEN_INVALID, "the token is for somebody else")
+            raise _RefusalError(Code.TOKEN_INVALID, "The token is for another audience.")
         if claims.is_of_another_kind:
-            raise _RefusalError(Code.TOKEN_INVALID, "the token is of another type than an access token")
+            raise _RefusalError(Code.TOKEN_INVALID, "The token is not an access token.")
         return claims
 
 
@@ -210,10 +208,10 @@ def _bearer(authorization_header: str | None) -> str:
     """RFC 6750 in one spelling but for the scheme's case (RFC 7235): nginx.conf has the same grammar, and counts by it."""
     value = (authorization_header or "").strip(" \t")
     if not value:
-        raise _RefusalError(Code.TOKEN_MISSING, "send Authorization: Bearer <token>")
+        raise _RefusalError(Code.TOKEN_MISSING, "Send the header Authorization: Bearer <token>.")
     scheme, token = value[:7], value[7:]
     if scheme.lower() != "bearer " or len(token) > _TOKEN_CHARS_MAX or not _JWT.fullmatch(token):
-        raise _RefusalError(Code.TOKEN_MALFORMED, "the Authorization header is not a bearer JWT")
+        raise _RefusalError(Code.TOKEN_MALFORMED, "The Authorization header does not hold a bearer JWT.")
     return token
 
 
@@ -230,15 +228,15 @@ def _kid_of(header_segment: str, types: frozenset[str]) -> str:
     try:
         header = unverified_header(header_segment)
     except (JoseError, ValueError, RecursionError):
-        raise _RefusalError(Code.TOKEN_MALFORMED, "the token's header cannot be read") from None
+        raise _RefusalError(Code.TOKEN_MALFORMED, "The header of the token cannot be decoded.") from None
     typ = header.get("typ")
     if not isinstance(typ, str) or typ.lower().removeprefix("application/") not in types:
-        raise _RefusalError(Code.TOKEN_INVALID, "the token is of another type than an access token")
+        raise _RefusalError(Code.TOKEN_INVALID, "The token is not an access token.")
     if "crit" in header:
-        raise _RefusalError(Code.TOKEN_INVALID, "the token asks for an extension that is not supported")
+        raise _RefusalError(Code.TOKEN_INVALID, "The token requires an extension that is not supported.")
     kid = header.get("kid")
     if not isinstance(kid, str) or not kid:
-        raise _RefusalError(Code.TOKEN_INVALID, "the token does not say which key signed it")
+        raise _RefusalError(Code.TOKEN_INVALID, "The header of the token has no kid.")
     return kid
 
 
@@ -247,17 +245,17 @@ def _check_times(claims: _Claims, now: datetime) -> datetime:
     try:
         expires_at = datetime.fromtimestamp(claims.exp, UTC)
     except (OverflowError, ValueError, OSError):
-        raise _RefusalError(Code.TOKEN_INVALID, "the token expires at no instant we know") from None
+        raise _RefusalError(Code.TOKEN_INVALID, "The claim exp is not a date.") from None
     if now >= expires_at + LEEWAY:
-        raise _RefusalError(Code.TOKEN_EXPIRED, "the token has expired")
+        raise _RefusalError(Code.TOKEN_EXPIRED, "The token has expired.")
     if max(claims.iat, claims.nbf) > (now + LEEWAY).timestamp():
-        raise _RefusalError(Code.TOKEN_INVALID, "the token is not valid yet")
+        raise _RefusalError(Code.TOKEN_INVALID, "The token is not valid yet.")
     return expires_at
 
 
 def _principal(claims: _Claims) -> Principal:
     if not claims.sub.isprintable():
-        raise _RefusalError(Code.TOKEN_INVALID, "the claim sub is not a customer id")
+        raise _RefusalError(Code.TOKEN_INVALID, "The claim sub is not a customer id.")
     # An address that the Auth service says is not proven gets no mail, nor does one that no mail could reach.
     email = None if claims.email_verified is False else mailable(_text(claims.email))
     return Principal(

@@ -120,13 +120,13 @@ def endpoint(function: Endpoint) -> Callable[[Request], Awaitable[Response]]:
                 Refusal(code, refused_event.detail, _RETRY_AFTER_S if code is Code.UNAVAILABLE else None)
             )
         except Unstorable:
-            refusal = Refusal(Code.INPUT_UNSTORABLE, "A value in the request can be kept by no database.")
+            refusal = Refusal(Code.INPUT_UNSTORABLE, "The request contains a value that cannot be stored.")
             reply = refuse_with(refusal)
         except ClientDisconnect:
             reply = Reply(499)
         except Exception:
             log.exception("crashed", method=method, path=request.scope["path"])
-            reply = refuse_with(Refusal(Code.INTERNAL, "The error is in our logs; trying again is safe."))
+            reply = refuse_with(Refusal(Code.INTERNAL, "The error has been logged. Retrying is safe."))
         log.info(
             "request",
             method=method,
@@ -156,7 +156,7 @@ def check_url(request: Request) -> None:
     """Path and query are read, matched and logged: both together have an end."""
     scope = request.scope
     if len(scope.get("raw_path") or scope["path"].encode()) + len(scope["query_string"]) > URL_BYTES_MAX:
-        raise refuse(Code.URL_TOO_LONG, f"At most {URL_BYTES_MAX} bytes of path and query.")
+        raise refuse(Code.URL_TOO_LONG, f"Path and query may have at most {URL_BYTES_MAX} bytes.")
 
 
 def path_of(request: Request) -> list[str]:
@@ -181,12 +181,12 @@ async def body_of(request: Request) -> bytes:
     """The raw body, up to 64 KiB."""
     announced = header_of(request, b"content-length") or "0"
     if announced.isascii() and announced.isdigit() and int(announced) > BODY_BYTES_MAX:
-        raise refuse(Code.BODY_TOO_LARGE, f"At most {BODY_BYTES_MAX} bytes.")
+        raise refuse(Code.BODY_TOO_LARGE, f"The body may have at most {BODY_BYTES_MAX} bytes.")
     chunks, size = [], 0
     async for chunk in request.stream():
         size += len(chunk)
         if size > BODY_BYTES_MAX:
-            raise refuse(Code.BODY_TOO_LARGE, f"At most {BODY_BYTES_MAX} bytes.")
+            raise refuse(Code.BODY_TOO_LARGE, f"The body may have at most {BODY_BYTES_MAX} bytes.")
         chunks.append(chunk)
     return b"".join(chunks)
 
@@ -199,13 +199,13 @@ async def parse(request: Request, model: type[Model]) -> Model:
         json_of(raw)  # what the model would not notice: a name given twice, for example
     except UntrustedError as error:
         detail = {"at": "", "message": str(error)}
-        raise refuse(Code.BODY_INVALID, "The body does not fit, see errors.", errors=[detail]) from None
+        raise refuse(Code.BODY_INVALID, "The body is invalid; see `errors`.", errors=[detail]) from None
     except ValidationError as error:
         found = error.errors(include_url=False, include_context=False, include_input=False)
         if any(one["type"] == "json_invalid" for one in found):
-            raise refuse(Code.BODY_NOT_JSON, "The body cannot be read as JSON.") from None
+            raise refuse(Code.BODY_NOT_JSON, "The body is not valid JSON.") from None
         errors = [{"at": ".".join(map(str, one["loc"])), "message": one["msg"]} for one in found]
-        raise refuse(Code.BODY_INVALID, "The body does not fit, see errors.", errors=errors) from None
+        raise refuse(Code.BODY_INVALID, "The body is invalid; see `errors`.", errors=errors) from None
     return command
 
 
@@ -214,7 +214,7 @@ def whole_number(query: Mapping[str, Any], name: str, *, default: int, at_most: 
     value = query.get(name, str(default))
     digits = len(str(at_most))  # a number of thousands of digits is not even read
     if not (value.isascii() and value.isdigit() and len(value) <= digits and int(value) <= at_most):
-        raise refuse(Code.QUERY_INVALID, f"{name} is a whole number from 0 to {at_most}.")
+        raise refuse(Code.QUERY_INVALID, f"{name} must be an integer from 0 to {at_most}.")
     return int(value)
 
 
@@ -236,7 +236,7 @@ async def identified(request: Request) -> Principal:
     """Who is asking, whatever they may do."""
     sent = [value for name, value in request.scope["headers"] if name == b"authorization"]
     if len(sent) > 1:  # two readers would choose differently
-        raise refuse(Code.TOKEN_MALFORMED, "there is more than one Authorization header")
+        raise refuse(Code.TOKEN_MALFORMED, "The request has more than one Authorization header.")
     principal = granted(await verifier(runtime()).verify(str(sent[0], "latin-1") if sent else None))
     note(actor=principal.customer_id, client=principal.client_id, scope=" ".join(sorted(principal.scopes)))
     return principal

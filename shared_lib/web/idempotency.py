@@ -134,7 +134,8 @@ def _header(value: str | None) -> str:
     """The key: a quoted string, as the draft wants it, or bare, as many clients send it."""
     if value is None or not value.strip():
         raise refuse(
-            Code.KEY_MISSING, "Send a unique Idempotency-Key, a UUID for example, and keep it for retries."
+            Code.KEY_MISSING,
+            "Send the header Idempotency-Key: a value of your own, such as a UUID, that you reuse when you retry.",
         )
     value = value.strip()
     quoted = _QUOTED.fullmatch(value)
@@ -142,7 +143,9 @@ def _header(value: str | None) -> str:
     if quoted and "\\" in key:
         key = _ESCAPED.sub(r"\1", key)
     if not key or len(key) > _KEY_CHARS_MAX or not (quoted or _BARE.fullmatch(value)):
-        raise refuse(Code.KEY_MALFORMED, f"A key has 1 to {_KEY_CHARS_MAX} visible ASCII characters.")
+        raise refuse(
+            Code.KEY_MALFORMED, f"An Idempotency-Key has 1 to {_KEY_CHARS_MAX} visible ASCII characters."
+        )
     return key
 
 

@@ -192,7 +192,7 @@ async def test_the_answer_names_the_claims_that_are_wrong_and_nothing_they_say(
         f"Bearer {signed(keys, clock, exp='tomorrow', sub=None, email='a@b.example')}"
     )
     assert isinstance(verdict, Refusal)
-    assert verdict.detail == "of the token's claims these are missing or malformed: exp, sub"
+    assert verdict.detail == "Missing or malformed claims: exp, sub."
 
 
 async def test_one_audience_among_several_is_enough(

@@ -76,7 +76,7 @@ def test_what_nginx_says_itself_has_the_form_of_the_doors() -> None:
         assert problem["type"] == f"urn:boxoffice:problem:{problem['code']}"
         assert problem.keys() == {"type", "title", "status", "detail", "code", "request_id"}
         if problem["code"] not in OWN_CODES:
-            assert problem["title"] == PROBLEMS[Code(problem["code"])][1]
+            assert problem["title"] == PROBLEMS[Code(problem["code"])].title
         else:
             assert int(status) == OWN_CODES[problem["code"]]
 

@@ -112,7 +112,7 @@ def test_every_status_that_nginx_may_answer_with_has_a_page_and_every_page_says_
     pages = dict(re.findall(r"location = /problem/(\d+) \{\s+internal;\s+default_type application/problem\+json;\s+"
                             r"return \1 '(\{[^\n]*\})';\s+\}", text))  # fmt: skip
     assert set(map(int, pages)) == set(led.values())
-    titles = {str(code): (status, title) for code, (status, title) in PROBLEMS.items()}
+    titles = {str(code): (one.status, one.title) for code, one in PROBLEMS.items()}
     for status, document in pages.items():
         body = json.loads(document)
         assert body["status"] == int(status)

@@ -89,7 +89,10 @@ async def test_only_fresh_bytes_with_the_right_signature_are_believed(
         }
         for what, answer in answers.items():
             assert answer.status_code == 400, f"{what}: {answer.status_code} {answer.text}"
-            assert assert_problem(answer, "signature_invalid")["detail"] == "The webhook is not authentic."
+            assert (
+                assert_problem(answer, "signature_invalid")["detail"]
+                == "The signature of the webhook is not valid."
+            )
 
 
 async def test_a_webhook_within_the_tolerance_settles_once(cinema: Cinema, webhook_secret: str) -> None:

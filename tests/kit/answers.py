@@ -17,7 +17,7 @@ LEAKS = re.compile(
     r"Traceback|File \"|\.py\b|psycopg|sqlalchemy|\bSELECT\b|\bINSERT\b|\bUPDATE\b|relation \"|127\.0\.0\.1|"
     r"Error\(|Exception|whsec_|sk_sandbox|postgres",
 )
-TITLES = {str(code): (status, title) for code, (status, title) in PROBLEMS.items()}
+TITLES = {str(code): (one.status, one.title) for code, one in PROBLEMS.items()}
 
 
 def assert_problem(answer: httpx.Response, code: str, status: int | None = None) -> dict[str, Any]:
