@@ -17,8 +17,8 @@ from starlette.requests import ClientDisconnect, Request
 
 from shared_lib.domain.errors import Code, Refusal, Transient
 from shared_lib.queries.account import OrderVersion, order_versions
+from shared_lib.replies import RefusedError
 from shared_lib.runtime import Runtime
-from shared_lib.web.http import RefusedError
 
 LOOK_EVERY_S: Final = 0.25
 PER_CUSTOMER: Final = 10  # browser tabs of one person

@@ -1,1 +1,1 @@
-"""Incoming CloudEvents: how an event is read, and how its sender proves itself. No other room imports the SDK."""
+"""CloudEvents: received, verified, and sent."""

@@ -1,6 +1,6 @@
-"""The gate in front of a function that takes events: only a proven sender's event, of a bounded size, comes through.
+"""The gate in front of a function that takes events: it passes events of verified senders and of limited size.
 
-One place for all doors, before the framework and before any parser.
+One gate for all doors, in front of the framework and of every parser.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from shared_lib.contract.routes import EVENTS_PATH
 from shared_lib.domain.errors import Code, Refusal, Transient
 from shared_lib.events.proof import event_guard
+from shared_lib.replies import RefusedError, problem, refuse
 from shared_lib.runtime import Runtime, runtime
 from shared_lib.standard_webhook import NotAuthentic
-from shared_lib.web.http import RefusedError, problem, refuse
 
-# Our own are small: a chunk of a thousand renewals is half of this. A neighbour's may be larger.
+# Our own events are small: a chunk of a thousand renewals is half of this. Those of other services may be larger.
 OWN_BYTES_MAX: Final = 64 * 1024
 BYTES_MAX: Final = 1024 * 1024
 OWN: Final = "billing."
@@ -38,7 +38,7 @@ log = structlog.get_logger("boxoffice")
 
 
 class EventGate:
-    """`everything`: the function takes nothing but events. Else only what comes to /events is looked at."""
+    """With `everything`, every request must be an event; otherwise only requests to /events are checked."""
 
     def __init__(self, function: ASGIApp, name: str, *, everything: bool) -> None:
         self._function, self._name, self._everything = function, name, everything
@@ -54,7 +54,7 @@ class EventGate:
                 "event_refused", door=self._name, code=refused.refusal.code, why=refused.refusal.detail
             )
             reply = problem(refused.refusal)
-            reply.headers["Connection"] = "close"  # what is left of the body is not waited for
+            reply.headers["Connection"] = "close"  # the rest of the body is not read
             await reply.response()(scope, receive, send)
         except ClientDisconnect:
             return
@@ -63,7 +63,7 @@ class EventGate:
 
 
 async def admitted(rt: Runtime, scope: Scope, receive: Receive) -> bytes:
-    """The body of a proven event. Raises RefusedError, or ClientDisconnect."""
+    """The body of a verified event. Raises RefusedError or ClientDisconnect."""
     guard, raw = event_guard(rt), scope["headers"]
     headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in raw}
     bytes_max = OWN_BYTES_MAX if headers.get("ce-type", "").startswith(OWN) else BYTES_MAX
@@ -74,8 +74,8 @@ async def admitted(rt: Runtime, scope: Scope, receive: Receive) -> bytes:
             guard.verify(headers, raw, body)
     except NotAuthentic as why:
         raise refuse(Code.EVENT_UNPROVEN, f"The sender of the event cannot be verified: {why}.") from None
-    except Transient as passing:
-        raise RefusedError(Refusal(Code.UNAVAILABLE, str(passing), RETRY_AFTER_S)) from None
+    except Transient as error:
+        raise RefusedError(Refusal(Code.UNAVAILABLE, str(error), RETRY_AFTER_S)) from None
     return body
 
 
@@ -101,7 +101,7 @@ def _too_large(bytes_max: int) -> RefusedError:
 
 
 def _again(body: bytes, receive: Receive) -> Receive:
-    """The body was read already: it is received once more, then whatever comes after it."""
+    """A `receive` that repeats the body, which was read already, and continues with what follows it."""
     pending: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
 
     async def received() -> Message:
@@ -111,11 +111,13 @@ def _again(body: bytes, receive: Receive) -> Receive:
 
 
 async def as_problem(_: Request, error: Exception) -> Response:
-    """What the framework, or a consumer, refuses: problem+json, as every other refusal."""
+    """A refusal by a consumer (RefusedError) or by the framework (HTTPException) as problem+json."""
+    if isinstance(error, RefusedError):
+        return problem(error.refusal).response()
     assert isinstance(error, HTTPException)
     code = _CODES.get(error.status_code, Code.EVENT_INVALID)
     retry_after_s = RETRY_AFTER_S if code is Code.UNAVAILABLE else None
-    # The framework's 400 repeats an exception of the parser's.
+    # The detail of the framework's 400 is an exception of its parser.
     detail = "The request is not a CloudEvent." if error.status_code == 400 else error.detail
     reply = problem(Refusal(code, detail, retry_after_s))
     reply.headers |= error.headers or {}

@@ -1,7 +1,7 @@
-"""How the sender of an event proves itself to a door: by a signature of ours, or by a token of a trusted issuer.
+"""How a door verifies the sender of an event: by a signature with our own secret, or by a token of a trusted issuer.
 
-The signature is that of Standard Webhooks over the CloudEvent as it travels: its attributes (`ce-*` headers), its content
-type and its body. A signed body cannot be sent again as an event of another type, subject or id.
+The signature follows Standard Webhooks and covers the CloudEvent as sent: its attributes (`ce-*` headers), its content type
+and its body. So a signed body cannot be replayed as an event of another type, subject or id.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from pydantic import BaseModel, ConfigDict, FiniteFloat, ValidationError
 
 from shared_lib.domain.errors import Transient
 from shared_lib.ids import new_id
+from shared_lib.jwks import Jwks, unverified_header
 from shared_lib.runtime import Runtime
 from shared_lib.settings import Settings
 from shared_lib.standard_webhook import NotAuthentic, claimed_id, decoded_secret, signature, verified_id
-from shared_lib.web.jwks import Jwks, unverified_header
 
 Headers = Iterable[tuple[bytes, bytes]]
 
@@ -30,7 +30,7 @@ TOKEN_CHARS_MAX: Final = 8 * 1024
 
 
 def covered(headers: Headers, body: bytes) -> bytes:
-    """What is signed: each attribute and the content type on a line of its own, sorted, an empty line, the body."""
+    """The signed bytes: attributes and content type, one per line and sorted; an empty line; the body."""
     lines = sorted(
         b"%s:%s" % (name, value)
         for name, value in ((name.lower(), value) for name, value in headers)
@@ -40,13 +40,13 @@ def covered(headers: Headers, body: bytes) -> bytes:
 
 
 class EventSigner:
-    """Signs what leaves for a door. A signature is good for five minutes: each attempt is signed on its own."""
+    """Signs events for the doors. A signature is valid for five minutes, so each attempt is signed separately."""
 
     def __init__(self, secrets: Sequence[str], now: Callable[[], datetime]) -> None:
-        """ValueError without a secret: no door would take what this process sends."""
+        """Raises ValueError without a secret: no door would accept this process's events."""
         if not secrets:
             raise ValueError(
-                "BOXOFFICE_EVENT_SECRETS is not set: no door would take an event of this process"
+                "BOXOFFICE_EVENT_SECRETS is not set: no door would accept an event of this process"
             )
         self._key, self._now = decoded_secret(secrets[0]), now
 
@@ -56,7 +56,7 @@ class EventSigner:
         return [(name.encode(), value.encode()) for name, value in proof.items()]
 
     def signed(self, headers: Mapping[str, str], body: bytes) -> dict[str, str]:
-        """The headers of a CloudEvent, and those of its signature."""
+        """The headers of a CloudEvent with those of its signature."""
         raw = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
         proof = self.pairs(raw, body, headers.get("ce-id") or new_id("msg"))
         return {**headers, **{name.decode(): value.decode() for name, value in proof}}
@@ -73,20 +73,20 @@ def event_signer(rt: Runtime) -> EventSigner:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EventGuard:
-    """What a door believes: signatures of these keys, tokens of these senders. With neither it believes nothing."""
+    """Verifies senders: by signatures with these keys, by tokens of these senders. With neither, it accepts no event."""
 
     keys: Sequence[bytes]
     tokens: SenderTokens | None
     now: Callable[[], datetime]
 
     @property
-    def believes_nothing(self) -> bool:
+    def accepts_nothing(self) -> bool:
         return not self.keys and self.tokens is None
 
     async def sender(self, headers: Mapping[str, str]) -> str | None:
-        """The proven sender by its token; None when the body must prove it. Raises NotAuthentic: it cannot.
+        """The sender, if a token proves it; None when the signature of the body must. Called before the body is read.
 
-        Called before the body is read.
+        Raises NotAuthentic when neither is there or the token is invalid.
         """
         try:
             if self.tokens and "authorization" in headers:
@@ -105,9 +105,9 @@ class EventGuard:
 
 
 class SenderTokens:
-    """Bearer tokens as Knative's OIDC sends them: of one issuer, for our audience, of the subjects that may send.
+    """Bearer tokens as Knative's OIDC sends them: of one issuer, for our audience, from an allowed subject.
 
-    The audience alone is no proof: in a cluster every service account can get a token for any audience.
+    The audience alone proves nothing: in a cluster every service account can get a token for any audience.
     """
 
     def __init__(
@@ -121,7 +121,7 @@ class SenderTokens:
         await self._jwks.refresh()
 
     async def sender(self, authorization: str) -> str:
-        """The subject that sends. Raises NotAuthentic, or Transient while the keys cannot be fetched."""
+        """The sending subject. Raises NotAuthentic, or Transient while the keys cannot be fetched."""
         scheme, _, token = authorization.partition(" ")
         token = token.strip()
         if scheme.lower() != "bearer" or len(token) > TOKEN_CHARS_MAX or token.count(".") != 2:
@@ -154,7 +154,7 @@ class SenderTokens:
 
 
 class _Claims(BaseModel):
-    """What is read of a token. A service account's has no `typ`, so it is its issuer that tells it from a customer's."""
+    """The claims we read. A service account's token has no `typ`; its issuer distinguishes it from a customer's."""
 
     model_config = ConfigDict(strict=True)
 
@@ -178,7 +178,7 @@ def _kid(token: str) -> str:
 
 
 def event_guard(rt: Runtime) -> EventGuard:
-    """The guard this instance keeps. ValueError when a secret is none."""
+    """The guard this instance keeps. Raises ValueError for a malformed secret."""
     return rt.keep("event guard", lambda: _guard(rt.settings, rt.http, rt.now))
 
 

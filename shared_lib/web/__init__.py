@@ -1,1 +1,1 @@
-"""The edge of HTTP: one door as an ASGI app, who is asking, and one effect per idempotency key. Knows no single function."""
+"""The edge of HTTP: a door as an ASGI app, authentication, dispatch, and idempotency keys. Independent of any one function."""

@@ -1,10 +1,10 @@
-"""One door as an ASGI app: functions-framework's, with the lifespan and the probes it lacks.
+"""A door as an ASGI app: functions-framework's app, with a lifespan and probes added.
 
     FUNCTION=create_order uvicorn shared_lib.web.asgi:app --lifespan on --timeout-keep-alive 95
 
-/livez (for OpenFaaS /_/health) answers while the process lives. /readyz (/_/ready) says that the door is warm: PostgreSQL has
-answered once since the start, and the process was not asked to end. It stays 200 while PostgreSQL is away later, because the
-door then answers 503 within seconds, and a platform that found it unready would hold the calls instead (decision 0034).
+/livez (/_/health for OpenFaaS) answers while the process lives. /readyz (/_/ready) is 200 once PostgreSQL has answered, until
+the process is asked to end. It stays 200 while PostgreSQL is away later: the door then answers 503 within seconds, whereas a
+platform that finds a door unready would hold its calls (decision 0034).
 """
 
 from __future__ import annotations
@@ -33,21 +33,26 @@ from shared_lib.domain.errors import Code, Refusal, Transient
 from shared_lib.events.gate import EventGate, as_problem
 from shared_lib.events.proof import event_guard
 from shared_lib.queries.health import refuse_power_over_the_ledger, refuse_test_clock, serves
+from shared_lib.replies import RefusedError, problem
 from shared_lib.runtime import Runtime, install
 from shared_lib.settings import Environment, settings_of
 from shared_lib.stopping import drained
-from shared_lib.web.http import problem, verifier
+from shared_lib.web.http import verifier
 
 log = structlog.get_logger("boxoffice")
 
 FUNCTIONS: Final = Path(__file__).parents[2] / "functions"
-GC_THRESHOLDS: Final = (20_000, 20, 50)  # by default a batch of a thousand would be searched a hundred times
-FIRST_ANSWER_S: Final = 2.0  # how long one question to a database that has not answered yet may take
-ASK_AGAIN_S: Final = 0.25
+GC_THRESHOLDS: Final = (
+    20_000,
+    20,
+    50,
+)  # with the defaults, a batch of a thousand items would be scanned a hundred times
+FIRST_ANSWER_S: Final = 2.0  # time limit of a query while the database has not answered yet
+RETRY_S: Final = 0.25
 
 
 def door(name: str) -> ASGIApp:
-    """The functions-framework app of one function, behind the gate for events. It expects a runtime to be installed."""
+    """The functions-framework app of one function, behind the gate for events. Needs an installed runtime to serve."""
     if name not in DOORS:
         raise SystemExit(f"FUNCTION={name!r} is not one of {', '.join(DOORS)}")
     make: Any = functions_framework.aio.create_asgi_app  # untyped
@@ -55,19 +60,20 @@ def door(name: str) -> ASGIApp:
     only_events = name not in HTTP_DOORS  # every request must prove itself, not only those to /events
     if only_events:
         app.add_exception_handler(HTTPException, as_problem)
+        app.add_exception_handler(RefusedError, as_problem)
     return EventGate(app, name, everything=only_events)
 
 
 @asynccontextmanager
 async def warm(name: str) -> AsyncIterator[Runtime]:
-    """Open what a warm instance keeps, and close it when the server stops. The database need not be there yet."""
+    """Open what an instance keeps (the runtime), and close it when the server stops. The database need not be up yet."""
     logs.configure(function=name, revision=os.environ.get("K_REVISION"))  # Knative's
     rt = await Runtime.open(settings_of(name))
     try:
         if rt.settings.auth_jwks_url:
             await verifier(rt).warm_up()
         if name in EVENT_DOORS:
-            await believe_senders(rt)
+            await load_sender_keys(rt)
         install(rt)
         settle_down()
         yield rt
@@ -76,30 +82,30 @@ async def warm(name: str) -> AsyncIterator[Runtime]:
         await rt.aclose()
 
 
-async def believe_senders(rt: Runtime) -> None:
-    """Read the secrets and keys of senders. In production a door that believes none does not start; elsewhere it
-    refuses every event.
+async def load_sender_keys(rt: Runtime) -> None:
+    """Load the secrets and keys that verify senders of events. Without any, a door in production does not start (ValueError);
+    elsewhere it refuses every event.
     """
     guard = event_guard(rt)
-    if guard.believes_nothing and rt.settings.environment is Environment.PRODUCTION:
+    if guard.accepts_nothing and rt.settings.environment is Environment.PRODUCTION:
         raise ValueError(
-            "set BOXOFFICE_EVENT_SECRETS or BOXOFFICE_EVENT_OIDC_*: no sender of events is believed"
+            "set BOXOFFICE_EVENT_SECRETS or BOXOFFICE_EVENT_OIDC_*: no sender of events could be verified"
         )
     if guard.tokens:
         await guard.tokens.warm_up()
 
 
 def settle_down() -> None:
-    """What was imported stays, so the collector need not look at it again; batches make values, hardly cycles."""
+    """Exclude imported objects from garbage collection, and collect less often: batches make many values but few cycles."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(*GC_THRESHOLDS)
 
 
 class Door:
-    """Probes and lifespan around a function; everything else is the function's own.
+    """Probes and lifespan around a function, which serves everything else.
 
-    Until the database has answered once, calls are refused with 503 and no database is worked with: it may be a wrong one.
+    Until the database has answered once, every call is refused with 503 and reaches no database: it may be the wrong one.
     """
 
     def __init__(self, name: str) -> None:
@@ -127,7 +133,7 @@ class Door:
         elif not self._warm:
             await _COLD.response()(scope, receive, closing)
         else:
-            # The framework names each invocation, with a generator that costs as much as reading the body.
+            # The framework generates an id for each invocation unless it has one; its generator costs as much as reading a body.
             scope["headers"] = [*scope["headers"], (b"function-execution-id", os.urandom(6).hex().encode())]
             await self._function(scope, receive, closing)
 
@@ -145,17 +151,17 @@ class Door:
         self._warm = False
 
     async def _warm_up(self, rt: Runtime, why: str | None) -> None:
-        told = None
+        logged = None
         while why is not None:
-            if why != told:
+            if why != logged:
                 log.warning("not_ready", why=why)
-                told = why
-            await asyncio.sleep(ASK_AGAIN_S)
+                logged = why
+            await asyncio.sleep(RETRY_S)
             try:
                 why = await refuses(rt)
-            except RuntimeError as wrong:  # at the start it would have ended the process
+            except RuntimeError as wrong:  # raised at the start, it would have ended the process
                 why = str(wrong)
-            except Exception as bug:  # noqa: BLE001  # at the start, too; here the door would stay shut without a word
+            except Exception as bug:  # noqa: BLE001  # likewise; here the door would stay closed without a log line
                 why = type(bug).__name__
         self._warm = True
 
@@ -166,7 +172,7 @@ class Door:
 
 
 async def refuses(rt: Runtime) -> str | None:
-    """Why the database does not serve this door yet, None when it does. Raises RuntimeError when it must not be used."""
+    """Why the database is not usable yet, or None. Raises RuntimeError when this door must not use it."""
     try:
         await rt.read(serves, None, within_s=FIRST_ANSWER_S)
         if rt.settings.environment is Environment.PRODUCTION:
@@ -189,7 +195,7 @@ async def _alive(_: Request) -> Response:
 
 
 def __getattr__(name: str) -> Any:
-    """`shared_lib.web.asgi:app` is made on first use, so that importing this module needs no environment."""
+    """Make `shared_lib.web.asgi:app` on first use, so that importing this module needs no environment."""
     if name != "app":
         raise AttributeError(name)
     app = globals()["app"] = Door(os.environ["FUNCTION"])

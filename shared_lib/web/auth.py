@@ -1,7 +1,8 @@
-"""Who is asking: a bearer token of the Auth service becomes a Principal, or a Refusal with a stable code.
+"""Authentication: a bearer token of the Auth service becomes a Principal, or a Refusal with a stable code.
 
-Rules of RFC 8725: the algorithm is the key's and never the token's, `kid` only looks up a key, the headers
-`jku`, `x5u`, `jwk` are not read, the type must be one of an access token, expiry, issuer, audience and subject are required. Tokens are never logged.
+Rules of RFC 8725: the key determines the algorithm, never the token; `kid` only looks up a key; the headers `jku`, `x5u` and
+`jwk` are not read; the type must be that of an access token; expiry, issuer, audience and subject are required. Tokens are
+never logged.
 """
 
 from __future__ import annotations
@@ -23,26 +24,26 @@ from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
 from shared_lib.contract.routes import Scope
 from shared_lib.domain.errors import Code, Refusal
 from shared_lib.domain.written import language_tag, mailable
-from shared_lib.web.jwks import REFRESH_INTERVAL_MIN, TRUSTED_FOR, Jwks, unverified_header
+from shared_lib.jwks import REFRESH_INTERVAL_MIN, TRUSTED_FOR, Jwks, unverified_header
 
 CUSTOMER: Final = Scope.CUSTOMER
 OPERATOR: Final = Scope.OPERATOR
 
 LEEWAY = timedelta(seconds=30)
-VERDICT_TTL = timedelta(seconds=60)  # how long a key withdrawn by the Auth service may still be honored
+VERDICT_TTL = timedelta(seconds=60)  # how long a token of a withdrawn key may still be accepted
 VERDICTS_MAX = 10_000
 _JWT = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*")
 _TOKEN_CHARS_MAX = 8 * 1024
 _SUBJECT_CHARS_MAX = 255
 ACCESS_TOKEN_TYPES = ("at+jwt",)  # RFC 9068
-# An issuer whose access tokens are of no type of their own marks the others (OpenID, Keycloak, Cognito).
-_OTHER_KINDS = frozenset({"id", "refresh", "offline", "logout"})
+# An issuer that gives access tokens no type of their own marks its other tokens (OpenID, Keycloak, Cognito).
+_OTHER_TYPES = frozenset({"id", "refresh", "offline", "logout"})
 _RETRY_AFTER_S = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Principal:
-    """The customer or operator behind a request. `email` and `locale` as far as the Auth service knows them."""
+    """The customer or operator behind a request. `email` and `locale` are None when the token has none."""
 
     customer_id: str
     scopes: frozenset[str]
@@ -56,14 +57,14 @@ class Principal:
         return OPERATOR in self.scopes
 
     def lacks(self, scope: str) -> Refusal | None:
-        """The refusal to answer with when the token was not issued for this, else None."""
+        """A refusal when the token was not issued for the scope, else None."""
         if scope in self.scopes:
             return None
         return Refusal(Code.SCOPE_MISSING, f"The token lacks the scope {scope}.")
 
 
 class TokenVerifier:
-    """Verifies bearer tokens against the Auth service's key set, and remembers verdicts for a minute.
+    """Verifies bearer tokens against the Auth service's key set; caches accepted tokens for a minute.
 
     `now` is the only clock. The HTTP client belongs to the caller, who closes it.
     """
@@ -91,7 +92,7 @@ class TokenVerifier:
         self._verdicts = _Verdicts(verdicts_max)
 
     async def verify(self, authorization_header: str | None) -> Principal | Refusal:
-        """Who is asking, or why not: AUTH_UNAVAILABLE is our fault (503), the other codes the caller's (401)."""
+        """The caller, or a refusal: AUTH_UNAVAILABLE is our fault (503), the other codes are the caller's (401)."""
         try:
             token = _bearer(authorization_header)
             digest = hashlib.sha256(token.encode()).digest()
@@ -101,7 +102,7 @@ class TokenVerifier:
             principal, expires_at = _principal(claims), _check_times(claims, self._now())
         except _RefusalError as refused:
             return refused.refusal
-        # Only acceptances are remembered: garbage could otherwise push them out.
+        # Only accepted tokens are cached: invalid ones could otherwise evict them.
         self._verdicts.put(digest, principal, until=min(expires_at, self._now() + VERDICT_TTL))
         return principal
 
@@ -120,7 +121,7 @@ class TokenVerifier:
         try:
             claims = _Claims.model_validate_json(key.payload_of(token))
         except JoseError as error:
-            # The error's name names a check; its text may repeat what the token says.
+            # The error's type names the failed check; its text may repeat contents of the token.
             detail = f"The token did not pass a check: {type(error).__name__}."
             raise _RefusalError(Code.TOKEN_INVALID, detail) from None
         except ValidationError as error:
@@ -137,7 +138,7 @@ class TokenVerifier:
 
 
 class _Claims(BaseModel):
-    """What is read of a token (RFC 7519, RFC 9068, OpenID). Nothing else of it is looked at."""
+    """The claims we read (RFC 7519, RFC 9068, OpenID). All others are ignored."""
 
     model_config = ConfigDict(strict=True)
 
@@ -167,7 +168,7 @@ class _Claims(BaseModel):
         if (self.nonce, self.at_hash, self.c_hash) != (None, None, None):
             return True
         return any(
-            kind is not None and str(kind).lower() in _OTHER_KINDS for kind in (self.typ, self.token_use)
+            kind is not None and str(kind).lower() in _OTHER_TYPES for kind in (self.typ, self.token_use)
         )
 
 
@@ -180,7 +181,7 @@ class _RefusalError(Exception):
 
 
 class _Verdicts:
-    """The latest acceptances by digest, least recently used out first. One past its time is never served."""
+    """Accepted tokens by digest, an LRU cache. An expired entry is never served."""
 
     def __init__(self, size_max: int) -> None:
         self._size_max = size_max
@@ -205,7 +206,7 @@ class _Verdicts:
 
 
 def _bearer(authorization_header: str | None) -> str:
-    """RFC 6750 in one spelling but for the scheme's case (RFC 7235): nginx.conf has the same grammar, and counts by it."""
+    """The token (RFC 6750; the scheme in any case, RFC 7235). nginx.conf has the same grammar, because it limits rates by it."""
     value = (authorization_header or "").strip(" \t")
     if not value:
         raise _RefusalError(Code.TOKEN_MISSING, "Send the header Authorization: Bearer <token>.")
@@ -216,9 +217,9 @@ def _bearer(authorization_header: str | None) -> str:
 
 
 def _kid(token: str, types: frozenset[str]) -> str:
-    """The key's name in the token's header. Nothing else of the header is believed.
+    """The key's id in the token's header; nothing else of the header is trusted.
 
-    All tokens of one key have the same header, byte by byte, so it is read once and not once per token.
+    All tokens of one key have the same header, byte by byte, so it is parsed once and cached.
     """
     return _kid_of(token.partition(".")[0], types)
 
@@ -256,7 +257,7 @@ def _check_times(claims: _Claims, now: datetime) -> datetime:
 def _principal(claims: _Claims) -> Principal:
     if not claims.sub.isprintable():
         raise _RefusalError(Code.TOKEN_INVALID, "The claim sub is not a customer id.")
-    # An address that the Auth service says is not proven gets no mail, nor does one that no mail could reach.
+    # No mail goes to an address that the Auth service has not verified, or that no mail could reach.
     email = None if claims.email_verified is False else mailable(_text(claims.email))
     return Principal(
         customer_id=claims.sub,
@@ -280,7 +281,7 @@ def _text(claim: object) -> str | None:
 
 
 def _zone(claim: object) -> str | None:
-    """A zone we do not know would break every renewal: better none, which counts in UTC."""
+    """A known time zone, or None (UTC): an unknown one would fail every renewal."""
     return claim if isinstance(claim, str) and claim in _zones() else None
 
 

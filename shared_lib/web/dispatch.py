@@ -1,4 +1,4 @@
-"""From a request to the handler of the call it makes. Paths and methods come from the contract, never from a door."""
+"""Finds the handler of a request. Paths and methods come from the contract, never from a door."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from shared_lib.domain.errors import Code
 from shared_lib.web.http import RefusedError, Reply, not_allowed, path_of, refuse
 
 Calls = Mapping[Route, Callable[..., Awaitable[Reply]]]
-"""What a door answers: a handler takes the request and the ids in its path."""
+"""The calls that a door serves. A handler takes the request and the ids in its path."""
 
 
 async def dispatch(request: Request, calls: Calls) -> Reply:
-    """Run the handler of the call. Raises METHOD_NOT_ALLOWED or NOT_FOUND when the door has none."""
+    """Run the handler of the call. Raises RefusedError (METHOD_NOT_ALLOWED or NOT_FOUND) when the door has none."""
     segments = path_of(request)
     for route, handler in calls.items():
         if route.method == request.method and (ids := route.ids_in(segments)) is not None:
@@ -24,7 +24,7 @@ async def dispatch(request: Request, calls: Calls) -> Reply:
 
 
 def _unserved(segments: list[str], calls: Calls) -> RefusedError:
-    """A method is refused below the places that gateways send here, even where the path belongs to another door alone."""
+    """405 for a path that gateways send here and another door serves with other methods; else 404."""
     ours = {route.place for route in calls}
     if segments[:1] and segments[0] in ours and (methods := methods_at(segments)):
         return not_allowed(*methods)

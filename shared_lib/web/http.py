@@ -1,140 +1,106 @@
-"""The edge of HTTP: who is asking, what for, and how the answer looks. Every refusal is problem+json."""
+"""The edge of HTTP, as a door needs it: who calls, what the request contains, how the reply looks. Refusals are problem+json."""
 
 from __future__ import annotations
 
 import functools
 import os
 import re
-import time
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, TypeVar
 
 import structlog
 from pydantic import BaseModel, ValidationError
-from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
-from shared_lib.contract.problems import MEDIA_TYPE, problem_body, status_of
-from shared_lib.domain.errors import Code, Refusal, Transient, Unstorable
-from shared_lib.log import begin, end, note
+from shared_lib.domain.errors import Code, Refusal
+from shared_lib.invocation import Invocation, refusal_for, valid_trace
+from shared_lib.log import note
+from shared_lib.replies import RefusedError, Reply, problem, refuse
 from shared_lib.runtime import Runtime, runtime
 from shared_lib.untrusted import UntrustedError, json_of
 from shared_lib.web.auth import CUSTOMER, Principal, TokenVerifier
 
 BODY_BYTES_MAX = 64 * 1024
 URL_BYTES_MAX = 4096  # path and query; nginx.conf says the same
-_JSON = "application/json"
-_RETRY_AFTER_S = 1
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9_-]{8,64}")
-_TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 
 log = structlog.get_logger("boxoffice")
+
+# A door finds all it needs of HTTP here: replies and refusals are re-exported.
+__all__ = [
+    "BODY_BYTES_MAX",
+    "URL_BYTES_MAX",
+    "RefusedError",
+    "Reply",
+    "authenticated",
+    "body_of",
+    "check_url",
+    "endpoint",
+    "granted",
+    "header_of",
+    "identified",
+    "not_allowed",
+    "note_operators_read",
+    "parse",
+    "path_of",
+    "problem",
+    "refuse",
+    "request_id_of",
+    "trace_of",
+    "unwrap",
+    "verifier",
+    "whole_number",
+]
 
 Model = TypeVar("Model", bound=BaseModel)
 Answer = TypeVar("Answer")
 
 
-@dataclass(slots=True)
-class Reply:
-    """A status, a body and headers; a `BaseModel` is written as JSON, bytes as they are."""
-
-    status: int
-    body: BaseModel | bytes = b""
-    headers: dict[str, str] = field(default_factory=dict)
-    media_type: str = _JSON
-
-    def response(self) -> Response:
-        content = self.body if isinstance(self.body, bytes) else self.body.model_dump_json().encode()
-        return Response(content, self.status, self.headers, self.media_type if content else None)
-
-
-class RefusedError(Exception):
-    """Leaves a door early with a refusal; `members` extend the problem document."""
-
-    def __init__(
-        self, refusal: Refusal, *, headers: Mapping[str, str] | None = None, **members: object
-    ) -> None:
-        super().__init__(refusal.code)
-        self.refusal, self.headers, self.members = refusal, headers or {}, members
-
-
-def refuse(code: Code, detail: str, **members: Any) -> RefusedError:
-    """`raise refuse(Code.NOT_FOUND, "There is no such order.")`."""
-    return RefusedError(Refusal(code, detail), **members)
-
-
 def not_allowed(*methods: str) -> RefusedError:
-    """The path is right and the method is not: these are the ones it has."""
+    """The path exists, but not with the method of this request; `methods` are those it has."""
     allow = ", ".join([*methods, *(["HEAD"] if "GET" in methods else [])])
     return RefusedError(
         Refusal(Code.METHOD_NOT_ALLOWED, f"Allowed methods: {allow}."), headers={"Allow": allow}
     )
 
 
-def granted(answer: Answer | Refusal) -> Answer:
-    """The answer of a phase, or leave the door with its refusal."""
+def unwrap(answer: Answer | Refusal) -> Answer:
+    """The answer of a phase. Raises RefusedError when it is a refusal."""
     if isinstance(answer, Refusal):
         raise RefusedError(answer)
     return answer
 
 
-def problem(refusal: Refusal, **members: object) -> Reply:
-    headers = {"Retry-After": str(refusal.retry_after_s)} if refusal.retry_after_s else {}
-    status = status_of(refusal.code)
-    if status == 401:
-        headers["WWW-Authenticate"] = "Bearer"
-    return Reply(status, problem_body(refusal, **members), headers, MEDIA_TYPE)
+granted = unwrap
 
 
 Endpoint = Callable[[Request], Awaitable[Reply]]
 
 
 def endpoint(function: Endpoint) -> Callable[[Request], Awaitable[Response]]:
-    """Wrap a door: refusals become problems, what may pass becomes 503, bugs become 500 without a word of detail.
-
-    One canonical log line per invocation.
-    """
+    """Wrap a door: refusals become problems, transient errors become 503, bugs a bare 500. One log line per request."""
 
     @functools.wraps(function)
     async def door(request: Request) -> Response:
-        began, method, request_id = time.perf_counter(), request.method, request_id_of(request)
-        invocation = begin(request_id=request_id, trace=trace_of(request))
-        refuse_with = functools.partial(problem, request_id=request_id)
-        try:
-            check_url(request)
-            # HEAD is GET without the body, which the server leaves out (RFC 9110, 9.3.2).
-            reply = await function(request if method != "HEAD" else _as_get(request))
-        except RefusedError as refused:
-            reply = refuse_with(refused.refusal, **refused.members)
-            reply.headers |= refused.headers
-            note(code=refused.refusal.code)
-        except Transient as passing:
-            reply = refuse_with(Refusal(Code.UNAVAILABLE, str(passing), retry_after_s=_RETRY_AFTER_S))
-        except HTTPException as refused_event:
-            code = Code.UNAVAILABLE if refused_event.status_code == 503 else Code.EVENT_INVALID
-            reply = refuse_with(
-                Refusal(code, refused_event.detail, _RETRY_AFTER_S if code is Code.UNAVAILABLE else None)
-            )
-        except Unstorable:
-            refusal = Refusal(Code.INPUT_UNSTORABLE, "The request contains a value that cannot be stored.")
-            reply = refuse_with(refusal)
-        except ClientDisconnect:
-            reply = Reply(499)
-        except Exception:
-            log.exception("crashed", method=method, path=request.scope["path"])
-            reply = refuse_with(Refusal(Code.INTERNAL, "The error has been logged. Retrying is safe."))
-        log.info(
-            "request",
-            method=method,
-            path=request.scope["path"],
-            status=reply.status,
-            ms=round((time.perf_counter() - began) * 1000, 1),
-        )
-        end(invocation)
+        request_id = request_id_of(request)
+        where = {"method": request.method, "path": request.scope["path"]}
+        with Invocation("request", request_id=request_id, trace=trace_of(request)) as line:
+            try:
+                check_url(request)
+                # HEAD is GET without the body, which the server leaves out (RFC 9110, 9.3.2).
+                reply = await function(request if request.method != "HEAD" else _as_get(request))
+            except RefusedError as refused:
+                reply = problem(refused.refusal, request_id=request_id, **refused.members)
+                reply.headers |= refused.headers
+                note(code=refused.refusal.code)
+            except ClientDisconnect:
+                reply = Reply(499)
+            except Exception as error:  # noqa: BLE001  # refusal_for logs what it does not know
+                reply = problem(refusal_for(error, **where), request_id=request_id)
+            line |= {**where, "status": reply.status}
         response = reply.response()
         response.raw_headers.append((b"x-request-id", request_id.encode()))
         return response
@@ -147,20 +113,20 @@ def _as_get(request: Request) -> Request:
 
 
 def request_id_of(request: Request) -> str:
-    """The caller's own id for the call when it looks like one, else a new one. NGINX has the same rule."""
+    """The caller's X-Request-Id if it is well-formed, else a new one. NGINX has the same rule."""
     given = header_of(request, b"x-request-id")
     return given if given and _REQUEST_ID.fullmatch(given) else os.urandom(16).hex()
 
 
 def check_url(request: Request) -> None:
-    """Path and query are read, matched and logged: both together have an end."""
+    """Path and query are read, matched and logged, so their length is limited. Raises RefusedError."""
     scope = request.scope
     if len(scope.get("raw_path") or scope["path"].encode()) + len(scope["query_string"]) > URL_BYTES_MAX:
         raise refuse(Code.URL_TOO_LONG, f"Path and query may have at most {URL_BYTES_MAX} bytes.")
 
 
 def path_of(request: Request) -> list[str]:
-    """The segments after /v1: ["orders", "ord_..."]. A path with a control character leads nowhere."""
+    """The segments after /v1: ["orders", "ord_..."]. A path with a control character is not found."""
     if not request.scope["path"].isprintable():
         raise refuse(Code.NOT_FOUND, "No such path.")
     segments = [segment for segment in request.scope["path"].split("/") if segment]
@@ -168,8 +134,8 @@ def path_of(request: Request) -> list[str]:
 
 
 def header_of(request: Request, name: bytes) -> str | None:
-    """A header by its lower-case name. Five of them are asked for in each request: Starlette's lookup would cost more
-    than reading the body.
+    """A header by its lower-case name. Each request looks up five of them, and Starlette's lookup would cost more than
+    reading the body.
     """
     for known, value in request.scope["headers"]:
         if known == name:
@@ -178,7 +144,7 @@ def header_of(request: Request, name: bytes) -> str | None:
 
 
 async def body_of(request: Request) -> bytes:
-    """The raw body, up to 64 KiB."""
+    """The raw body, up to BODY_BYTES_MAX."""
     announced = header_of(request, b"content-length") or "0"
     if announced.isascii() and announced.isdigit() and int(announced) > BODY_BYTES_MAX:
         raise refuse(Code.BODY_TOO_LARGE, f"The body may have at most {BODY_BYTES_MAX} bytes.")
@@ -192,11 +158,11 @@ async def body_of(request: Request) -> bytes:
 
 
 async def parse(request: Request, model: type[Model]) -> Model:
-    """The body as a command. What is not asked for is refused, with the place of every error."""
+    """The body as a command. Unknown fields are refused; the problem lists every error with its place."""
     raw = await body_of(request)
     try:
         command = model.model_validate_json(raw)
-        json_of(raw)  # what the model would not notice: a name given twice, for example
+        json_of(raw)  # finds what the model does not see, a duplicate name for example
     except UntrustedError as error:
         detail = {"at": "", "message": str(error)}
         raise refuse(Code.BODY_INVALID, "The body is invalid; see `errors`.", errors=[detail]) from None
@@ -212,20 +178,19 @@ async def parse(request: Request, model: type[Model]) -> Model:
 def whole_number(query: Mapping[str, Any], name: str, *, default: int, at_most: int) -> int:
     """A query parameter from 0 to `at_most`."""
     value = query.get(name, str(default))
-    digits = len(str(at_most))  # a number of thousands of digits is not even read
+    digits = len(str(at_most))  # int() of thousands of digits would be slow
     if not (value.isascii() and value.isdigit() and len(value) <= digits and int(value) <= at_most):
         raise refuse(Code.QUERY_INVALID, f"{name} must be an integer from 0 to {at_most}.")
     return int(value)
 
 
 def trace_of(request: Request) -> str | None:
-    """The caller's trace (W3C Trace Context). What is not one is not carried on: it becomes a header of our events."""
-    value = header_of(request, b"traceparent")
-    return value if value and _TRACEPARENT.fullmatch(value) else None
+    """The caller's trace (W3C Trace Context), or None when there is none or it is malformed."""
+    return valid_trace(header_of(request, b"traceparent"))
 
 
 async def authenticated(request: Request, scope: str = CUSTOMER) -> Principal:
-    """Who is asking, with that scope."""
+    """The caller, who must have the scope. Raises RefusedError."""
     principal = await identified(request)
     if lacking := principal.lacks(scope):
         raise RefusedError(lacking)
@@ -233,19 +198,19 @@ async def authenticated(request: Request, scope: str = CUSTOMER) -> Principal:
 
 
 async def identified(request: Request) -> Principal:
-    """Who is asking, whatever they may do."""
+    """The caller, whatever the scopes. Raises RefusedError."""
     sent = [value for name, value in request.scope["headers"] if name == b"authorization"]
-    if len(sent) > 1:  # two readers would choose differently
+    if len(sent) > 1:  # two readers could choose different ones
         raise refuse(Code.TOKEN_MALFORMED, "The request has more than one Authorization header.")
-    principal = granted(await verifier(runtime()).verify(str(sent[0], "latin-1") if sent else None))
+    principal = unwrap(await verifier(runtime()).verify(str(sent[0], "latin-1") if sent else None))
     note(actor=principal.customer_id, client=principal.client_id, scope=" ".join(sorted(principal.scopes)))
     return principal
 
 
 def note_operators_read(object_id: str | None, belongs_to: str | None) -> None:
-    """Leave a trace of what an operator looked at, and of whose it is: a customer, or an order. None: it was not found.
+    """Log which object an operator read and whose it is (a customer's, or an order's); None when it was not found.
 
-    The line names the operator as its actor, as each line of the call does.
+    The line names the operator as its actor, as each line of the request does.
     """
     log.info("operator_read", object=object_id, belongs_to=belongs_to)
 

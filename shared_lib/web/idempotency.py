@@ -1,7 +1,7 @@
-"""One key, one effect (draft-ietf-httpapi-idempotency-key-header). PostgreSQL keeps the promise; Redis saves time.
+"""One key, one effect (draft-ietf-httpapi-idempotency-key-header). PostgreSQL guarantees it; Redis only saves time.
 
-Missing key: 400. Same key, other request: 422. Same key while the first is worked on: 409. Otherwise the first
-answer again, byte by byte, with `Idempotent-Replayed: true`.
+Missing key: 400. Same key, different request: 422. Same key while the first request is in progress: 409. Otherwise the
+first answer is repeated byte by byte, with `Idempotent-Replayed: true`.
 """
 
 from __future__ import annotations
@@ -22,10 +22,11 @@ from shared_lib.contract.routes import Route
 from shared_lib.domain.errors import Code, Refusal
 from shared_lib.ids import new_id
 from shared_lib.log import note
+from shared_lib.replies import JSON, RefusedError, Reply, refuse
 from shared_lib.runtime import Runtime
 from shared_lib.store.keys import KEEP, LEASE, Key, SavedReply, look_at_keys
 from shared_lib.web.auth import Principal
-from shared_lib.web.http import RefusedError, Reply, header_of, refuse
+from shared_lib.web.http import header_of
 
 _QUOTED = re.compile(r'"((?:[\x20\x21\x23-\x5b\x5d-\x7e]|\\["\\])*)"')
 _ESCAPED = re.compile(r'\\(["\\])')
@@ -34,7 +35,7 @@ _KEY_CHARS_MAX = 255
 
 
 class Slot:
-    """The place of one request's answer. `reply` is set when another request with the key was answered already."""
+    """Holds the answer of one keyed request. `reply` is set when an earlier request with the key has been answered."""
 
     def __init__(self, rt: Runtime, key: Key) -> None:
         self.key = key
@@ -43,18 +44,21 @@ class Slot:
         self._address = "boxoffice:reply:" + hashlib.sha256("\0".join(key.address).encode()).hexdigest()
         self.marked = False
 
-    async def look(self) -> None:
-        """Ask Redis: it may know the answer, or that there is something to know."""
+    async def check_cache(self) -> None:
+        """Look for an earlier answer: in Redis, and in PostgreSQL when Redis only holds a mark. Without one, set our mark.
+
+        Raises RefusedError: the key belongs to another request, or its request is in progress.
+        """
         known = await self._rt.replays.claim(self._address, self._mark(), int(LEASE.total_seconds()))
         if known is None:
             self.marked = True
         elif saved := self._unsealed(known):
             self.reply = replayed(saved)
         else:
-            await self._ask_the_database()
+            await self._check_database()
 
     def _unsealed(self, known: bytes) -> SavedReply | None:
-        """The reply that we sealed for this request, if it is one. Raises KEY_REUSED when it is that of another."""
+        """The reply we sealed for this key, or None for any other value. Raises KEY_REUSED when it answers another request."""
         value = self._rt.seals.opened(self._address, known)
         if value is None:
             return None
@@ -63,25 +67,25 @@ class Slot:
             raise refuse(Code.KEY_REUSED, "This Idempotency-Key was used for a different request.")
         return SavedReply(saved["status"], base64.b64decode(saved["body"]), saved["location"])
 
-    async def _ask_the_database(self) -> None:
-        """Any other value is a hint: a mark whose owner may have answered or died, or something we never wrote."""
+    async def _check_database(self) -> None:
+        """The value in Redis is no reply: a mark whose owner may have answered or died, or bytes that we never wrote."""
         match await self._rt.run(look_at_keys, self.key):
             case SavedReply() as saved:
                 self.reply = await self.repeat(saved)
             case Refusal() as refusal:
                 raise RefusedError(refusal)
             case _:
-                pass  # PostgreSQL decides, as it does anyway
+                pass  # no answer is stored: the door goes on, and its phase checks the key again
 
     def answer(self, saved: SavedReply) -> Reply:
-        """Answer with what PostgreSQL has just kept. Few are asked for it again, so Redis is not told: our mark
-        leads those to PostgreSQL.
+        """The answer that PostgreSQL has just stored. Few requests are repeated, so it is not cached: our mark leads a
+        repetition to PostgreSQL.
         """
-        self.marked = False  # it goes by itself
+        self.marked = False  # the mark expires
         return reply_of(saved)
 
     async def repeat(self, saved: SavedReply) -> Reply:
-        """Answer with what PostgreSQL had kept for an earlier request, and let Redis do it from now on if we can seal it."""
+        """The stored answer of an earlier request. It is cached in Redis for later repetitions if we have a key to seal it."""
         self.marked = False
         if self._rt.seals:
             await self._rt.replays.keep(self._address, self._sealed(saved), int(KEEP.total_seconds()))
@@ -98,13 +102,13 @@ class Slot:
         )
         return self._rt.seals.sealed(self._address, value)
 
-    async def leave(self) -> None:
-        """Nothing was decided, or it was refused: the next request with the key may try."""
+    async def release(self) -> None:
+        """Remove our mark after a refusal or an error: the next request with the key may try."""
         if self.marked:
             await self._rt.replays.drop(self._address)
 
     def _mark(self) -> bytes:
-        """Ours and nobody else's, so that we know it again."""
+        """A value unique to this request, so that it is never taken for another's mark."""
         return to_json({"fingerprint": self.key.fingerprint.hex(), "owner": new_id("req")})
 
 
@@ -112,18 +116,18 @@ class Slot:
 async def once(
     rt: Runtime, request: Request, principal: Principal, route: Route, command: BaseModel
 ) -> AsyncIterator[Slot]:
-    """Around everything a keyed request does."""
+    """Wraps everything a keyed request does. Raises RefusedError before the block when the key forbids it."""
     slot = Slot(rt, key_of(request, principal, route, command))
-    await slot.look()
+    await slot.check_cache()
     try:
         yield slot
     except BaseException:
-        await slot.leave()
+        await slot.release()
         raise
 
 
 def key_of(request: Request, principal: Principal, route: Route, command: BaseModel) -> Key:
-    """The key in its space, with the fingerprint of the validated request."""
+    """The key, scoped to customer and route, with the fingerprint of the validated request."""
     fingerprint = hashlib.sha256(f"{route}\n{command.model_dump_json()}".encode()).digest()
     return Key(
         principal.customer_id, str(route), _header(header_of(request, b"idempotency-key")), fingerprint
@@ -131,7 +135,7 @@ def key_of(request: Request, principal: Principal, route: Route, command: BaseMo
 
 
 def _header(value: str | None) -> str:
-    """The key: a quoted string, as the draft wants it, or bare, as many clients send it."""
+    """The key: a quoted string, as the draft requires, or bare, as many clients send it."""
     if value is None or not value.strip():
         raise refuse(
             Code.KEY_MISSING,
@@ -151,7 +155,7 @@ def _header(value: str | None) -> str:
 
 def reply_of(saved: SavedReply) -> Reply:
     headers = {"Location": saved.location} if saved.location else {}
-    media_type = MEDIA_TYPE if saved.status >= 400 else "application/json"
+    media_type = MEDIA_TYPE if saved.status >= 400 else JSON
     return Reply(saved.status, saved.body, headers, media_type)
 
 

@@ -128,7 +128,7 @@ MUTATIONS: Final = (
         "E",
         "a door in production starts although it believes no sender",
         f"{TOKENS}with_neither_nothing_is_believed",
-        (Edit("shared_lib/web/asgi.py", "if guard.believes_nothing and", "if False and"),),
+        (Edit("shared_lib/web/asgi.py", "if guard.accepts_nothing and", "if False and"),),
     ),
     Mutation(
         "E",

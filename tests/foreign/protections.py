@@ -147,6 +147,6 @@ MUTATIONS: Final = (
         "F",
         "what the key service answers reaches the caller",
         f"{ANSWERS}whatever_the_key_service_answers_the_known_keys_serve",
-        (Edit("shared_lib/web/jwks.py", "except Exception as error:", "except ZeroDivisionError as error:"),),
+        (Edit("shared_lib/jwks.py", "except Exception as error:", "except ZeroDivisionError as error:"),),
     ),
 )

@@ -15,6 +15,7 @@ import pytest
 
 from infra.sandbox.launch import new_webhook_secret
 from infra.standins.auth_service import SigningKeys
+from shared_lib.jwks import Jwks
 from shared_lib.providers.base import (
     ChargeRequest,
     CheckoutRequest,
@@ -27,7 +28,6 @@ from shared_lib.providers.base import (
     Unavailable,
 )
 from shared_lib.providers.sandbox import SandboxProvider
-from shared_lib.web.jwks import Jwks
 from tests.auth.key_service import KeyService, serving
 from tests.foreign.rude import ANSWERS, Rude, document, gzipped, rude_server, whole
 

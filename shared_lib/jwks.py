@@ -1,4 +1,4 @@
-"""The public keys of the Auth service: fetched over HTTP, kept, and never more trusted than they must be."""
+"""The public keys of an issuer of tokens: fetched over HTTP, cached, and refused when they are too old."""
 
 from __future__ import annotations
 
@@ -34,22 +34,20 @@ _KEYS_MAX = 100
 _KID_CHARS_MAX = 256
 _MODULUS_CHARS_MAX = 1_500  # 8192 bits in base64url; each verification costs their square
 
-REFRESH_INTERVAL_MIN = timedelta(seconds=10)  # unknown kids and outages cannot make us ask more often
-FRESH_FOR = timedelta(minutes=5)  # then refreshed behind the caller's back
-WAITED_FOR = timedelta(hours=1)  # then a caller waits for an attempt; on an outage the old keys still serve
-TRUSTED_FOR = timedelta(
-    hours=24
-)  # then they do no longer: what the Auth service withdrew meanwhile is unknown
+REFRESH_INTERVAL_MIN = timedelta(seconds=10)  # unknown kids and outages cannot make us fetch more often
+FRESH_FOR = timedelta(minutes=5)  # then refreshed in the background
+WAITED_FOR = timedelta(hours=1)  # then callers wait for the refresh; in an outage the old keys still serve
+TRUSTED_FOR = timedelta(hours=24)  # then no key serves: the issuer may have withdrawn some meanwhile
 
 
 class _Algorithms(jws.JWSRegistry):
-    """What a key may verify: the algorithms of its own type, whatever a token says (RFC 8725, 3.1)."""
+    """The algorithms of a key's own type, whatever a token's header says (RFC 8725, 3.1)."""
 
-    # How long a token may be is decided before it comes here.
+    # The callers limit the length of a token.
     max_header_length = max_payload_length = max_signature_length = 1 << 20
 
     def get_alg(self, name: str) -> JWSAlgModel:
-        # Not the library's: that warns of the name EdDSA, token by token. RFC 9864 gave it up, issuers did not.
+        # Replaces the library's, which warns for each token about the name EdDSA: RFC 9864 deprecated it, issuers still use it.
         if name not in (self.allowed or ()):
             raise UnsupportedAlgorithmError("The key is not for this algorithm")
         return self.algorithms[name]
@@ -60,11 +58,11 @@ _ED25519 = _Algorithms(algorithms=["EdDSA", "Ed25519"], strict_check_header=Fals
 
 
 def unverified_header(segment: str) -> Mapping[str, object]:
-    """The header of a token, before anybody has vouched for it. Raises JoseError, ValueError or RecursionError."""
+    """The header of a token before its signature is verified. Raises JoseError, ValueError or RecursionError."""
     token = f"{segment}..".encode()
     header: object = jws.extract_compact(
         token, registry=_RSA
-    ).headers()  # any registry: only its bounds count
+    ).headers()  # any registry will do: only its limits apply here
     if not isinstance(header, dict):
         raise ValueError("not an object")  # noqa: TRY004 - what was received is wrong, not a call
     return header
@@ -72,31 +70,31 @@ def unverified_header(segment: str) -> Mapping[str, object]:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class VerifyingKey:
-    """A public key of the Auth service, with the algorithms it is for."""
+    """A public key of the issuer, with the algorithms it may be used with."""
 
     key: RSAKey | OKPKey
     algorithms: jws.JWSRegistry
 
     def payload_of(self, token: str) -> bytes:
-        """What the token says. Raises JoseError unless this key signed it."""
+        """The payload of the token. Raises JoseError unless this key signed it."""
         signed, _, signature = token.rpartition(".")
         header, _, payload = signed.partition(".")
         algorithm = _algorithm_of(self, header)
         try:
-            said = urlsafe_b64decode(payload.encode())
-            seal = urlsafe_b64decode(signature.encode())
+            content = urlsafe_b64decode(payload.encode())
+            proof = urlsafe_b64decode(signature.encode())
         except ValueError:
             raise DecodeError("no base64url without padding") from None
-        if not algorithm.verify(signed.encode(), seal, self.key):
+        if not algorithm.verify(signed.encode(), proof, self.key):
             raise BadSignatureError
-        return said
+        return content
 
 
 @lru_cache(maxsize=256)
 def _algorithm_of(key: VerifyingKey, header_segment: str) -> JWSAlgModel:
-    """The algorithm that a token's header names, if the header is in order and the key is for it. Raises JoseError.
+    """The algorithm that a token's header names, if the header is valid and the key allows it. Raises JoseError.
 
-    All tokens of one key have the same header, byte by byte, so the library reads and checks it once and not once per token.
+    All tokens of one key have the same header, byte by byte, so the library checks it once and the result is cached.
     """
     header = dict(unverified_header(header_segment))
     key.algorithms.check_header(header)
@@ -106,7 +104,7 @@ def _algorithm_of(key: VerifyingKey, header_segment: str) -> JWSAlgModel:
 
 
 class Jwks:
-    """The key set at `url`. Concurrent needs share one request; an outage leaves the last known keys, until they are too old."""
+    """The key set at `url`. Concurrent callers share one request; in an outage the last known keys serve until they are too old."""
 
     def __init__(
         self,
@@ -128,11 +126,11 @@ class Jwks:
 
     @property
     def trusted(self) -> bool:
-        """False means that nothing can be verified, and no caller may be let in."""
+        """False when the keys are missing or too old: no token can be verified, and no caller accepted."""
         return self._fetched_at is not None and self._now() - self._fetched_at <= self._trusted_for
 
     async def key(self, kid: str) -> VerifyingKey | None:
-        """The key with that id, or None. Asks the Auth service at most once per refresh interval."""
+        """The key with that id, or None. Fetches the set at most once per refresh interval."""
         fetched_at = self._fetched_at
         age = self._now() - fetched_at if fetched_at else timedelta.max
         if kid not in self._keys or age > min(WAITED_FOR, self._trusted_for):
@@ -142,17 +140,17 @@ class Jwks:
         return self._keys.get(kid)
 
     async def refresh(self) -> None:
-        """Fetch the set unless that was tried a moment ago; returns when the attempt is over, failed or not."""
+        """Fetch the set unless that was tried within the refresh interval. Returns when the attempt has ended, also in failure."""
         task = self._refresh_soon()
         if task:
-            # A caller that gives up must not take the others' request with it.
+            # A caller that is cancelled must not cancel the request of the others.
             await asyncio.shield(task)
 
     def _refresh_soon(self) -> asyncio.Task[None] | None:
         if self._refresh and not self._refresh.done():
             return self._refresh
         now = self._now()
-        # A clock that went backwards must not silence us, hence the lower bound.
+        # The lower bound: a clock that was set back must not stop refreshes.
         if self._tried_at and timedelta(0) <= now - self._tried_at < self._refresh_interval_min:
             return None
         self._tried_at = now
@@ -162,7 +160,7 @@ class Jwks:
     async def _fetch(self, now: datetime) -> None:
         try:
             keys = await self._fetched()
-        except Exception as error:  # noqa: BLE001  # whatever it answers, the keys we have still serve
+        except Exception as error:  # noqa: BLE001  # whatever failed, the keys we have still serve
             log.warning("auth_keys_unavailable", extra={"url": self._url, "error": type(error).__name__})
             return
         self._keys, self._fetched_at = keys, now
@@ -184,7 +182,7 @@ class Jwks:
 
 
 def _parse(document: object) -> Mapping[str, VerifyingKey]:
-    """The keys we can use, by kid. ValueError if there is none: an empty set is a fault, not a rotation."""
+    """The usable keys by kid. Raises ValueError if there is none: an empty set is a fault of the issuer, not a rotation."""
     listed = document.get("keys") if isinstance(document, dict) else None
     if not isinstance(listed, list):
         raise ValueError("not a JSON Web Key Set")  # noqa: TRY004 - what was received is wrong, not a call
@@ -195,8 +193,8 @@ def _parse(document: object) -> Mapping[str, VerifyingKey]:
 
 
 def _usable(jwk: object) -> VerifyingKey | None:
-    """The key with the algorithms that its own type dictates, or None for keys that are not for us."""
-    # A set that publishes a private key ("d") is a leak: that key verifies nothing.
+    """The key with the algorithms of its type, or None for a key that we cannot use."""
+    # A published private key ("d") is compromised: it verifies nothing.
     if not isinstance(jwk, dict) or not isinstance(jwk.get("kid"), str) or "d" in jwk:
         return None
     if len(jwk["kid"]) > _KID_CHARS_MAX or len(str(jwk.get("n"))) > _MODULUS_CHARS_MAX:
