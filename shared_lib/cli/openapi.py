@@ -81,7 +81,6 @@ def openapi() -> str:
             "description": _INTRO,
         },
         "servers": [{"url": "http://127.0.0.1:8100", "description": "`make up`"}],
-        "security": [{"bearer": []}],
         "paths": paths,
         "components": {
             "securitySchemes": {
@@ -125,8 +124,8 @@ def _described(operation: Operation) -> dict[str, Any]:
         schema = {"$ref": _SCHEMAS + operation.body.__name__}
         content = {"application/json": {"schema": schema, "example": dict(operation.example)}}
         described["requestBody"] = {"required": True, "content": content}
-    if not route.scopes:
-        described["security"] = []
+    # Any one of them is enough.
+    described["security"] = [{"bearer": [str(scope)]} for scope in sorted(route.scopes)]
     return described
 
 

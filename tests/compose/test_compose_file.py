@@ -14,7 +14,7 @@ import yaml  # type: ignore[import-untyped]  # the tests' only use of it
 from infra.compose import env_files
 from infra.compose.docker import images
 from infra.nginx.doors import service
-from shared_lib.contract.routes import DOORS, EVENT_ROUTES
+from shared_lib.contract.routes import DOORS
 from shared_lib.processes import DATABASE, PROCESSES, VARIABLES, Role, Secret
 from shared_lib.settings import Settings
 from shared_lib.store.access.__main__ import ADMIN_URL, password_setting
@@ -100,11 +100,6 @@ def test_images_of_others_are_pinned_to_a_version() -> None:
     )
     (moto,) = re.findall(r"^moto==(\S+) \\$", (ROOT / "requirements-dev.lock").read_text(), re.MULTILINE)
     assert images()["MOTO_IMAGE"].startswith(f"motoserver/moto:{moto}")
-
-
-def test_events_go_where_the_local_stack_sends_them() -> None:
-    routes = json.loads(COMPOSE["x-settings"]["BOXOFFICE_EVENT_ROUTES"])
-    assert routes == {prefix: f"http://{service(door)}:8080" for prefix, door in EVENT_ROUTES.items()}
 
 
 def held(service: str, folder: Path) -> dict[str, str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import ssl
 from contextlib import AsyncExitStack
@@ -14,7 +13,7 @@ import pytest
 import yaml  # type: ignore[import-untyped]  # as in tests/compose
 
 from infra.nginx.doors import service
-from infra.openfaas.routes import GATEWAY, routes
+from infra.openfaas.routes import routes
 from shared_lib.contract.routes import DOORS, EVENTS_PATH
 from shared_lib.events.proof import EventSigner
 from shared_lib.processes import VARIABLES, variables_of
@@ -172,11 +171,6 @@ def test_connections_of_all_replicas_fit_into_postgres() -> None:
     )
     assert needed <= 100
     assert f"and {sum(replicas.values())} replicas at most" in FILE.read_text()
-
-
-def test_the_page_has_the_routes_of_today() -> None:
-    (line,) = re.findall(r"^BOXOFFICE_EVENT_ROUTES=(.+)$", PAGE, re.MULTILINE)
-    assert json.loads(line) == routes(GATEWAY)
 
 
 async def test_the_functions_work_behind_the_gateway(cinema: Cinema) -> None:

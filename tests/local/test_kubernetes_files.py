@@ -59,11 +59,6 @@ def listed(name: str, needs: Needs) -> set[str]:
     return set(kinds) | ({f"database-{env_file(needs.role).removesuffix('.env')}"} if needs.role else set())
 
 
-@pytest.mark.parametrize("path", generate.files(), ids=lambda path: str(path.relative_to(K8S)))
-def test_what_follows_from_other_files_does(path: Path) -> None:
-    assert path.read_text() == generate.files()[path], f"run: {generate.COMMAND}"
-
-
 def test_every_door_is_there_once_and_private_unless_people_call_it() -> None:
     doors = {
         name: one for name, one in PROGRAMS.items() if one["apiVersion"].startswith("serving.knative.dev")
