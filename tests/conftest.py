@@ -20,6 +20,7 @@ import redis
 from psycopg import sql
 
 from infra.servers.moto import EmbeddedMoto
+from infra.servers.ports import free_port
 from infra.servers.postgres import EmbeddedPostgres
 from infra.servers.redis import EmbeddedRedis
 from tests.kit.external import ExternalPostgres, ExternalRedis, PostgresServer, RedisServer
@@ -27,7 +28,12 @@ from tests.kit.external import ExternalPostgres, ExternalRedis, PostgresServer, 
 # Left out, it is production, which refuses the sandbox. Processes that tests start inherit it.
 os.environ["BOXOFFICE_ENVIRONMENT"] = "test"
 
-pytest_plugins = ["tests.kit.cinema_fixtures", "tests.kit.kafka_fixtures", "tests.kit.selection"]
+pytest_plugins = [
+    "tests.kit.cinema_fixtures",
+    "tests.kit.kafka_fixtures",
+    "tests.kit.runtime_fixtures",
+    "tests.kit.selection",
+]
 
 ServerFolders = Callable[[], Path]
 
@@ -50,8 +56,8 @@ def postgres(server_folders: ServerFolders) -> Iterator[PostgresServer]:
 
 @pytest.fixture
 def own_postgres(server_folders: ServerFolders) -> Iterator[EmbeddedPostgres]:
-    """A PostgreSQL of this test's own, not started, to kill and restart at will; it waits for the disk (fsync)."""
-    server = EmbeddedPostgres(server_folders())
+    """A PostgreSQL of this test's own, not started, to kill and restart at will on one port; it waits for the disk (fsync)."""
+    server = EmbeddedPostgres(server_folders(), port=free_port())
     yield server
     server.stop()
 

@@ -8,7 +8,8 @@ import pytest
 
 from infra.standins.auth_service import AUDIENCE, ISSUER, SigningKeys
 from shared_lib.web.auth import TokenVerifier
-from tests.auth.key_service import Clock, KeyService, serving
+from tests.kit.key_service import Clock, KeyService
+from tests.kit.serving import serving
 from tests.kit.waiting import PATIENCE_S
 
 

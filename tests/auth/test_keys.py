@@ -16,7 +16,7 @@ from jwt.algorithms import OKPAlgorithm, RSAAlgorithm
 from infra.standins.auth_service import AUDIENCE, ISSUER, SigningKeys, issue_token
 from shared_lib.domain.errors import Code, Refusal
 from shared_lib.web.auth import Principal, TokenVerifier
-from tests.auth.key_service import Clock, KeyService
+from tests.kit.key_service import Clock, KeyService
 from tests.kit.waiting import PATIENCE_S
 
 

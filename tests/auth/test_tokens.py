@@ -18,7 +18,8 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from infra.standins.auth_service import AUDIENCE, ISSUER, Algorithm, SigningKeys, issue_token
 from shared_lib.domain.errors import Code, Refusal
 from shared_lib.web.auth import CUSTOMER, OPERATOR, Principal, TokenVerifier
-from tests.auth.key_service import Clock, KeyService, serving
+from tests.kit.key_service import Clock, KeyService
+from tests.kit.serving import serving
 
 
 def code(verdict: Principal | Refusal) -> Code | None:

@@ -12,11 +12,8 @@ from shared_lib.cli.main import main
 from shared_lib.runtime import Runtime
 from shared_lib.store.outbox import JOBS, Event
 from shared_lib.workers.relay import Relay
-from tests.kit.outbox import Door, ahead, facts, post
-from tests.workers.conftest import open_runtime, rt
-from tests.workers.test_relays_together import running, until
-
-__all__ = ["open_runtime", "rt"]
+from tests.kit.outbox import RecordingSink, ahead, facts, post, running
+from tests.kit.waiting import until
 
 
 @pytest.fixture
@@ -74,7 +71,7 @@ async def test_it_counts_what_is_ready_what_waits_and_says_when_nobody_works(
 async def test_it_names_the_relays_with_their_shards_and_tells_when_one_does_not_move(
     rt: Runtime, looks: Looks
 ) -> None:
-    asleep = Door(slow_s=30)
+    asleep = RecordingSink(slow_s=30)
     relay = Relay(rt, asleep)
     async with running(relay):
         await post(rt, *facts("ann", 1))

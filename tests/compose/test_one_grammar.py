@@ -7,10 +7,11 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 
 import pytest
-import uvicorn
 
-from tests.compose.ground import Gateway, exchange, nginx_binary, running_nginx
+from tests.compose.ground import Gateway, nginx_binary, running_nginx
 from tests.kit.cinema import Cinema, doors
+from tests.kit.raw_http import exchange
+from tests.kit.serving import serving
 
 # %s is a good token of a customer; what both say about it.
 ACCEPTED = (
@@ -67,19 +68,9 @@ def nginx(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
 async def served(gateway: Gateway) -> AsyncIterator[None]:
     """The real account door where NGINX looks for it."""
     address = "127.1.0.77"
-    config = uvicorn.Config(
-        doors()["account"], host=address, port=gateway.door_port, lifespan="off", log_level="critical"
-    )
-    server = uvicorn.Server(config)
-    serving = asyncio.create_task(server.serve())
-    while not server.started:  # noqa: ASYNC110  # uvicorn has no event to wait for
-        await asyncio.sleep(0.01)
-    gateway.names.known["account"] = address
-    try:
+    async with serving(doors()["account"], gateway.door_port, host=address):
+        gateway.names.known["account"] = address
         yield
-    finally:
-        server.should_exit = True
-        await serving
 
 
 async def ask(port: int, *authorizations: str) -> tuple[int, str | None]:

@@ -7,11 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from infra.sandbox.launch import SandboxHandle
-from infra.servers.moto import EmbeddedMoto
 from tests.concurrency.recording import FILE, NAME, Record
 from tests.kit.cinema import Cinema
-from tests.kit.cinema import cinema as open_cinema
+from tests.kit.cinema_fixtures import OpenCinema
 
 
 @pytest.fixture
@@ -23,27 +21,8 @@ def record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Record]:
 
 
 @pytest.fixture
-async def crowd(
-    *,
-    record: Record,
-    database_url: str,
-    redis_url: str,
-    sandbox: SandboxHandle,
-    gateway_port: int,
-    keys_dir: Path,
-    webhook_secret: str,
-    aws: EmbeddedMoto,
-) -> AsyncIterator[Cinema]:
+async def crowd(record: Record, open_cinema: OpenCinema) -> AsyncIterator[Cinema]:
     """A cinema whose subscribers are charged through the recording provider."""
-    async with open_cinema(
-        database_url=database_url,
-        redis_url=redis_url,
-        sandbox=sandbox,
-        secret=webhook_secret,
-        port=gateway_port,
-        keys_dir=keys_dir,
-        providers=("sandbox", NAME),
-        ses_endpoint_url=aws.url,
-        provider_answer_s=20.0,  # however busy the machine is
-    ) as opened:
+    # However busy the machine is, the provider has time to answer.
+    async with open_cinema(providers=("sandbox", NAME), provider_answer_s=20.0) as opened:
         yield opened

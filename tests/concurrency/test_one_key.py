@@ -6,17 +6,15 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, contextmanager
-from pathlib import Path
 
 import httpx
 import pytest
 
-from infra.sandbox.launch import SandboxHandle
 from infra.servers.ports import free_port
 from infra.servers.redis import EmbeddedRedis
 from shared_lib.domain.errors import Code
 from tests.kit.cinema import RETURN_URL, Cinema
-from tests.kit.cinema import cinema as open_cinema
+from tests.kit.cinema_fixtures import OpenCinema
 from tests.kit.crash_points import watch
 from tests.kit.instance import mortal
 from tests.kit.recovery import provider_payments, single
@@ -73,28 +71,11 @@ def trouble(request: pytest.FixtureRequest) -> Trouble:
 
 
 @pytest.fixture
-async def troubled(
-    *,
-    trouble: Trouble,
-    database_url: str,
-    sandbox: SandboxHandle,
-    gateway_port: int,
-    keys_dir: Path,
-    webhook_secret: str,
-) -> AsyncIterator[Cinema]:
+async def troubled(trouble: Trouble, open_cinema: OpenCinema) -> AsyncIterator[Cinema]:
     async with AsyncExitStack() as stack:
         redis_url = await trouble.start(stack)
-        opened = await stack.enter_async_context(
-            open_cinema(
-                database_url=database_url,
-                redis_url=redis_url,
-                sandbox=sandbox,
-                secret=webhook_secret,
-                port=gateway_port,
-                keys_dir=keys_dir,
-                provider_answer_s=20.0,  # however busy the machine is
-            )
-        )
+        # However busy the machine is, the provider has time to answer.
+        opened = await stack.enter_async_context(open_cinema(redis_url=redis_url, provider_answer_s=20.0))
         opened.http = await stack.enter_async_context(
             httpx.AsyncClient(timeout=PATIENCE_S, limits=httpx.Limits(max_connections=REQUESTS))
         )

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 
-from infra.sandbox.launch import SandboxHandle
-from infra.servers.moto import EmbeddedMoto
 from tests.kit.cinema import RETURN_URL, Cinema
-from tests.kit.cinema import cinema as open_cinema
-from tests.kit.proxy import Proxy, wire_to
+from tests.kit.cinema_fixtures import OpenCinema
+from tests.kit.proxy import Proxy, proxy_to
 from tests.kit.recovery import assert_charged_once, come_to_rest, leases_end, provider_payments, single
 
 FILM = {"price_id": "prc_metropolis_buy", "return_url": RETURN_URL}
@@ -20,28 +17,11 @@ T1, T2 = b"INSERT INTO idempotency_keys", b"SET reply_status"
 
 
 @pytest.fixture
-async def wired(
-    *,
-    database_url: str,
-    redis_url: str,
-    sandbox: SandboxHandle,
-    gateway_port: int,
-    keys_dir: Path,
-    aws: EmbeddedMoto,
-    webhook_secret: str,
-) -> AsyncIterator[tuple[Cinema, Proxy]]:
-    """A cinema whose doors reach PostgreSQL through a wire that can be cut; the test itself goes around it."""
-    with wire_to(database_url) as proxy:
-        async with open_cinema(
-            database_url=proxy.url,
-            redis_url=redis_url,
-            sandbox=sandbox,
-            secret=webhook_secret,
-            port=gateway_port,
-            keys_dir=keys_dir,
-            ses_endpoint_url=aws.url,
-            provider_answer_s=20.0,  # however busy the machine is
-        ) as opened:
+async def wired(database_url: str, open_cinema: OpenCinema) -> AsyncIterator[tuple[Cinema, Proxy]]:
+    """A cinema whose doors reach PostgreSQL through a proxy that can lose an answer; the test itself goes around it."""
+    with proxy_to(database_url) as proxy:
+        # however busy the machine is
+        async with open_cinema(database_url=proxy.url, provider_answer_s=20.0) as opened:
             opened.database_url = database_url
             yield opened, proxy
 

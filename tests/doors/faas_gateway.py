@@ -5,7 +5,6 @@ After gateway/handlers/{callid_middleware,forwarding_proxy}.go and gateway/pkg/m
 
 from __future__ import annotations
 
-import asyncio
 import re
 import time
 import uuid
@@ -14,13 +13,12 @@ from contextlib import asynccontextmanager
 from typing import Final
 
 import httpx
-import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from infra.servers.ports import free_port
+from tests.kit.serving import serving
 from tests.kit.waiting import PATIENCE_S
 
 _FUNCTION: Final = re.compile(r"^/?function/([^/?]+)([^?]*)")
@@ -64,14 +62,5 @@ async def faas_gateway(functions: Mapping[str, str]) -> AsyncIterator[str]:
             return Response(answer.content, answer.status_code, kept)
 
         app = Starlette(routes=[Route("/{path:path}", passed_on, methods=METHODS)])
-        port = free_port()
-        config = uvicorn.Config(app, host="127.0.0.1", port=port, lifespan="off", log_level="critical")
-        server = uvicorn.Server(config)
-        running = asyncio.create_task(server.serve())
-        while not server.started:  # noqa: ASYNC110  # uvicorn has no event to wait for
-            await asyncio.sleep(0.01)
-        try:
-            yield f"http://127.0.0.1:{port}"
-        finally:
-            server.should_exit = True
-            await running
+        async with serving(app) as url:
+            yield url

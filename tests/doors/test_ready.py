@@ -45,34 +45,34 @@ async def test_every_door_answers_the_probes_of_each_platform_without_a_proof(
 
 
 async def test_while_postgresql_is_away_a_warm_door_stays_ready_and_answers_503_itself(
-    mortal: Cinema, stoppable: EmbeddedPostgres
+    cinema_on_own_postgres: Cinema, own_postgres: EmbeddedPostgres
 ) -> None:
-    async with serving(mortal.rt.settings, "create_order") as door:
+    async with serving(cinema_on_own_postgres.rt.settings, "create_order") as door:
         await until(door.ready)
-        assert (await order(mortal, door)).status_code == 201
-        await asyncio.to_thread(stoppable.stop)
+        assert (await order(cinema_on_own_postgres, door)).status_code == 201
+        await asyncio.to_thread(own_postgres.stop)
         for _ in range(2):
-            assert_problem(await order(mortal, door, "prc_stalker_buy"), "unavailable")
+            assert_problem(await order(cinema_on_own_postgres, door, "prc_stalker_buy"), "unavailable")
             assert await said(door, READY + ALIVE) == {200}
-        await asyncio.to_thread(stoppable.start)
+        await asyncio.to_thread(own_postgres.start)
 
         async def sold() -> bool:
-            return (await order(mortal, door, "prc_stalker_buy")).status_code == 201
+            return (await order(cinema_on_own_postgres, door, "prc_stalker_buy")).status_code == 201
 
         await until(sold)
 
 
 async def test_a_door_that_starts_while_postgresql_is_away_becomes_ready_when_it_answers(
-    mortal: Cinema, stoppable: EmbeddedPostgres
+    cinema_on_own_postgres: Cinema, own_postgres: EmbeddedPostgres
 ) -> None:
-    await asyncio.to_thread(stoppable.stop)
-    async with serving(mortal.rt.settings, "create_order") as door:
+    await asyncio.to_thread(own_postgres.stop)
+    async with serving(cinema_on_own_postgres.rt.settings, "create_order") as door:
         assert (await said(door, ALIVE), await said(door, READY)) == ({200}, {503})
-        assert_problem(await order(mortal, door), "unavailable")
+        assert_problem(await order(cinema_on_own_postgres, door), "unavailable")
         assert '"not_ready"' in door.said()
-        await asyncio.to_thread(stoppable.start)
+        await asyncio.to_thread(own_postgres.start)
         await until(door.ready)
-        assert (await order(mortal, door)).status_code == 201
+        assert (await order(cinema_on_own_postgres, door)).status_code == 201
 
 
 async def test_a_door_that_starts_before_the_migration_becomes_ready_after_it(
@@ -86,21 +86,21 @@ async def test_a_door_that_starts_before_the_migration_becomes_ready_after_it(
 
 
 async def test_in_production_a_door_that_starts_before_its_database_works_with_none_that_it_must_not_use(
-    mortal: Cinema, stoppable: EmbeddedPostgres
+    cinema_on_own_postgres: Cinema, own_postgres: EmbeddedPostgres
 ) -> None:
     """The refusals of the start hold when PostgreSQL comes later: here, a test clock."""
-    with mortal.db() as db:
+    with cinema_on_own_postgres.db() as db:
         db.execute("INSERT INTO test_clock (one, ahead) VALUES (true, interval '1 day')")
-    await asyncio.to_thread(stoppable.stop)
+    await asyncio.to_thread(own_postgres.stop)
     live = {
         "BOXOFFICE_ENVIRONMENT": "production",
         "BOXOFFICE_PROVIDERS": PROVIDER,
         "BOXOFFICE_DEFAULT_PROVIDER": PROVIDER,
         "BOXOFFICE_AUTH_JWKS_URL": "https://127.0.0.1:9/keys",
     }
-    async with serving(mortal.rt.settings, "subscription", **live) as door:
+    async with serving(cinema_on_own_postgres.rt.settings, "subscription", **live) as door:
         assert (await said(door, ALIVE), await said(door, READY)) == ({200}, {503})
-        await asyncio.to_thread(stoppable.start)
+        await asyncio.to_thread(own_postgres.start)
 
         async def refused() -> bool:
             return "this database has a test clock" in door.said()
@@ -108,7 +108,7 @@ async def test_in_production_a_door_that_starts_before_its_database_works_with_n
         await until(refused)
         assert await said(door, READY) == {503}
         assert_problem(await door.get("/v1/subscriptions/sub_x"), "unavailable")
-        with mortal.db() as db:
+        with cinema_on_own_postgres.db() as db:
             db.execute("DELETE FROM test_clock")
         await until(door.ready)
         assert (await door.get("/v1/subscriptions/sub_x")).status_code != 503

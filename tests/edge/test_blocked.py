@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import httpx
 import psycopg
 import pytest
 
-from infra.sandbox.launch import SandboxHandle
-from infra.servers.moto import EmbeddedMoto
 from shared_lib.store.bounds import CONNECTION_S
 from tests.kit.answers import assert_problem, order_body
 from tests.kit.cinema import Cinema, impatient
-from tests.kit.cinema import cinema as open_cinema
-from tests.kit.silent import SilentWire, silent_wire
+from tests.kit.cinema_fixtures import OpenCinema
+from tests.kit.proxy import Proxy, proxy_to
 
 
 async def subscription_of(cinema: Cinema, customer: str) -> str:
@@ -48,20 +45,14 @@ async def test_a_locked_subscription_stops_its_own_customer_only(cinema: Cinema)
 
 
 @pytest.fixture
-async def wired(
-    *, database_url: str, redis_url: str, sandbox: SandboxHandle, gateway_port: int, keys_dir: Path,
-    webhook_secret: str, aws: EmbeddedMoto,
-) -> AsyncIterator[tuple[Cinema, SilentWire]]:  # fmt: skip
+async def wired(database_url: str, open_cinema: OpenCinema) -> AsyncIterator[tuple[Cinema, Proxy]]:
     """A cinema whose database may fall silent."""
-    with silent_wire(database_url) as wire:
-        async with open_cinema(
-            database_url=wire.url, redis_url=redis_url, sandbox=sandbox, secret=webhook_secret, port=gateway_port,
-            keys_dir=keys_dir, ses_endpoint_url=aws.url,
-        ) as opened:  # fmt: skip
+    with proxy_to(database_url) as wire:
+        async with open_cinema(database_url=wire.url) as opened:
             yield impatient(opened), wire
 
 
-async def test_while_postgresql_is_silent_every_call_is_answered(wired: tuple[Cinema, SilentWire]) -> None:
+async def test_while_postgresql_is_silent_every_call_is_answered(wired: tuple[Cinema, Proxy]) -> None:
     cinema, wire = wired
     # As in production; elsewhere a test waits for a connection as long as it can.
     cinema.rt._pool.timeout = CONNECTION_S

@@ -4,22 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable, Iterator
-from pathlib import Path
 
 import pytest
 import structlog
 
-from infra.sandbox.launch import SandboxHandle
-from infra.servers.access import prepare
-from infra.servers.moto import EmbeddedMoto
-from infra.servers.ports import free_port
 from infra.servers.postgres import EmbeddedPostgres
 from shared_lib import log as logs
 from shared_lib.contract.routes import ROUTES
 from tests.kit.answers import alter, assert_problem, nothing_changes, order_body
 from tests.kit.cinema import Cinema, impatient
-from tests.kit.cinema import cinema as open_cinema
 
 BY_PATH: dict[str, set[str]] = {}
 for _route in ROUTES:
@@ -84,45 +77,25 @@ async def test_a_bug_of_ours_is_a_problem_without_a_word_of_detail(cinema: Cinem
     assert (await cinema.call("POST", "/v1/orders", order_body())).status_code == 201
 
 
-@pytest.fixture
-def stoppable(server_folders: Callable[[], Path]) -> Iterator[EmbeddedPostgres]:
-    """A PostgreSQL that comes back where it was."""
-    with EmbeddedPostgres(server_folders(), port=free_port()) as server:
-        yield server
-
-
-@pytest.fixture
-async def mortal(
-    *, stoppable: EmbeddedPostgres, sandbox: SandboxHandle, gateway_port: int, keys_dir: Path,
-    webhook_secret: str, aws: EmbeddedMoto,
-) -> AsyncIterator[Cinema]:  # fmt: skip
-    """A cinema whose PostgreSQL may be stopped."""
-    prepare(stoppable.url())
-    async with open_cinema(
-        database_url=stoppable.url(), redis_url=None, sandbox=sandbox, secret=webhook_secret, port=gateway_port,
-        keys_dir=keys_dir, ses_endpoint_url=aws.url,
-    ) as opened:  # fmt: skip
-        yield impatient(opened)
-
-
 async def test_while_postgresql_is_down_every_call_may_be_tried_again_and_then_works(
-    mortal: Cinema, stoppable: EmbeddedPostgres
+    cinema_on_own_postgres: Cinema, own_postgres: EmbeddedPostgres
 ) -> None:
-    assert (await mortal.call("POST", "/v1/orders", order_body(), key="before")).status_code == 201
-    await asyncio.to_thread(stoppable.stop)
+    cinema = impatient(cinema_on_own_postgres)
+    assert (await cinema.call("POST", "/v1/orders", order_body(), key="before")).status_code == 201
+    await asyncio.to_thread(own_postgres.stop)
     read, write, event = await asyncio.gather(
-        mortal.call("GET", "/v1/orders/ord_x"),
-        mortal.call("POST", "/v1/orders", order_body("prc_stalker_buy"), key="during"),
-        mortal.event("billing.tick.reconcile"),
+        cinema.call("GET", "/v1/orders/ord_x"),
+        cinema.call("POST", "/v1/orders", order_body("prc_stalker_buy"), key="during"),
+        cinema.event("billing.tick.reconcile"),
     )
     assert_problem(read, "unavailable")
     assert_problem(write, "unavailable")
     assert event.status_code == 503
-    stoppable.start()
+    own_postgres.start()
     assert (
-        await mortal.call("POST", "/v1/orders", order_body("prc_stalker_buy"), key="during")
+        await cinema.call("POST", "/v1/orders", order_body("prc_stalker_buy"), key="during")
     ).status_code == 201
-    assert mortal.value("SELECT count(*) FROM orders") == 2
+    assert cinema.value("SELECT count(*) FROM orders") == 2
 
 
 async def test_no_log_line_holds_a_token_a_secret_or_a_card(

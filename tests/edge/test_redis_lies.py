@@ -6,17 +6,15 @@ import base64
 import hashlib
 import json
 from collections.abc import AsyncIterator, Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
 import redis
 
-from infra.sandbox.launch import SandboxHandle
 from shared_lib.store.seals import Seals
 from tests.kit.answers import assert_problem, order_body
 from tests.kit.cinema import Cinema
-from tests.kit.cinema import cinema as open_cinema
+from tests.kit.cinema_fixtures import OpenCinema
 
 OLD, NEW = "0" * 32, "1" * 32
 KEY = "k"
@@ -66,15 +64,10 @@ LIES: dict[str, Lie] = {
 
 
 @pytest.fixture(params=["sealed", "unsealed"])
-async def told(
-    *, request: pytest.FixtureRequest, database_url: str, redis_url: str, sandbox: SandboxHandle, gateway_port: int,
-    keys_dir: Path, webhook_secret: str,
-) -> AsyncIterator[Cinema]:  # fmt: skip
+async def told(request: pytest.FixtureRequest, open_cinema: OpenCinema) -> AsyncIterator[Cinema]:
     """A cinema with and without a secret to seal replies with."""
-    async with open_cinema(
-        database_url=database_url, redis_url=redis_url, sandbox=sandbox, secret=webhook_secret, port=gateway_port,
-        keys_dir=keys_dir, reply_secrets=f"{NEW},{OLD}" if request.param == "sealed" else "",
-    ) as opened:  # fmt: skip
+    secrets = f"{NEW},{OLD}" if request.param == "sealed" else ""
+    async with open_cinema(reply_secrets=secrets) as opened:
         yield opened
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -17,17 +16,15 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from infra.sandbox.launch import SandboxHandle
-from infra.servers.moto import EmbeddedMoto
-from infra.servers.ports import free_port
 from infra.standins.auth_service import SigningKeys
 from shared_lib.settings import Environment
 from shared_lib.web.asgi import load_sender_keys
 from tests.events.ground import TAKERS, event, post, signer
 from tests.kit.answers import assert_problem, nothing_changes
 from tests.kit.cinema import EVENT_SECRET, Cinema
-from tests.kit.cinema import cinema as open_cinema
-from tests.workers.conftest import own_settings, serving
+from tests.kit.cinema_fixtures import OpenCinema
+from tests.kit.runtime_fixtures import own_settings
+from tests.kit.serving import serving
 
 ISSUER, AUDIENCE = "https://kubernetes.default.svc", "boxoffice-events"
 SENDER = "system:serviceaccount:boxoffice:kafka-source"
@@ -57,7 +54,7 @@ class Issuer:
 @pytest.fixture
 async def issuer(tmp_path: Path) -> AsyncIterator[Issuer]:
     issuer = Issuer(tmp_path)
-    async with serving(Starlette(routes=[Route("/jwks", issuer.jwks)]), free_port()) as url:
+    async with serving(Starlette(routes=[Route("/jwks", issuer.jwks)])) as url:
         issuer.url = url + "/jwks"
         yield issuer
 
@@ -71,27 +68,6 @@ def oidc(issuer: Issuer, **more: Any) -> dict[str, Any]:
         "event_secrets": "",
         **more,
     }
-
-
-class Town:
-    def __init__(self, **parts: Any) -> None:
-        self._parts = parts
-
-    @asynccontextmanager
-    async def open(self, **settings: Any) -> AsyncIterator[Cinema]:
-        async with open_cinema(**self._parts, **settings) as opened:
-            yield opened
-
-
-@pytest.fixture
-def town(
-    *, database_url: str, redis_url: str, sandbox: SandboxHandle, gateway_port: int, keys_dir: Path, aws: EmbeddedMoto,
-    webhook_secret: str,
-) -> Town:  # fmt: skip
-    return Town(
-        database_url=database_url, redis_url=redis_url, sandbox=sandbox, secret=webhook_secret, port=gateway_port,
-        keys_dir=keys_dir, ses_endpoint_url=aws.url,
-    )  # fmt: skip
 
 
 async def bearing(cinema: Cinema, door: str, token: str) -> httpx.Response:
@@ -115,8 +91,10 @@ WRONG: Final[dict[str, dict[str, Any]]] = {
 }
 
 
-async def test_a_token_of_a_known_sender_is_a_proof_and_any_other_is_none(town: Town, issuer: Issuer) -> None:
-    async with town.open(**oidc(issuer)) as cinema:
+async def test_a_token_of_a_known_sender_is_a_proof_and_any_other_is_none(
+    open_cinema: OpenCinema, issuer: Issuer
+) -> None:
+    async with open_cinema(**oidc(issuer)) as cinema:
         for door in TAKERS:
             assert (await bearing(cinema, door, issuer.token())).status_code == 200, door
         assert (await bearing(cinema, "renew", issuer.token("EdDSA", aud=AUDIENCE))).status_code == 200
@@ -138,14 +116,16 @@ async def test_a_token_of_a_known_sender_is_a_proof_and_any_other_is_none(town: 
                     assert_problem(answer, "event_unproven")
 
 
-async def test_while_the_issuers_keys_cannot_be_fetched_an_event_waits(town: Town, issuer: Issuer) -> None:
+async def test_while_the_issuers_keys_cannot_be_fetched_an_event_waits(
+    open_cinema: OpenCinema, issuer: Issuer
+) -> None:
     issuer.down = True
-    async with town.open(**oidc(issuer)) as cinema:
+    async with open_cinema(**oidc(issuer)) as cinema:
         assert_problem(await bearing(cinema, "renew", issuer.token()), "unavailable")
 
 
-async def test_either_proof_is_enough(town: Town, issuer: Issuer) -> None:
-    async with town.open(**oidc(issuer, event_secrets=EVENT_SECRET)) as cinema:
+async def test_either_proof_is_enough(open_cinema: OpenCinema, issuer: Issuer) -> None:
+    async with open_cinema(**oidc(issuer, event_secrets=EVENT_SECRET)) as cinema:
         headers, body = event("renew")
         signed = signer(cinema).signed(headers, body)
         for token, proof, status in (
@@ -158,8 +138,8 @@ async def test_either_proof_is_enough(town: Town, issuer: Issuer) -> None:
             assert (await post(cinema, "renew", sent, body)).status_code == status
 
 
-async def test_with_neither_nothing_is_believed(town: Town, issuer: Issuer) -> None:
-    async with town.open(event_secrets="") as cinema:
+async def test_with_neither_nothing_is_believed(open_cinema: OpenCinema, issuer: Issuer) -> None:
+    async with open_cinema(event_secrets="") as cinema:
         headers, body = event("renew")
         for sent in (headers, signer(cinema).signed(headers, body)):
             assert (await post(cinema, "renew", sent, body)).status_code == 401

@@ -8,16 +8,20 @@ from typing import Any
 
 import pytest
 
-from tests.flows.test_giving_back import give_back, operator_gives_back
-from tests.flows.test_other_money import all_settled, provider_says, ref_of, twin_of
 from tests.kit.cinema import Cinema
 from tests.kit.steps import (
     BASIC,
     FILM,
+    all_settled,
+    give_back,
+    operator_gives_back,
     order_status,
     payments,
+    provider_says,
+    ref_of,
     subscription,
     trouble,
+    twin_of,
     watchable,
 )
 from tests.kit.waiting import until

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from datetime import datetime, timedelta
-from typing import Any
 
-import httpx
 import pytest
 
 from tests.kit.cinema import Cinema
@@ -15,6 +13,8 @@ from tests.kit.steps import (
     FILM,
     PLUS,
     RENTAL,
+    give_back,
+    operator_gives_back,
     opt_out,
     order_as,
     order_status,
@@ -28,17 +28,6 @@ from tests.kit.steps import (
     watchable,
 )
 from tests.kit.waiting import until
-
-OPERATOR = ("billing:operator",)
-
-
-async def give_back(cinema: Cinema, order: dict[str, Any], **body: Any) -> httpx.Response:
-    return await cinema.call("POST", "/v1/refunds", {"order_id": order["id"], "reason": "wish", **body})
-
-
-async def operator_gives_back(cinema: Cinema, order: dict[str, Any], **body: Any) -> httpx.Response:
-    wanted = {"order_id": order["id"], "reason": "goodwill", **body}
-    return await cinema.call("POST", "/v1/refunds", wanted, customer="oscar", scopes=OPERATOR)
 
 
 async def played(cinema: Cinema, product_id: str) -> None:

@@ -8,10 +8,8 @@ from typing import Any
 import pytest
 
 from shared_lib.cli.ailments import HELD_SURPLUS
-from tests.flows.test_giving_back import operator_gives_back
-from tests.flows.test_other_money import provider_says, ref_of, twin_of
 from tests.kit.cinema import Cinema
-from tests.kit.steps import FILM, order_status, trouble
+from tests.kit.steps import FILM, operator_gives_back, order_status, provider_says, ref_of, trouble, twin_of
 from tests.kit.waiting import until
 
 PRICE = 1299

@@ -9,47 +9,26 @@ from typing import Any
 import pytest
 
 from shared_lib.settings import Settings
-from tests.edge.test_webhooks_refused import deliver, paid
 from tests.kit.cinema import Cinema
 from tests.kit.invariants import listed
 from tests.kit.steps import (
     BASIC,
     FILM,
+    all_settled,
     order_status,
     payments,
+    provider_says,
+    ref_of,
     subscription,
     to_period_end,
     trouble,
+    twin_of,
     watchable,
 )
 from tests.kit.waiting import until
+from tests.kit.webhooks import deliver, paid
 
 SHORT, EXACT, DOUBLE = 1, 1299, 2598
-
-
-def ref_of(cinema: Cinema, order: dict[str, Any]) -> str:
-    return str(cinema.value("SELECT provider_ref FROM payments WHERE id = %s", order["payment"]["id"]))
-
-
-async def provider_says(cinema: Cinema, ref: str, *, told: bool = True, **state: Any) -> None:
-    answer = await cinema.control(f"/control/payments/{ref}/state", {"told": told, **state})
-    assert answer.is_success, answer.text
-
-
-async def all_settled(cinema: Cinema) -> None:
-    """Until what the provider took is what we have booked, and nothing is left to return."""
-    for _ in range(100):
-        await cinema.tick()
-        theirs = (await cinema.books())["currencies"]
-        held = sum(book["captured_minor"] for book in theirs.values())
-        booked = cinema.value(
-            "SELECT coalesce(sum(amount_minor), 0) FROM ledger_entries WHERE leg LIKE 'captured%%'"
-        )
-        under_way = cinema.value("SELECT count(*) FROM refunds WHERE status NOT IN ('succeeded', 'failed')")
-        if held == booked and not under_way:
-            return
-        await cinema.advance(timedelta(seconds=61))
-    raise AssertionError("it never settled")
 
 
 async def learn(cinema: Cinema, way: str, ref: str, **state: Any) -> None:
@@ -203,12 +182,6 @@ async def test_a_renewal_that_took_other_money_goes_on_like_after_a_decline(
 
 
 # ---- a second object of the provider under our id ------------------------------------------------------------
-
-
-async def twin_of(cinema: Cinema, order: dict[str, Any]) -> str:
-    answer = await cinema.control(f"/control/payments/{ref_of(cinema, order)}/twin", {})
-    assert answer.is_success, answer.text
-    return str(answer.json()["id"])
 
 
 @pytest.mark.parametrize("captured", [EXACT, SHORT])

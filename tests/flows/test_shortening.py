@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from tests.flows.test_giving_back import operator_gives_back
 from tests.kit.answers import assert_problem
 from tests.kit.cinema import Cinema
 from tests.kit.steps import (
@@ -15,6 +14,7 @@ from tests.kit.steps import (
     FILM,
     LATER_SOFT,
     RENTAL,
+    operator_gives_back,
     opt_out,
     order_status,
     payments,

@@ -28,8 +28,9 @@ from shared_lib.providers.base import (
     Unavailable,
 )
 from shared_lib.providers.sandbox import SandboxProvider
-from tests.auth.key_service import KeyService, serving
 from tests.foreign.rude import ANSWERS, Rude, document, gzipped, rude_server, whole
+from tests.kit.key_service import KeyService
+from tests.kit.serving import serving
 
 ROOT = Path(__file__).parents[2]
 GUARD_S: Final = 60

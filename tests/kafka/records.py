@@ -17,7 +17,9 @@ from infra.sandbox.launch import new_webhook_secret
 from infra.servers.access import role_url
 from infra.servers.leash import spawn
 from shared_lib.processes import Role
+from shared_lib.runtime import Runtime
 from shared_lib.store.outbox import Event
+from shared_lib.store.transaction import Transaction
 from tests.kit.waiting import PATIENCE_S
 
 
@@ -84,3 +86,13 @@ def relay_process(
         if process.poll() is None:
             process.terminate()
             process.wait(PATIENCE_S)
+
+
+async def dead(rt: Runtime) -> list[tuple[str, str, str]]:
+    """(customer, reason, body) of the dead letters."""
+    return await rt.read(_dead, None)
+
+
+async def _dead(tx: Transaction, _: None) -> list[tuple[str, str, str]]:
+    rows = await tx.fetch("SELECT partition_key, reason, convert_from(body, 'UTF8') FROM dead_letters")
+    return [(row[0], row[1], row[2]) for row in rows]

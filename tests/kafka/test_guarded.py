@@ -17,7 +17,7 @@ from shared_lib.settings import KafkaAccess
 from shared_lib.workers import topics
 from shared_lib.workers.kafka_client import opened, servers
 from shared_lib.workers.trigger import letterbox
-from tests.store.test_tls import authority, server_pair
+from tests.kit.tls import authority, server_pair
 
 ROOT = Path(__file__).parents[2]
 PASSWORD = "of-the-relay"

@@ -13,10 +13,9 @@ from shared_lib.runtime import Runtime
 from shared_lib.store.outbox import Event
 from shared_lib.workers import topics
 from shared_lib.workers.kafka_relay import KafkaRelay
-from tests.kafka.records import all_records, facts
-from tests.kafka.running import dead, empty, running
+from tests.kafka.records import all_records, dead, facts
 from tests.kit.kafka_fixtures import NewTopic
-from tests.kit.outbox import post, waiting
+from tests.kit.outbox import empty, post, running, waiting
 
 TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 # From Kafka's own tests: Utils.murmur2(key) in Java.

@@ -14,11 +14,11 @@ import pytest
 from shared_lib.runtime import Runtime
 from shared_lib.workers.kafka_relay import KafkaRelay
 from shared_lib.workers.shards import LOCK_CLASS
-from tests.kafka.records import all_records, facts, first_told, header, relay_process
-from tests.kafka.running import dead, empty, running, until
+from tests.kafka.records import all_records, dead, facts, first_told, header, relay_process
 from tests.kit.kafka_fixtures import NewTopic
-from tests.kit.outbox import post, waiting
-from tests.workers.conftest import OpenRuntime
+from tests.kit.outbox import empty, post, running, waiting
+from tests.kit.runtime_fixtures import OpenRuntime
+from tests.kit.waiting import until
 
 if TYPE_CHECKING:
     from infra.kafka.choice import OwnKafka

@@ -41,8 +41,8 @@ from shared_lib.workers.trigger.letters import DeadLetters
 from shared_lib.workers.trigger.member import Group
 from shared_lib.workers.trigger.trigger import Limits, Trigger
 from tests.kafka.records import all_records, header
+from tests.kit.tls import authority, server_pair
 from tests.kit.waiting import PATIENCE_S
-from tests.store.test_tls import authority, server_pair
 from tests.trigger.ground import QUICK, SIGNER, Door, Heard, event_headers, opened, until
 
 pytestmark = pytest.mark.kafka

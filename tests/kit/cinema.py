@@ -18,7 +18,6 @@ from typing import Any, cast
 
 import httpx
 import psycopg
-import uvicorn
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -40,6 +39,7 @@ from shared_lib.web.asgi import door
 from shared_lib.web.http import verifier
 from shared_lib.workers.http_sink import HttpSink
 from shared_lib.workers.relay import Relay
+from tests.kit.serving import serving
 from tests.kit.waiting import PATIENCE_S
 
 RETURN_URL = "http://cinema.test/thanks"
@@ -225,7 +225,7 @@ class Cinema:
         assert held == told, f"our ledger {held}, their books {told}"
 
 
-class _Gateway:
+class Gateway:
     """Routes as the gateway does; /_door/{name} leads to a door directly, as the relay is allowed to."""
 
     def __init__(self, auth: ASGIApp) -> None:
@@ -261,7 +261,7 @@ def patient(rt: Runtime) -> Runtime:
 
 
 @asynccontextmanager
-async def cinema(
+async def running_cinema(
     *,
     database_url: str,
     redis_url: str | None,
@@ -294,40 +294,27 @@ async def cinema(
     relay_rt = patient(await Runtime.open(relay_settings))
     install(rt)
     auth = build_app(keys, issuer=AUTH_ISSUER, audience=AUDIENCE)
-    config = uvicorn.Config(
-        _Gateway(auth),
-        host="127.0.0.1",
-        port=port,
-        lifespan="off",
-        log_level="critical",
-        # As in production. With uvicorn's 5 s a client on a busy machine writes to a connection that is being closed.
-        timeout_keep_alive=KEEP_ALIVE_S,
-    )
-    server = uvicorn.Server(config)
-    serving = asyncio.create_task(server.serve())
-    while not server.started:  # noqa: ASYNC110  # uvicorn has no event to wait for
-        await asyncio.sleep(0.01)
-    tokens = verifier(rt)
-    tokens._jwks._timeout_s = PATIENCE_S  # a busy machine is no outage of the Auth service either
-    await tokens.warm_up()  # as the lifespan does
-    http = httpx.AsyncClient(timeout=PATIENCE_S)
     try:
-        yield Cinema(
-            rt=rt,
-            url=url,
-            sandbox=sandbox,
-            keys=keys,
-            database_url=database_url,
-            http=http,
-            relay=Relay(
-                relay_rt, HttpSink(relay_rt.http, settings.event_routes, EventSigner([EVENT_SECRET], rt.now))
-            ),
-            relay_rt=relay_rt,
-        )
+        async with (
+            # As in production. With uvicorn's 5 s a client on a busy machine writes to a connection that is being closed.
+            serving(Gateway(auth), port, timeout_keep_alive=KEEP_ALIVE_S),
+            httpx.AsyncClient(timeout=PATIENCE_S) as http,
+        ):
+            tokens = verifier(rt)
+            tokens._jwks._timeout_s = PATIENCE_S  # a busy machine is no outage of the Auth service either
+            await tokens.warm_up()  # as the lifespan does
+            sink = HttpSink(relay_rt.http, settings.event_routes, EventSigner([EVENT_SECRET], rt.now))
+            yield Cinema(
+                rt=rt,
+                url=url,
+                sandbox=sandbox,
+                keys=keys,
+                database_url=database_url,
+                http=http,
+                relay=Relay(relay_rt, sink),
+                relay_rt=relay_rt,
+            )
     finally:
-        await http.aclose()
-        server.should_exit = True
-        await serving
         install(None)
         await relay_rt.aclose()
         await rt.aclose()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractAsyncContextManager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,11 +13,14 @@ import pytest
 
 from infra.servers.moto import EmbeddedMoto
 from infra.servers.ports import free_port
+from infra.servers.postgres import EmbeddedPostgres
 from tests.kit.waiting import PATIENCE_S
 
 if TYPE_CHECKING:  # tests that need no cinema do not pay for its imports
     from infra.sandbox.launch import SandboxHandle
     from tests.kit.cinema import Cinema
+
+OpenCinema = Callable[..., AbstractAsyncContextManager["Cinema"]]
 
 
 @pytest.fixture(scope="session")
@@ -64,7 +69,7 @@ def aws(monkeypatch: pytest.MonkeyPatch, moto: EmbeddedMoto) -> EmbeddedMoto:
 
 
 @pytest.fixture
-async def cinema(
+def open_cinema(
     *,
     database_url: str,
     redis_url: str,
@@ -73,10 +78,15 @@ async def cinema(
     keys_dir: Path,
     aws: EmbeddedMoto,
     webhook_secret: str,
-) -> AsyncIterator[Cinema]:
-    from tests.kit.cinema import cinema as open_cinema  # noqa: PLC0415
+) -> OpenCinema:
+    """A maker of cinemas that differ from `cinema`: `async with open_cinema(redis_url=None) as cinema`.
 
-    async with open_cinema(
+    Keywords are parameters of `running_cinema` and settings. One at a time: each listens where the sandbox sends its webhooks.
+    """
+    from tests.kit.cinema import running_cinema  # noqa: PLC0415
+
+    return partial(
+        running_cinema,
         database_url=database_url,
         redis_url=redis_url,
         sandbox=sandbox,
@@ -84,5 +94,23 @@ async def cinema(
         port=gateway_port,
         keys_dir=keys_dir,
         ses_endpoint_url=aws.url,
-    ) as opened:
+    )
+
+
+@pytest.fixture
+async def cinema(open_cinema: OpenCinema) -> AsyncIterator[Cinema]:
+    """A whole Boxoffice: every door, the relay, PostgreSQL, Redis, the sandbox provider and SES."""
+    async with open_cinema() as opened:
+        yield opened
+
+
+@pytest.fixture
+async def cinema_on_own_postgres(
+    open_cinema: OpenCinema, own_postgres: EmbeddedPostgres
+) -> AsyncIterator[Cinema]:
+    """A cinema without Redis whose PostgreSQL is `own_postgres`, to stop, kill and start at will."""
+    from infra.servers.access import prepare  # noqa: PLC0415
+
+    prepare(own_postgres.start().url())
+    async with open_cinema(database_url=own_postgres.url(), redis_url=None) as opened:
         yield opened

@@ -20,7 +20,7 @@ from shared_lib.events.proof import event_signer
 from shared_lib.web.asgi import warm
 from shared_lib.workers.http_sink import HttpSink
 from shared_lib.workers.relay import Relay
-from tests.kit.cinema import _Gateway
+from tests.kit.cinema import Gateway
 from tests.kit.crash_points import WatchedSink, watch
 
 CRASH_AT = os.environ.get("CRASH_AT", "")
@@ -44,4 +44,4 @@ async def lifespan(_: Starlette) -> AsyncIterator[None]:
             await working
 
 
-app = Starlette(lifespan=lifespan, routes=[Mount("/", _Gateway(Starlette()))])
+app = Starlette(lifespan=lifespan, routes=[Mount("/", Gateway(Starlette()))])

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from datetime import timedelta
+from typing import Protocol
 
 from shared_lib.phases.outgoing import Outgoing
 from shared_lib.runtime import Runtime
 from shared_lib.store.outbox import Event, publish
 from shared_lib.store.transaction import Transaction
+from tests.kit.waiting import PATIENCE_S, until
 
 ORDER_PAID = "billing.order.paid"
 
@@ -56,7 +59,34 @@ async def _waiting(tx: Transaction, _: None) -> int:
     return int((await tx.fetch("SELECT count(*) FROM outbox"))[0][0])
 
 
-class Door:
+async def empty(rt: Runtime, within_s: float = PATIENCE_S) -> None:
+    """Wait until the outbox is empty."""
+
+    async def is_empty() -> bool:
+        return await waiting(rt) == 0
+
+    await until(is_empty, within_s)
+
+
+class Runs(Protocol):
+    """A relay: it delivers until `stop` is set."""
+
+    async def run(self, stop: asyncio.Event) -> None: ...
+
+
+@asynccontextmanager
+async def running(*relays: Runs) -> AsyncIterator[None]:
+    """Run the relays in this loop until the block ends."""
+    stop = asyncio.Event()
+    tasks = [asyncio.create_task(relay.run(stop)) for relay in relays]
+    try:
+        yield
+    finally:
+        stop.set()
+        await asyncio.gather(*tasks)
+
+
+class RecordingSink:
     """Keeps the sink's contract: returning acknowledges, else NotNowError or NeverError."""
 
     def __init__(

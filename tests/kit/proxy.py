@@ -1,4 +1,4 @@
-"""A wire between us and PostgreSQL that can be cut at a COMMIT. Runs in a thread of its own."""
+"""A proxy on loopback in front of a real server, which can lose an answer or stop answering. It runs in a thread of its own."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from urllib.parse import urlsplit, urlunsplit
 
-from tests.kit.waiting import PATIENCE_S
+from tests.kit.waiting import PATIENCE_S, until
 
 _COMMIT = b"COMMIT\0"
 _CHUNK = 1 << 16
@@ -17,7 +17,7 @@ _CHUNK = 1 << 16
 
 @dataclass
 class Cut:
-    """The next COMMIT behind a statement that holds `after` is forwarded (or not), and its answer never comes."""
+    """The next COMMIT behind a statement that holds `after` is forwarded (or not), and its answer is lost."""
 
     after: bytes
     forward: bool
@@ -25,40 +25,51 @@ class Cut:
 
 
 class Proxy:
+    """Forwards bytes both ways. `silent` may be set and cleared at any time: bytes are then taken and dropped."""
+
     def __init__(self, upstream: str) -> None:
         self._parts = urlsplit(upstream)
         self._cut: Cut | None = None
         self._loop = asyncio.new_event_loop()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._listening = threading.Event()
+        self._stopped = asyncio.Event()
+        self.silent = False
+        self.swallowed = 0  # bytes
         self.port = 0
 
     @property
     def url(self) -> str:
-        """The database behind this wire."""
-        user = self._parts.netloc.rpartition("@")[0]
-        return urlunsplit(self._parts._replace(netloc=f"{user}@127.0.0.1:{self.port}"))
+        """The upstream's url with this proxy's address."""
+        user, at, _ = self._parts.netloc.rpartition("@")
+        return urlunsplit(self._parts._replace(netloc=f"{user}{at}127.0.0.1:{self.port}"))
 
     def cut(self, *, after: bytes, forward: bool = True) -> threading.Event:
-        """Arm the wire. The event tells that it was cut."""
+        """Lose the answer to a COMMIT of PostgreSQL, and the connection with it. The event is set when that happened."""
         self._cut = Cut(after, forward, threading.Event())
         return self._cut.done
 
-    def run(self, ready: threading.Event) -> None:
+    async def until_swallowed(self) -> None:
+        """Wait until a client has sent bytes that get no answer."""
+        await until(lambda: bool(self.swallowed))
+
+    def run(self) -> None:
+        """Listen until `stop()`; `wait()` returns once it listens."""
         self._loop.run_until_complete(self._listen())
-        ready.set()
-        self._loop.run_forever()
-        self._loop.run_until_complete(self._end())
         self._loop.close()
 
+    def wait(self) -> None:
+        assert self._listening.wait(PATIENCE_S)
+
     def stop(self) -> None:
-        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._loop.call_soon_threadsafe(self._stopped.set)
 
     async def _listen(self) -> None:
-        self._server = await asyncio.start_server(self._connected, "127.0.0.1", 0)
-        self.port = self._server.sockets[0].getsockname()[1]
-
-    async def _end(self) -> None:
-        self._server.close()
+        server = await asyncio.start_server(self._connected, "127.0.0.1", 0)
+        self.port = server.sockets[0].getsockname()[1]
+        self._listening.set()
+        await self._stopped.wait()
+        server.close()
         await asyncio.sleep(0)  # a connection that was accepted just now has its task
         while self._tasks:
             for task in self._tasks:
@@ -76,9 +87,10 @@ class Proxy:
         try:
             back, forth = await asyncio.open_connection(self._parts.hostname, self._parts.port)
             ends.append(forth)
-            answers = asyncio.create_task(_copy(back, writer))
+            answers = asyncio.create_task(self._copy_answers(back, writer))
             try:
-                await self._forward(reader, forth, answers)
+                with suppress(OSError):
+                    await self._forward(reader, forth, answers)
             finally:
                 answers.cancel()
                 await asyncio.gather(answers, return_exceptions=True)
@@ -87,7 +99,7 @@ class Proxy:
             for end in ends:
                 with suppress(OSError):
                     await end.wait_closed()
-        finally:  # closed already, unless the wire itself ended meanwhile
+        finally:  # closed already, unless the proxy itself ended meanwhile
             for end in ends:
                 end.transport.abort()
 
@@ -96,6 +108,9 @@ class Proxy:
     ) -> None:
         behind = b""
         while data := await reader.read(_CHUNK):
+            if self.silent:
+                self.swallowed += len(data)
+                continue
             behind += data
             cut = self._cut
             if cut and cut.after in behind and _COMMIT in data:
@@ -112,22 +127,24 @@ class Proxy:
             forth.write(data)
             await forth.drain()
 
-
-async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    with suppress(OSError):
-        while data := await reader.read(_CHUNK):
-            writer.write(data)
-            await writer.drain()
-        writer.close()
+    async def _copy_answers(self, back: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(OSError):
+            while data := await back.read(_CHUNK):
+                if self.silent:
+                    self.swallowed += len(data)
+                    continue
+                writer.write(data)
+                await writer.drain()
+            writer.close()
 
 
 @contextmanager
-def wire_to(upstream: str) -> Iterator[Proxy]:
-    """A proxy that listens on loopback until the block ends."""
-    proxy, ready = Proxy(upstream), threading.Event()
-    thread = threading.Thread(target=proxy.run, args=[ready])
+def proxy_to(upstream: str) -> Iterator[Proxy]:
+    """A proxy that forwards to the server of `upstream`, a url, until the block ends."""
+    proxy = Proxy(upstream)
+    thread = threading.Thread(target=proxy.run)
     thread.start()
-    assert ready.wait(PATIENCE_S)
+    proxy.wait()
     try:
         yield proxy
     finally:

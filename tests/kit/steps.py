@@ -18,6 +18,7 @@ FILM, RENTAL = "prc_metropolis_buy", "prc_metropolis_rent"
 LATER_SOFT, LATER_HARD = "4000000000000341", "4000000000000069"
 LATER_CHALLENGE = "4000002500003155"
 LATE_ON_PURPOSE = timedelta(minutes=1)
+OPERATOR = ("billing:operator",)
 
 
 def utc(year: int, month: int, day: int, hour: int = 0, minute: int = 0) -> datetime:
@@ -133,3 +134,43 @@ async def trouble(cinema: Cinema, kind: str, operation: str, **more: Any) -> Non
 async def provider_down(cinema: Cinema, *, down: bool = True, how: str = "drop") -> None:
     answer = await cinema.control("/control/down", {"down": down, "how": how})
     assert answer.is_success, answer.text
+
+
+async def give_back(cinema: Cinema, order: dict[str, Any], **body: Any) -> httpx.Response:
+    return await cinema.call("POST", "/v1/refunds", {"order_id": order["id"], "reason": "wish", **body})
+
+
+async def operator_gives_back(cinema: Cinema, order: dict[str, Any], **body: Any) -> httpx.Response:
+    wanted = {"order_id": order["id"], "reason": "goodwill", **body}
+    return await cinema.call("POST", "/v1/refunds", wanted, customer="oscar", scopes=OPERATOR)
+
+
+def ref_of(cinema: Cinema, order: dict[str, Any]) -> str:
+    return str(cinema.value("SELECT provider_ref FROM payments WHERE id = %s", order["payment"]["id"]))
+
+
+async def provider_says(cinema: Cinema, ref: str, *, told: bool = True, **state: Any) -> None:
+    answer = await cinema.control(f"/control/payments/{ref}/state", {"told": told, **state})
+    assert answer.is_success, answer.text
+
+
+async def all_settled(cinema: Cinema) -> None:
+    """Until what the provider took is what we have booked, and nothing is left to return."""
+    for _ in range(100):
+        await cinema.tick()
+        theirs = (await cinema.books())["currencies"]
+        held = sum(book["captured_minor"] for book in theirs.values())
+        booked = cinema.value(
+            "SELECT coalesce(sum(amount_minor), 0) FROM ledger_entries WHERE leg LIKE 'captured%%'"
+        )
+        under_way = cinema.value("SELECT count(*) FROM refunds WHERE status NOT IN ('succeeded', 'failed')")
+        if held == booked and not under_way:
+            return
+        await cinema.advance(timedelta(seconds=61))
+    raise AssertionError("it never settled")
+
+
+async def twin_of(cinema: Cinema, order: dict[str, Any]) -> str:
+    answer = await cinema.control(f"/control/payments/{ref_of(cinema, order)}/twin", {})
+    assert answer.is_success, answer.text
+    return str(answer.json()["id"])

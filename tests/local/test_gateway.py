@@ -16,7 +16,7 @@ import pytest
 
 from infra.servers.leash import spawn
 from infra.servers.ports import free_port, wait_for_http
-from tests.compose.ground import exchange
+from tests.kit.raw_http import exchange
 from tests.kit.waiting import PATIENCE_S
 
 

@@ -21,7 +21,7 @@ from infra.servers.ports import free_port
 from tests.kit.answers import order_body
 from tests.kit.cinema import Cinema
 from tests.kit.instance import environment
-from tests.kit.silent import silent_wire
+from tests.kit.proxy import proxy_to
 
 ROOT = Path(__file__).parents[2]
 # A process that ends takes a few seconds of these; one that does not takes all of them.
@@ -110,7 +110,7 @@ async def over(under_way: list[asyncio.Task[Any]]) -> None:
 @pytest.mark.parametrize("setting", ["database_url", "redis_url", "sandbox_url", "auth_jwks_url"])
 async def test_a_door_ends_while_something_behind_it_is_silent(cinema: Cinema, setting: str) -> None:
     address = getattr(cinema.rt.settings, setting)
-    with silent_wire(address) as wire:
+    with proxy_to(address) as wire:
         more = {f"BOXOFFICE_{setting.upper()}": wire.url, "BOXOFFICE_PROVIDER_ANSWER_S": "30"}
         wire.silent = setting == "auth_jwks_url"  # from the beginning: the keys are fetched once
         async with door(cinema, "create_order", **more) as one:
@@ -136,7 +136,7 @@ async def test_a_door_ends_while_customers_wait_for_their_orders(cinema: Cinema)
 
 @pytest.mark.parametrize("worker", ["relay", "clock"])
 async def test_a_worker_ends_while_a_door_does_not_answer(cinema: Cinema, worker: str) -> None:
-    with silent_wire(cinema.url) as wire:
+    with proxy_to(cinema.url) as wire:
         wire.silent = True
         routes = {"billing.": wire.url, "billing.tick.renewal": wire.url, "billing.tick.reconcile": wire.url}
         await cinema.order("prc_metropolis_buy")  # so that there is something to deliver
@@ -148,7 +148,7 @@ async def test_a_worker_ends_while_a_door_does_not_answer(cinema: Cinema, worker
 
 
 async def test_a_relay_ends_while_postgresql_is_silent(cinema: Cinema) -> None:
-    with silent_wire(cinema.database_url) as wire:
+    with proxy_to(cinema.database_url) as wire:
         async with program(cinema, "shared_lib.workers.relay", BOXOFFICE_DATABASE_URL=wire.url) as one:
             async with asyncio.timeout(GUARD_S):
                 owned = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'"

@@ -13,7 +13,7 @@ from shared_lib.domain.errors import Transient
 from shared_lib.store import blocked as blocked_items
 from shared_lib.store.batch import Batcher, connection_pool
 from shared_lib.store.transaction import Transaction
-from tests.kit.silent import silent_wire
+from tests.kit.proxy import proxy_to
 from tests.kit.waiting import PATIENCE_S
 
 TABLE = """
@@ -126,7 +126,7 @@ async def test_a_chunk_keeps_what_is_not_blocked(rooms_url: str) -> None:
 
 
 async def test_a_server_that_falls_silent_is_given_up(rooms_url: str) -> None:
-    with silent_wire(rooms_url) as wire:
+    with proxy_to(rooms_url) as wire:
         async with opened(wire.url, attempt_s=0.5) as batcher, asyncio.timeout(GUARD_S):
             assert await batcher.run(visit, 1) == 1
             wire.silent = True

@@ -19,8 +19,9 @@ from shared_lib.phases.outgoing import Outgoing
 from shared_lib.workers import clock
 from shared_lib.workers.http_sink import HttpSink
 from shared_lib.workers.sink import NeverError, NotNowError
+from tests.kit.runtime_fixtures import OpenRuntime
+from tests.kit.serving import serving
 from tests.kit.waiting import PATIENCE_S
-from tests.workers.conftest import OpenRuntime, serving
 
 SIGNER = EventSigner([new_webhook_secret()], partial(datetime.now, UTC))
 
@@ -47,7 +48,7 @@ async def delivered(status: int) -> None:
     async def answer(_: Request) -> Response:
         return PlainTextResponse("because", status)
 
-    async with serving(door(answer), free_port()) as url, httpx.AsyncClient(timeout=PATIENCE_S) as http:
+    async with serving(door(answer)) as url, httpx.AsyncClient(timeout=PATIENCE_S) as http:
         await HttpSink(http, {"billing.": url}, SIGNER).deliver(EVENT)
 
 
@@ -58,7 +59,7 @@ async def test_an_event_travels_as_a_binary_cloudevent(open_runtime: OpenRuntime
         seen.append((dict(request.headers), await request.body()))
         return Response(status_code=200)
 
-    async with serving(door(answer), free_port()) as url, httpx.AsyncClient(timeout=PATIENCE_S) as http:
+    async with serving(door(answer)) as url, httpx.AsyncClient(timeout=PATIENCE_S) as http:
         await HttpSink(http, {"billing.": url}, SIGNER).deliver(EVENT)
     headers, body = seen[0]
     attributes = {
@@ -112,7 +113,7 @@ async def test_the_longest_prefix_wins_and_what_nobody_takes_is_a_dead_letter() 
     app = Starlette(
         routes=[Route(f"/{name}/events", answer, methods=["POST"]) for name in ("notify", "orders")]
     )
-    async with serving(app, free_port()) as url, httpx.AsyncClient(timeout=PATIENCE_S) as http:
+    async with serving(app) as url, httpx.AsyncClient(timeout=PATIENCE_S) as http:
         sink = HttpSink(http, {"billing.": f"{url}/notify", "billing.order.": f"{url}/orders"}, SIGNER)
         await sink.deliver(EVENT)
         assert heard == ["/orders/events"]
@@ -142,7 +143,7 @@ async def test_ticks_come_to_their_doors_and_a_slow_door_delays_its_own_only(
             others_went_on.set()
         return Response(status_code=200)
 
-    async with serving(door(answer), free_port()) as url:
+    async with serving(door(answer)) as url:
         rt = await open_runtime(
             event_routes=dict.fromkeys(clock.TICKS, url), renewal_tick_s=0.02, reconcile_tick_s=0.02
         )
@@ -160,7 +161,7 @@ async def test_a_tick_nobody_took_is_lost_without_harm(open_runtime: OpenRuntime
     async def answer(_: Request) -> Response:
         return Response(status_code=503)
 
-    async with serving(door(answer), free_port()) as url:
+    async with serving(door(answer)) as url:
         rt = await open_runtime(event_routes=dict.fromkeys(clock.TICKS, url))
         assert await clock.tick(rt, clock.TICKS[0]) is False
     rt = await open_runtime(event_routes=dict.fromkeys(clock.TICKS, f"http://127.0.0.1:{free_port()}"))

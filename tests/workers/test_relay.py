@@ -13,7 +13,7 @@ from shared_lib.store.transaction import Transaction
 from shared_lib.workers.relay import ATTEMPTS_MAX, Relay
 from shared_lib.workers.sink import NeverError, NotNowError
 from shared_lib.workers.unreadable import readable
-from tests.kit.outbox import Door, ahead, facts, post, waiting
+from tests.kit.outbox import RecordingSink, ahead, facts, post, waiting
 
 
 async def rounds(relay: Relay, count: int = 1) -> None:
@@ -36,7 +36,7 @@ async def _dead(tx: Transaction, _: None) -> list[tuple[str, str]]:
 
 async def test_a_customer_s_events_wait_behind_one_that_is_retried_and_others_go_on(rt: Runtime) -> None:
     closed = {"ann"}
-    door = Door(lambda event: NotNowError("closed") if event.partition_key in closed else None)
+    door = RecordingSink(lambda event: NotNowError("closed") if event.partition_key in closed else None)
     await post(rt, *facts("ann", 3), *facts("bob", 2))
     await rounds(Relay(rt, door), 2)
     assert door.heard() == {"bob": [1, 2]}
@@ -64,7 +64,7 @@ async def test_a_job_that_waits_for_its_time_holds_nobody_up(rt: Runtime) -> Non
     )
     soon = Event(type="billing.job.start_refund", subject="ref_1", partition_key="ann", data={}, topic=JOBS)
     await post(rt, later, soon, *facts("ann", 1))
-    door = Door()
+    door = RecordingSink()
     await rounds(Relay(rt, door))
     assert sorted(event.type for event in door.taken) == ["billing.job.start_refund", "billing.order.paid"]
     await ahead(rt, timedelta(seconds=11))
@@ -84,7 +84,7 @@ async def test_an_event_nobody_takes_is_a_dead_letter_after_its_attempts_and_the
             return NotNowError("503")
         return None
 
-    door = Door(never_now)
+    door = RecordingSink(never_now)
     await post(rt, *facts("ann", 3))
     for _ in range(ATTEMPTS_MAX + 1):
         await rounds(Relay(rt, door), 2)
@@ -96,7 +96,7 @@ async def test_an_event_nobody_takes_is_a_dead_letter_after_its_attempts_and_the
 
 async def test_a_door_that_is_not_there_is_waited_for_without_counting(rt: Runtime) -> None:
     there = False
-    door = Door(lambda _: None if there else NotNowError("nobody", counts=False))
+    door = RecordingSink(lambda _: None if there else NotNowError("nobody", counts=False))
     await post(rt, *facts("ann", 2))
     for _ in range(3 * ATTEMPTS_MAX):
         await rounds(Relay(rt, door))
@@ -111,7 +111,7 @@ async def test_what_a_door_refuses_is_a_dead_letter_at_once_and_can_be_replayed_
     rt: Runtime,
 ) -> None:
     broken = {2}
-    door = Door(lambda event: NeverError("422 invalid") if event.sequence in broken else None)
+    door = RecordingSink(lambda event: NeverError("422 invalid") if event.sequence in broken else None)
     await post(rt, *facts("ann", 3))
     await rounds(Relay(rt, door))
     assert door.heard() == {"ann": [1, 3]}
@@ -133,7 +133,7 @@ async def _dead_ids(tx: Transaction, _: None) -> list[tuple[str]]:
 async def test_no_more_lanes_than_asked_for_are_delivered_at_once(rt: Runtime) -> None:
     at_once = most = 0
 
-    class Counting(Door):
+    class Counting(RecordingSink):
         async def deliver(self, event: Outgoing) -> None:
             nonlocal at_once, most
             at_once += 1
@@ -165,7 +165,7 @@ async def test_no_more_lanes_than_asked_for_are_delivered_at_once(rt: Runtime) -
 async def test_a_row_that_cannot_be_read_is_a_dead_letter_and_all_others_are_delivered(
     rt: Runtime, broken: str
 ) -> None:
-    door = Door(lambda _: None)
+    door = RecordingSink(lambda _: None)
     await post(rt, *facts("ann", 3), *facts("bob", 2))
     await rt.run(_break, broken)
     await rounds(Relay(rt, door), 2)

@@ -4,46 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
-from pathlib import Path
 
 import psycopg
 
 from infra.servers.access import prepare
-from infra.servers.ports import free_port
 from infra.servers.postgres import EmbeddedPostgres
-from shared_lib.runtime import Runtime
 from shared_lib.workers.relay import Relay
 from shared_lib.workers.shards import LOCK_CLASS
-from tests.kit.outbox import Door, facts, post, waiting
-from tests.kit.waiting import PATIENCE_S
-from tests.workers.conftest import OpenRuntime
+from tests.kit.outbox import RecordingSink, empty, facts, post, running, waiting
+from tests.kit.runtime_fixtures import OpenRuntime
+from tests.kit.waiting import until
 
 CUSTOMERS = 40
-
-
-@asynccontextmanager
-async def running(*relays: Relay) -> AsyncIterator[None]:
-    stop = asyncio.Event()
-    tasks = [asyncio.create_task(relay.run(stop)) for relay in relays]
-    try:
-        yield
-    finally:
-        stop.set()
-        await asyncio.gather(*tasks)
-
-
-async def until(true: Callable[[], bool], seconds: float = PATIENCE_S) -> None:
-    async with asyncio.timeout(seconds):
-        while not true():  # noqa: ASYNC110
-            await asyncio.sleep(0.02)
-
-
-async def empty(rt: Runtime, seconds: float = PATIENCE_S) -> None:
-    async with asyncio.timeout(seconds):
-        while await waiting(rt):  # noqa: ASYNC110
-            await asyncio.sleep(0.05)
 
 
 def owners(url: str) -> dict[int, int]:
@@ -61,7 +33,7 @@ async def test_two_relays_deliver_everything_once_and_in_order(
     open_runtime: OpenRuntime, database_url: str
 ) -> None:
     first, second = await open_runtime(), await open_runtime()
-    door = Door(slow_s=0.002)
+    door = RecordingSink(slow_s=0.002)
     async with running(Relay(first, door), Relay(second, door)):
         for n in range(5):
             await post(
@@ -77,7 +49,7 @@ async def test_when_the_session_of_a_relay_dies_another_takes_its_shards(
     open_runtime: OpenRuntime, database_url: str
 ) -> None:
     first, second = await open_runtime(), await open_runtime()
-    one, other = Door(), Door()
+    one, other = RecordingSink(), RecordingSink()
     async with running(Relay(first, one)):
         await until(lambda: sum(owners(database_url).values()) == 12)
         async with running(Relay(second, other)):
@@ -93,17 +65,17 @@ async def test_when_the_session_of_a_relay_dies_another_takes_its_shards(
 
 
 async def test_what_was_delivered_while_the_database_went_away_is_delivered_again_not_lost(
-    server_folders: Callable[[], Path], open_runtime: OpenRuntime
+    own_postgres: EmbeddedPostgres, open_runtime: OpenRuntime
 ) -> None:
-    with EmbeddedPostgres(server_folders(), port=free_port()) as postgres:
-        await _lose_the_database(postgres, open_runtime)
+    with own_postgres:
+        await _lose_the_database(own_postgres, open_runtime)
 
 
 async def _lose_the_database(postgres: EmbeddedPostgres, open_runtime: OpenRuntime) -> None:
     url = postgres.url()
     prepare(url)
     rt = await open_runtime(url)
-    door = Door(slow_s=0.05)
+    door = RecordingSink(slow_s=0.05)
     await post(rt, *(fact for c in range(4) for fact in facts(f"c{c}", 12)))
     async with running(Relay(rt, door)):
         await until(lambda: len(door.taken) >= 8)
