@@ -6,6 +6,7 @@ import base64
 import io
 import json
 import random
+import re
 import uuid
 from collections.abc import Iterator
 from contextlib import redirect_stderr
@@ -86,6 +87,9 @@ HARMLESS = (
 )
 
 
+TIMESTAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+Z")
+
+
 class Line:
     def __init__(self) -> None:
         self.stream = io.StringIO()
@@ -113,7 +117,7 @@ def test_a_secret_is_hidden_wherever_it_stands(line: Line, what: str) -> None:
     text, secret = SECRETS[what]
     for fields in ({"error": text}, {"event": text}, {"a": {"b": [text]}}, {"a": {text: 1}}, {"raw": text.encode()},
                    {"error": ValueError(text)}, {"many": {text}}, {"padded": "x " * 5_000 + text}):  # fmt: skip
-        shown = line(**fields)
+        shown = TIMESTAMP.sub("", line(**fields))  # microseconds may hold the digits of a secret
         assert secret not in shown, shown
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import httpx
 
-from infra.sandbox.webhooks import sign
+from infra.sandbox.faces.native.events import sign
 from tests.kit.cinema import Cinema
 
 PATH = "/v1/webhooks/sandbox"
