@@ -141,6 +141,10 @@ lint: $(READY) ## check formatting and style with ruff
 types: $(READY) ## check types with mypy --strict
 	@$(BIN)/mypy $(CODE)
 
+.PHONY: words
+words: $(READY) ## check for vague subjects, secrets, and names of one machine
+	@$(BIN)/python -m tests.words
+
 .PHONY: contracts
 contracts: $(READY) ## check who imports whom
 	@$(BIN)/lint-imports
@@ -150,6 +154,10 @@ docs-check: $(READY) ## check that the generated pages say what the code says
 	@$(BIN)/python -m shared_lib.cli.docs --check
 
 ##@ Change
+
+.PHONY: hooks
+hooks: $(READY) ## let git check each commit as continuous integration would: format, style, words, types, contracts, pages
+	@$(BIN)/pre-commit install
 
 .PHONY: fmt
 fmt: $(READY) ## format, and repair what ruff can repair
@@ -169,7 +177,7 @@ LOCK := pip-compile --quiet --generate-hashes --strip-extras --allow-unsafe --no
 	--no-emit-index-url --no-emit-trusted-host --no-emit-find-links $(ARGS)
 
 .PHONY: lock
-lock: $(READY) ## pin the dependencies of pyproject.toml anew: make lock ARGS=--upgrade
+lock: $(READY) ## pin what pyproject.toml asks for, with hashes; ARGS=--upgrade: the newest of everything
 	@$(BIN)/$(LOCK) --output-file requirements.lock pyproject.toml
 	@$(BIN)/$(LOCK) --all-extras --constraint requirements.lock --output-file requirements-dev.lock pyproject.toml
 

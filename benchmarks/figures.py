@@ -77,7 +77,7 @@ def number(value: float) -> str:
 
 
 def table(report: Report) -> str:
-    """Markdown, so that a run can be pasted into docs/benchmarks.md. Columns that nobody filled are left out."""
+    """Markdown, so that a run can be pasted into docs/benchmarks.md. Columns without a value are left out."""
     base = next((one for one in report.contenders if one.name == report.baseline), None)
     rate = report.unit != "-"
     columns: list[tuple[str, Callable[[Contender], str]]] = [

@@ -1,4 +1,4 @@
-"""Kafka away for a minute under a load of orders: failed orders, the outbox at its longest, seconds until all is told.
+"""Kafka away for a minute under a load of orders: failed orders, the outbox at its longest, seconds until every event is delivered.
 
 python -m benchmarks.outage [--away 60] [--connections 8]
 """
@@ -25,7 +25,7 @@ from shared_lib.workers import topics
 BEFORE_S: Final = 10.0
 AFTER_S: Final = 30.0
 CUSTOMERS: Final = 2_000
-# Told within a second: nobody would call that a backlog.
+# Events younger than a second are no backlog.
 CALM: Final = "SELECT count(*) FROM outbox WHERE available_at < now() - interval '1 s' AND available_at <= boxoffice_now()"
 
 

@@ -86,7 +86,7 @@ def measure(stage: Stage, options: Options, say: Callable[[str], None]) -> Repor
 
 
 def _share(contenders: dict[str, Contender]) -> list[str]:
-    """What of the possible is reached: nobody sends faster than the client library and deletes faster than PostgreSQL."""
+    """The share of the possible that is reached: the client library bounds sending, PostgreSQL bounds deleting."""
     if not {"ours", "b1", "c"} <= contenders.keys():
         return []
     found = [

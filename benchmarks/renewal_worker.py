@@ -62,7 +62,7 @@ async def renew_all_due(rt: Runtime, renew: ModuleType, lanes: Sequence[int], of
 
 
 async def claim(rt: Runtime, renew: ModuleType) -> int:
-    """Ticks until nothing is due: a tick ends by itself after 20 s."""
+    """Ticks until nothing is due: a tick ends after 20 s."""
     total = 0
     while claimed := await renew.claim_all_due(rt):
         total += claimed

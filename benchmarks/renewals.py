@@ -48,12 +48,12 @@ TITLES: Final[Mapping[str, str]] = {
     "ours": "the renew door's code, one process: claim, lease, charge, settle",
     "ours twice": "the same in two processes that share the work, as two renew functions do",
     "a": "SQLAlchemy ORM loop, row by row, two commits each",
-    "b": "one SQL statement per 5,000, no provider asked: a ceiling nobody can use",
+    "b": "one SQL statement per 5,000, no provider asked: a ceiling that no real system reaches",
 }
 
 
 class Worker:
-    """A process that renews what is due whenever it is told to."""
+    """A process that renews what is due each time it is asked."""
 
     def __init__(self, stage: Stage, module: str, *arguments: str) -> None:
         self._log = (stage.home / f"{module}.log").open("ab")

@@ -78,7 +78,7 @@ class Stage:
     def serve(
         self, name: str, app: str, *, port: int, function: str = "", driver: str = "psycopg"
     ) -> Popen[bytes]:
-        """One uvicorn worker. Everybody writes one line per request: ours its own, the others uvicorn's."""
+        """One uvicorn worker. Each server writes one line per request: Boxoffice its own, the controls uvicorn's."""
         lines = ["--no-access-log", "--log-level", "warning"] if function else ["--log-level", "info"]
         return self.spawn(
             name, "-m", "uvicorn", app, "--host", "127.0.0.1", "--port", str(port), "--loop", "uvloop",

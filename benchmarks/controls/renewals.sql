@@ -1,5 +1,5 @@
 -- Control (b) of renewals, the ceiling: one statement renews up to 5,000 due subscriptions, with the rows that ours
--- writes. No provider could be asked in between, so nobody could use it; it shows what the database itself needs.
+-- writes. No provider could be asked in between, so no real system could use it; it shows what the database itself needs.
 WITH due AS MATERIALIZED (
     SELECT s.*, s.period_n + 1 AS n, boxoffice_now() AS now_, 'ord_' || uuidv7() AS order_id, 'pay_' || uuidv7() AS payment_id,
            'ent_' || uuidv7() AS entitlement_id, s.period_end AS starts_at,
