@@ -1,7 +1,7 @@
 """One HTTP exchange with a foreign server, bounded in time, bytes and redirects.
 
-What may be answered is not ours to decide: a server that drips, never ends, or packs 300 MB into 300 kB costs no more
-than the limits say.
+The server is not ours: one that answers slowly, without end, or with 300 MB packed into 300 kB costs no more than the
+limits allow.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import httpx
 
-# Decompressed here, with a limit. Others are not asked for, and not read when they come all the same.
+# Decompressed here, with a limit. Other encodings are not requested, and not read if they come anyway.
 _PACKED: Final = {"gzip": 31, "x-gzip": 31, "deflate": 15}  # zlib's window bits
 
 

@@ -12,11 +12,11 @@ _ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"  # Crockford's base 32
 _PAIRS = [high + low for high in _ALPHABET for low in _ALPHABET]
 _TIME_SHIFTS = range(40, -1, -10)
 _NOISE_BYTES: Final = 10
-# The system is asked for randomness once for so many ids: a batch of renewals makes thousands.
+# One call of the system's randomness serves this many ids: a batch of renewals needs thousands.
 _NOISES_AT_ONCE: Final = 256
 
 _noises: list[bytes] = []
-# A child must not go on with what its parent has left.
+# A forked child must not use the bytes its parent also has.
 os.register_at_fork(after_in_child=_noises.clear)
 
 
@@ -31,12 +31,12 @@ def new_id(prefix: str) -> str:
 
 
 def before_all(prefix: str, *, of_the_last: timedelta) -> str:
-    """What sorts before every id that was made in this time, by the clock of this process."""
+    """A value that sorts before every id made within `of_the_last`, by this process's clock."""
     return f"{prefix}_{_instant((time.time_ns() // 1_000_000) - of_the_last // timedelta(milliseconds=1))}"
 
 
 def _noise() -> bytes:
-    """Random bytes that were never handed out before."""
+    """Random bytes, each used once."""
     try:
         return _noises.pop()  # atomic: no two threads get the same
     except IndexError:
@@ -47,5 +47,5 @@ def _noise() -> bytes:
 
 @lru_cache(maxsize=1)
 def _instant(at_ms: int) -> str:
-    """The first ten characters; a batch makes many ids within one millisecond."""
+    """The first ten characters. Cached: a batch makes many ids within one millisecond."""
     return "".join([_PAIRS[at_ms >> shift & 1023] for shift in _TIME_SHIFTS])

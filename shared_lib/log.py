@@ -1,4 +1,4 @@
-"""Logs: JSON lines for machines, readable ones on a terminal. Secrets and card numbers never get through."""
+"""Logs: JSON lines, or readable ones on a terminal. Secrets and card numbers are removed."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _facts: ContextVar[dict[str, object]] = ContextVar("facts", default=_NOTHING)  #
 
 
 def configure(*, function: str, revision: str | None = None, pretty: bool | None = None) -> None:
-    """Set logging up for a process. `function`, and `revision` when there is one, stand in every line."""
+    """Configure the logging of a process. Every line has `function`, and `revision` if given."""
     process = {"function": function} | ({"revision": revision} if revision else {})
     readable = sys.stderr.isatty() if pretty is None else pretty
     renderer = structlog.dev.ConsoleRenderer() if readable else _json
@@ -39,12 +39,12 @@ def configure(*, function: str, revision: str | None = None, pretty: bool | None
 
 
 def begin(**facts: object) -> Token[dict[str, object]]:
-    """An invocation begins: what is noted until `end` stands in each of its lines, beside what stood there before."""
+    """Begin an invocation: until `end`, every line has these facts, those of the surrounding one, and what `note` adds."""
     return _facts.set({**_facts.get(), **facts})
 
 
 def note(**facts: object) -> None:
-    """Add to the lines of this invocation: order, payment, refund, subscription, provider, outcome."""
+    """Add facts to the following lines of this invocation: order, payment, refund, subscription, provider, outcome."""
     if (noted := _facts.get()) is not _NOTHING:
         noted.update(facts)
 

@@ -1,7 +1,7 @@
 """Secrets that a platform mounts as files (OpenFaaS always, Kubernetes on request): one file for each variable.
 
-BOXOFFICE_SECRETS_DIR names the directory. A file is named as its variable, or in the spelling of Kubernetes' and OpenFaaS's names:
-BOXOFFICE_DATABASE_URL or boxoffice-database-url. Files are read once, at the start.
+BOXOFFICE_SECRETS_DIR names the directory. A file has the name of its variable, in either spelling: BOXOFFICE_DATABASE_URL or
+boxoffice-database-url, as Kubernetes and OpenFaaS require. Files are read once, at the start.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ BYTES_MAX: Final = 64 * 1024
 
 
 class UnreadableSecretError(ValueError):
-    """A secret cannot be taken from its file. The text names the variable and no part of a secret."""
+    """A secret cannot be read from its file. The text names the variable and contains no part of a secret."""
 
 
 def hold_mounted_secrets(process: str) -> None:
-    """Put the files' contents into the environment of this process: those that processes.py lists for it, and no other's.
+    """Put the secrets that processes.py lists for this process from their files into its environment, and no others.
 
-    boto3 and libpq look there as well. Raises UnreadableSecretError. Does nothing without BOXOFFICE_SECRETS_DIR.
+    boto3 and libpq read the environment too. Raises UnreadableSecretError. Does nothing without BOXOFFICE_SECRETS_DIR.
     """
     directory = os.environ.get(DIRECTORY)
     if not directory:
@@ -50,7 +50,7 @@ def _mounted(directory: Path, variable: str) -> str | None:
 
 
 def _line(path: Path, variable: str) -> str:
-    """What the file holds, without the end of its line."""
+    """The content of the file, without the line feed at its end."""
     try:
         with path.open("rb") as file:
             content = file.read(BYTES_MAX + 1)

@@ -1,7 +1,7 @@
-"""What each process of Boxoffice is given: its database role and its secrets. What is not listed it must not hold.
+"""The database role and the secrets of each process of Boxoffice. A process must not hold any other.
 
-Data, and the standard library alone: the processes themselves, the local stack, the stack in containers and the tests that
-compare them all read it. docs/roles.md shows it as a table.
+Data only, importing the standard library alone: the processes, the local stack, the stack in containers and the tests that
+compare them read it. docs/roles.md shows it as a table.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ class Role(StrEnum):
     OWNER = "boxoffice_owner"  # migrations
     DOOR = "boxoffice_door"  # the functions
     RELAY = "boxoffice_relay"
-    SUPPORT = "boxoffice_support"  # `boxoffice explain`, `doctor`, ...: looks only
+    SUPPORT = "boxoffice_support"  # `boxoffice explain`, `doctor`, ...: read only
     OPERATOR = "boxoffice_operator"  # `boxoffice catalog`, `dead-letters replay`
 
 
@@ -28,16 +28,16 @@ class Secret(StrEnum):
     PROVIDER_KEY = "provider"
     WEBHOOK_SECRETS = "webhook"
     REDIS = "redis"
-    REPLY_SECRETS = "replies"  # what Redis repeats is sealed with them
+    REPLY_SECRETS = "replies"  # seal the replies in Redis
     MAIL = "mail"
     KAFKA = "kafka"
-    EVENT_SECRETS = "events"  # who hands events to the doors proves itself with them
+    EVENT_SECRETS = "events"  # sign events for the doors
 
 
-# The environment variables that carry each. A provider adds its own here.
+# The environment variables of each kind. A new provider adds its own here.
 VARIABLES: Final[Mapping[Secret, tuple[str, ...]]] = MappingProxyType(
     {
-        # What a provider answers names cards; what hears it hashes them.
+        # A provider's answers identify cards, and the process that reads them hashes the card's fingerprint.
         Secret.PROVIDER_KEY: ("BOXOFFICE_SANDBOX_API_KEY", "BOXOFFICE_CARD_PEPPER"),
         Secret.WEBHOOK_SECRETS: ("BOXOFFICE_SANDBOX_WEBHOOK_SECRETS",),
         Secret.REDIS: ("BOXOFFICE_REDIS_URL",),
@@ -48,12 +48,12 @@ VARIABLES: Final[Mapping[Secret, tuple[str, ...]]] = MappingProxyType(
     }
 )
 DATABASE: Final = "BOXOFFICE_DATABASE_URL"
-# Without these a process that lists them does not start. Redis only saves time, and SES may be reached by a machine's role.
+# A process that lists these does not start without them. Redis only saves time, and SES may use the machine's role.
 _REQUIRED: Final = frozenset({Secret.PROVIDER_KEY, Secret.WEBHOOK_SECRETS})
 
 
 class Needs(NamedTuple):
-    """`role` None: no database."""
+    """What a process is given. `role` is None without a database."""
 
     role: Role | None
     secrets: frozenset[Secret]
@@ -68,7 +68,7 @@ PROCESSES: Final[Mapping[str, Needs]] = MappingProxyType(
         "create_order": _needs(
             Role.DOOR, Secret.PROVIDER_KEY, Secret.REDIS, Secret.REPLY_SECRETS, Secret.EVENT_SECRETS
         ),
-        # A hint or a contradiction is asked about at the provider.
+        # It asks the provider about hints and contradictions.
         "webhook": _needs(Role.DOOR, Secret.PROVIDER_KEY, Secret.WEBHOOK_SECRETS),
         "renew": _needs(Role.DOOR, Secret.PROVIDER_KEY, Secret.EVENT_SECRETS),
         "refund": _needs(
@@ -79,19 +79,21 @@ PROCESSES: Final[Mapping[str, Needs]] = MappingProxyType(
         "account": _needs(Role.DOOR, Secret.PROVIDER_KEY),  # to detach a forgotten payment method
         "reconcile": _needs(Role.DOOR, Secret.PROVIDER_KEY, Secret.EVENT_SECRETS),
         "playback": _needs(Role.DOOR, Secret.EVENT_SECRETS),
-        "relay": _needs(Role.RELAY, Secret.EVENT_SECRETS, Secret.KAFKA),  # unless it writes to Kafka
+        "relay": _needs(
+            Role.RELAY, Secret.EVENT_SECRETS, Secret.KAFKA
+        ),  # the event secrets only when it delivers over HTTP
         "clock": _needs(None, Secret.EVENT_SECRETS),
         "trigger": _needs(None, Secret.EVENT_SECRETS, Secret.KAFKA),
         "topics": _needs(None, Secret.KAFKA),
         "migrate": _needs(Role.OWNER),
-        # `doctor` asks the provider and Redis whether they answer; `tick` sends an event.
+        # `doctor` calls the provider and Redis; `tick` sends an event.
         "cli": _needs(Role.OPERATOR, Secret.PROVIDER_KEY, Secret.REDIS, Secret.EVENT_SECRETS, Secret.KAFKA),
     }
 )
 
 
 def variables_of(process: str) -> list[str]:
-    """The variables that carry the secrets of `process`; none for a process that is not listed."""
+    """The variables that hold the secrets of `process`; none for a process that is not listed."""
     needs = PROCESSES.get(process)
     if needs is None:
         return []
@@ -102,9 +104,9 @@ def variables_of(process: str) -> list[str]:
 
 
 def lacking(process: str, environment: Mapping[str, str], providers: tuple[str, ...]) -> list[str]:
-    """The variables that `process` needs and `environment` does not have; none for a process that is not listed.
+    """The variables that `process` needs and `environment` lacks; none for a process that is not listed.
 
-    Only what the named providers use is asked for.
+    Of the providers' secrets, only those of `providers` count.
     """
     needs = PROCESSES.get(process)
     if needs is None:
@@ -116,7 +118,7 @@ def lacking(process: str, environment: Mapping[str, str], providers: tuple[str, 
 
 
 def lacking_key(environment: Mapping[str, str], provider: str) -> str | None:
-    """The variable of a provider's API key that `environment` does not have; None when it has it, or there is none."""
+    """The variable of a provider's API key that `environment` lacks; None when it is set, or the provider needs none."""
     names = (name for name in VARIABLES[Secret.PROVIDER_KEY] if _provider_of(name) == provider)
     return next((name for name in names if not environment.get(name)), None)
 

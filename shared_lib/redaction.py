@@ -1,7 +1,7 @@
-"""What may be written to a log: no secret, no card number, no control character, and never more than a few kilobytes.
+"""Redacts log lines: no secret, no card number, no control character, and no more than a few kilobytes.
 
-Values come from callers, providers and exceptions. Each pattern here is linear: whatever follows its last unbounded
-repeat is optional, so that no search fails after having read far (tests/edge/test_patterns.py).
+Values come from callers, providers and exceptions. Each pattern takes linear time: everything after its last unbounded
+repeat is optional, so a search cannot fail after reading far (tests/edge/test_patterns.py).
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from shared_lib.visible import visible
 
 HIDDEN: Final = "[hidden]"
 _LEFT_OUT: Final = "[left out]"
-READ_CHARS_MAX: Final = 32 * 1024  # of one text; the rest is left out unread
-SHOWN_CHARS_MAX: Final = 8 * 1024  # a traceback of 60 frames; the middle of what is longer is left out
+READ_CHARS_MAX: Final = 32 * 1024  # of one text; the rest is dropped unread
+SHOWN_CHARS_MAX: Final = 8 * 1024  # a traceback of 60 frames; of a longer text the middle is dropped
 VALUE_CHARS_MAX: Final = 16 * 1024  # of a container, all its texts together
 DEPTH_MAX: Final = 6
 _SECRET_CHARS_MIN: Final = 6
@@ -37,7 +37,7 @@ _NAMES: Final = (
 )
 _SECRET_NAME: Final = re.compile(_NAMES + r"|\bpan\b|\bpwd\b|\bdsn\b", re.IGNORECASE)
 
-# What could hide something; almost no value does, and only those are looked at closely. In lower case.
+# Lower-case words that may stand beside a secret. Few values have one; only those are searched with the patterns.
 _SUSPECT: Final = (
     "authorization", "cookie", "token", "secret", "passw", "passphrase", "key", "signature", "credential", "cvc", "cvv",
     "card", "pan", "pwd", "bearer", "basic", "digest", "://", "eyj", "sk_", "rk_", "pk_", "whsec_", "live_", "test_",
@@ -45,11 +45,11 @@ _SUSPECT: Final = (
 )  # fmt: skip
 _MANY_DIGITS: Final = re.compile(r"(?:\d[ -]?){12}\d")
 _LONG_KEY_CHARS: Final = 80
-# What `harmless` looks for instead: thirteen digits, spaces and dashes in any order. Whatever the pattern finds has them.
+# `harmless` looks for thirteen digits, spaces and dashes in any order: every match of the pattern contains them.
 _AS_DIGITS: Final = bytes(ord("0" if chr(byte) in "0123456789 -" else "x") for byte in range(256))
 _DIGITS_MIN: Final = b"0" * 13
-_BETWEEN: Final = "|"  # no pattern and no word above has it, so nothing is found across two texts
-# Headers, and what pydantic quotes of an input: their value ends with the line.
+_BETWEEN: Final = "|"  # in no pattern and no word above, so nothing is found across two texts
+# Headers, and inputs quoted by pydantic: their value ends with the line.
 _LINES: Final = re.compile(
     r"(authorization|cookie|input_value)([\"']?\s{0,4}[:=]\s{0,4})[^\r\n]*", re.IGNORECASE
 )
@@ -75,14 +75,14 @@ _PLAIN: Final = (bool, float, datetime, date, time, timedelta, Decimal)
 
 @lru_cache(maxsize=4096)
 def is_secret(name: str) -> bool:
-    """Whether the value of a field with this name is never written, whatever it looks like."""
+    """Whether a field with this name holds a secret, so that its value is never written."""
     return _SECRET_NAME.search(name) is not None
 
 
 def harmless(line: Mapping[str, Any]) -> bool:
-    """Whether a line may be written as it is: no name is a secret's, and `redacted` would return each value unchanged.
+    """Whether a line may be written unchanged: no name is a secret's, and `redacted` would return each value as it is.
 
-    Its short texts are searched as one text, which costs a fifth of searching them one by one. False decides nothing.
+    Short texts are searched joined, at a fifth of the cost of searching each. False only means: call `redacted`.
     """
     texts = []
     for value in line.values():
@@ -98,19 +98,19 @@ def harmless(line: Mapping[str, Any]) -> bool:
     return _DIGITS_MIN not in text.encode().translate(_AS_DIGITS) and not _any_secret(tuple(line))
 
 
-@lru_cache(maxsize=1024)  # the names of a line stand in our code
+@lru_cache(maxsize=1024)  # the names of log fields come from our code
 def _any_secret(names: tuple[str, ...]) -> bool:
     return any(map(is_secret, names))
 
 
 def redacted(value: Any) -> Any:
-    """The value as a log may hold it. Anything but texts, numbers, instants and containers is shown by its repr."""
+    """The value in a form that may be logged. Anything but texts, numbers, instants and containers becomes its repr."""
     return _shown(value, 0, _Left())
 
 
 @dataclass(slots=True)
 class _Left:
-    """How much more may be shown of one value with all that is in it."""
+    """How many more characters may be shown of one value, nested values included."""
 
     chars: int = VALUE_CHARS_MAX
 
@@ -160,7 +160,7 @@ def _mapping(value: Mapping[Any, Any], depth: int, left: _Left) -> dict[str, Any
 
 
 def _number(value: int) -> int | str:
-    if abs(value) >= 10**40:  # int() of a longer text is refused by Python; its digits are of no use
+    if abs(value) >= 10**40:  # Python refuses to convert much longer numbers; the digits are useless anyway
         return "[a number of more than 40 digits]"
     return value if str(value) == (shown := _text(str(value))) else shown
 
@@ -202,13 +202,13 @@ def _without_secrets(text: str) -> str:
 
 
 def _without_user(match: re.Match[str]) -> str:
-    """://user:password@host. The last @ ends the password: one that was not encoded may hold any character."""
+    """://user:password@host. The last @ ends the password, which may contain any character when it was not encoded."""
     _, at, rest = match.group().rpartition("@")
     return f"://{HIDDEN}@{rest}" if at else match.group()
 
 
 def _basic(match: re.Match[str]) -> str:
-    """Only what decodes to user:password: a customer may have bought a Basic subscription."""
+    """Hidden only if it decodes to user:password: "Basic" may also be the name of a subscription."""
     word = match.group(2)
     try:
         decoded = base64.b64decode(word + "=" * (-len(word) % 4), altchars=b"-_")
@@ -218,7 +218,7 @@ def _basic(match: re.Match[str]) -> str:
 
 
 def _card(match: re.Match[str]) -> str:
-    """Hide the whole run when some of its groups together are a card number, or when it is longer than any."""
+    """Hide the whole run of digits when consecutive groups form a card number, or when it is longer than any card number."""
     run, text = match.group(), match.string
     if (
         text[max(0, match.start() - 1) : match.start()].isalpha()

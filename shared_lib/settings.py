@@ -1,4 +1,4 @@
-"""Settings of every process, from the environment (BOXOFFICE_*). .env.example explains each."""
+"""Settings of every process, from the environment (BOXOFFICE_*). .env.example describes each."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _HALF_ENCODED = re.compile(r"%(?![0-9A-Fa-f]{2})|\s")
 
 
 class WrongSettingsError(ValueError):
-    """Which settings are wrong and why, without a value: it may be a secret."""
+    """Names the wrong settings and the reason. Contains no value, which may be a secret."""
 
 
 def _words(value: object) -> object:
@@ -36,9 +36,9 @@ def _words(value: object) -> object:
 
 
 def database_address(value: str) -> str:
-    """The address as it came, when libpq reads it as we do. Raises ValueError, which names no part of it.
+    """The address unchanged, if libpq parses it as we do. Raises ValueError, whose text contains no part of it.
 
-    Drivers quote what they cannot read: a password with an @ or a / that was not encoded becomes "host" or "port" there.
+    Drivers quote what they cannot parse: a password with an unencoded @ or / becomes a "host" or "port" in their message.
     """
     try:
         parts = urlsplit(value)
@@ -56,7 +56,7 @@ def _database_address(value: str) -> str:
 
 
 def _redis_address(value: str | None) -> str | None:
-    """None without an address. The message names no part of it: it may hold a password."""
+    """None without an address. The error contains no part of it, which may be a password."""
     if not value:
         return None
     try:
@@ -90,10 +90,10 @@ WebAddress = Annotated[str, AfterValidator(_web_address)]
 
 
 class KafkaAccess(BaseSettings):
-    """How Kafka is spoken to. The broker's addresses are beside it, in `kafka_bootstrap`."""
+    """Security of the connections to Kafka. The brokers' addresses are in `Settings.kafka_bootstrap`."""
 
-    # An empty variable is one that is not set: compose files and secret stores write it that way. A wrong value may be
-    # a secret, so no error repeats it.
+    # An empty variable counts as not set: compose files and secret stores write it that way. A wrong value may be a
+    # secret, so no error repeats it.
     model_config = SettingsConfigDict(
         env_prefix="BOXOFFICE_", extra="ignore", frozen=True, env_ignore_empty=True, hide_input_in_errors=True
     )
@@ -116,66 +116,68 @@ class KafkaAccess(BaseSettings):
 
 
 class Settings(KafkaAccess):
-    """Wrong or missing settings stop a process at its start, never at a customer's request."""
+    """All settings. Wrong or missing ones stop a process at its start, instead of failing a customer's request."""
 
-    environment: Environment = Environment.PRODUCTION  # the strict one, unless another is said
-    # Under the role of this process (processes.py); empty: it needs no database.
+    environment: Environment = Environment.PRODUCTION  # strict unless set otherwise
+    # With the role of this process (processes.py). Empty for a process without a database.
     database_url: Annotated[str, AfterValidator(_database_address), Field(repr=False)] = ""
     redis_url: Annotated[str | None, AfterValidator(_redis_address), Field(repr=False)] = None
-    # Seal the replies that Redis repeats; the newest first. Empty: PostgreSQL repeats them.
+    # Seal the replies cached in Redis; the newest first. Empty: replies are repeated from PostgreSQL.
     reply_secrets: Secrets = ()
-    # Where a platform mounts secrets as files, one for each variable that carries one (mounted.py). Empty: nowhere.
+    # Directory in which a platform mounts secrets, one file for each variable (mounted.py). Empty: none.
     secrets_dir: str = ""
     writers: int = Field(default=4, ge=1, le=32)
     readers: int = Field(default=4, ge=1, le=64)
 
-    # How long a door goes on after SIGTERM, not ready and closing each connection with its answer, before its server stops.
+    # How long a door keeps answering after SIGTERM, not ready and closing each connection, before its server stops.
     drain_s: float = Field(default=1.0, ge=0, le=60)
 
     auth_jwks_url: WebAddress = ""
     auth_issuer: str = ""
     auth_audience: str = "boxoffice"
     auth_token_types: Words = ("at+jwt",)  # `typ` of the Auth service's access tokens (RFC 9068)
-    auth_keys_trusted_s: float = Field(default=86_400.0, ge=600)  # how long its keys serve while it is away
+    auth_keys_trusted_s: float = Field(
+        default=86_400.0, ge=600
+    )  # how long its keys are used while it is unreachable
 
     providers: Words = ("sandbox",)
-    # Those of `providers` that take no new orders, and are still asked, charged for renewals, refunded and listened to.
+    # Those of `providers` that take no new orders. Renewals, refunds, webhooks and reconciliation continue.
     providers_closed: Words = ()
     default_provider: str = "sandbox"
     provider_answer_s: float = Field(default=3.0, gt=0, le=30)  # how long a customer waits for a link
-    open_orders_max: int = Field(default=10, ge=1)  # of one customer, waiting for their money
+    open_orders_max: int = Field(default=10, ge=1)  # unpaid orders of one customer
     sandbox_url: WebAddress = ""
     sandbox_api_key: SecretStr = SecretStr("")
     sandbox_webhook_secrets: Secrets = ()
 
-    # Fingerprints of cards are kept as HMAC-SHA256 under this secret. Another one forgets which cards had a trial.
+    # Cards' fingerprints are stored as HMAC-SHA256 with this secret. Changing it loses which cards have had a trial.
     card_pepper: SecretStr = SecretStr("")
 
     public_url: WebAddress = "http://127.0.0.1:8100"
     return_url_origins: Words = ()
 
-    # JSON, currency -> minor units: what operators may give back of one order before a second one must approve.
-    # A currency that is not named has no limit.
+    # JSON, currency -> minor units: how much an operator may refund of one order without a second operator's approval.
+    # A currency that is not listed has no limit.
     operator_refund_max_minor: dict[str, int] = Field(default_factory=dict)
-    # What customers may return without an operator: so many titles in so many days, and each title once. Operators may more.
+    # Customers may return this many titles in this many days, and each title once, without an operator.
     self_refund_titles_max: int = Field(default=3, ge=0)
     self_refund_window_days: int = Field(default=90, ge=1)
 
     # Event type or its prefix -> address of the door that takes it; the longest prefix wins.
     event_routes: dict[str, str] = Field(default_factory=dict)
-    # Who may hand events to the doors. The first secret signs, all are accepted: rotation without a pause.
+    # Sign and verify events for the doors. The first secret signs, all are accepted, so rotation needs no pause.
     event_secrets: Secrets = ()
-    # Or, on Knative, a token of its issuer for our audience, of one of these subjects (service accounts).
+    # Or, on Knative: a token of this issuer for this audience, from one of these subjects (service accounts).
     event_oidc_issuer: str = ""
     event_oidc_jwks_url: str = ""
     event_oidc_audience: str = ""
     event_oidc_subjects: Words = ()
-    # Empty: the relay delivers over HTTP itself. Else the relay writes to Kafka, and triggers carry events to the doors.
+    # Empty: the relay delivers over HTTP. Otherwise it writes to Kafka, and triggers deliver to the doors.
     kafka_bootstrap: Words = ()
     trigger_topics: Words = ("billing.jobs", "billing.events", "cinema.playback")
     trigger_group: str = "boxoffice"
     trigger_instance: str = ""  # static membership: a restart within the session timeout moves no partition
-    trigger_port: int = Field(default=8090, ge=0, le=65535)  # its health, on loopback; 0: none
+    trigger_port: int = Field(default=8090, ge=0, le=65535)  # of its health check, on loopback; 0: none
     renewal_tick_s: float = Field(default=60.0, gt=0)
     reconcile_tick_s: float = Field(default=10.0, gt=0)
 
@@ -184,7 +186,7 @@ class Settings(KafkaAccess):
     mail_from: str = "Boxoffice <tickets@cinema.example>"
 
     @model_validator(mode="after")
-    def _must_fit_together(self) -> Self:
+    def _must_be_consistent(self) -> Self:
         if self.default_provider not in self.providers:
             raise ValueError(f"default_provider {self.default_provider!r} is not among providers")
         if unknown := sorted(set(self.providers_closed) - set(self.providers)):
@@ -212,26 +214,26 @@ class Settings(KafkaAccess):
 
     @property
     def livemode(self) -> bool:
-        """Whether providers must speak of real money. Anywhere else they must not."""
+        """Whether providers must report live payments; elsewhere they must report test payments."""
         return self.environment is Environment.PRODUCTION
 
     def may_return_to(self, url: str) -> bool:
-        """Exact origins only; nothing a browser and we could read differently."""
+        """Whether the origin is allowed, exactly. False for anything that a browser could parse differently than we do."""
         return self.page_to_return_to(url) is not None
 
     def page_to_return_to(self, url: str) -> str | None:
-        """The address with its scheme and host in lower case, as every provider takes it. None: not allowed."""
+        """The address with scheme and host in lower case, as every provider accepts it. None if it is not allowed."""
         origin, rest = _split(url)
         return origin + rest if origin in self.return_url_origins else None
 
 
-# What RFC 3986 lets stand in an address; a provider or a browser may read anything else in its own way.
+# The characters of RFC 3986; providers and browsers parse others differently.
 _ADDRESS = re.compile(r"(?:[A-Za-z0-9\-._~:/?#\[\]@!$&'()*+,;=]|%[0-9A-Fa-f]{2})+")
 
 
 @lru_cache(maxsize=1024)  # a frontend has few pages to return to
 def _split(url: str) -> tuple[str, str]:
-    """The origin, normalized, and the rest as it came. ("", "") when it is no plain absolute address."""
+    """The normalized origin, and the rest unchanged. ("", "") when the URL is not a plain absolute address."""
     if not _ADDRESS.fullmatch(url):
         return "", ""
     try:
@@ -251,13 +253,13 @@ def settings() -> Settings:
 
 
 def read_settings() -> Settings:
-    """The settings that the environment has now. Raises WrongSettingsError."""
+    """The settings in the environment now, not cached. Raises WrongSettingsError."""
     try:
         return Settings()
     except ValidationError as error:
         found = error.errors(include_input=False, include_context=False, include_url=False)
         wrong = "; ".join(f"{_variable(one['loc'])}: {one['msg']}" for one in found)
-    except SettingsError:  # its cause is a parser's, and holds the whole text
+    except SettingsError:  # its cause is a parser's error and contains the whole text
         wrong = "BOXOFFICE_EVENT_ROUTES or BOXOFFICE_OPERATOR_REFUND_MAX_MINOR: not a JSON object"
     raise WrongSettingsError(wrong)
 
@@ -267,7 +269,7 @@ def _variable(place: tuple[int | str, ...]) -> str:
 
 
 def take_mounted(process: str) -> None:
-    """Secrets that are mounted as files come into the environment, where all read them. Raises WrongSettingsError."""
+    """Copy secrets that are mounted as files into the environment. Raises WrongSettingsError."""
     try:
         hold_mounted_secrets(process)
     except UnreadableSecretError as wrong:
@@ -275,16 +277,16 @@ def take_mounted(process: str) -> None:
 
 
 class MissingSecretError(ValueError):
-    """A process lacks what it needs; the text names the settings."""
+    """A process lacks required secrets; the text names their settings."""
 
 
 def settings_of(process: str) -> Settings:
-    """The settings of this process, once they hold what it needs (processes.py). Raises MissingSecretError, WrongSettingsError."""
+    """The settings of `process`, checked for what it needs (processes.py). Raises MissingSecretError or WrongSettingsError."""
     take_mounted(process)
     own = settings()
     if missing := lacking(process, os.environ, own.providers):
         raise MissingSecretError(f"{process} needs {', '.join(missing)}: see docs/roles.md")
-    hears_of_cards = process in PROCESSES and Secret.PROVIDER_KEY in PROCESSES[process].secrets
-    if own.livemode and hears_of_cards and not own.card_pepper.get_secret_value():
+    sees_cards = process in PROCESSES and Secret.PROVIDER_KEY in PROCESSES[process].secrets
+    if own.livemode and sees_cards and not own.card_pepper.get_secret_value():
         raise MissingSecretError(f"in production {process} needs BOXOFFICE_CARD_PEPPER, a secret of your own")
     return own

@@ -14,7 +14,7 @@ _SECRET_BYTES = range(24, 65)
 
 
 class NotAuthentic(Exception):  # noqa: N818  # it is a finding, not a fault
-    """Why, in a word that may be logged. Never a signature, never a secret."""
+    """The message is not authentic. The text is a code that may be logged; it contains no signature and no secret."""
 
 
 def decoded_secret(secret: str) -> bytes:
@@ -29,29 +29,29 @@ def decoded_secret(secret: str) -> bytes:
 
 
 def signature(id_: str, at: datetime, body: bytes, key: bytes) -> dict[str, str]:
-    """The three headers that prove a message to `verified_id`."""
+    """The three headers with which `verified_id` verifies a message."""
     stamp = int(at.timestamp())
     mac = _mac(f"{id_}.{stamp}.".encode() + body, key).decode()
     return {"webhook-id": id_, "webhook-timestamp": str(stamp), "webhook-signature": f"v1,{mac}"}
 
 
 def claimed_id(headers: Mapping[str, str], received_at: datetime) -> str:
-    """The id of a message that claims to be signed and fresh; its body is not looked at. Raises NotAuthentic."""
+    """The id of a message that claims to be signed and recent; the body is not checked. Raises NotAuthentic."""
     id_, stamp = headers.get("webhook-id", ""), headers.get("webhook-timestamp", "")
     if not id_ or not stamp:
         raise NotAuthentic("missing_headers")
     if not (stamp.isascii() and stamp.isdigit() and len(stamp) <= 11):
         raise NotAuthentic("bad_timestamp")
-    # Both ways: a signature from the future would stay good for as long as its author likes.
+    # In both directions: a timestamp in the future would keep a signature valid for as long as its author wants.
     if abs(received_at - datetime.fromtimestamp(int(stamp), UTC)) > TOLERANCE:
         raise NotAuthentic("stale_timestamp")
     return id_
 
 
 def verified_id(headers: Mapping[str, str], body: bytes, keys: Sequence[bytes], received_at: datetime) -> str:
-    """The message id, once the bytes are proved fresh and signed with one of the keys. Raises NotAuthentic.
+    """The id of a message that is recent and signed with one of the keys. Raises NotAuthentic.
 
-    Header names are lower-case. While a secret is being rolled both sides may hold two: any match will do.
+    Header names are lower-case. During a rotation both sides may have two secrets: one match is enough.
     """
     id_ = claimed_id(headers, received_at)
     message = f"{id_}.{headers['webhook-timestamp']}.".encode() + body
@@ -65,7 +65,7 @@ def _mac(message: bytes, key: bytes) -> bytes:
 
 
 def _signed(header: str, message: bytes, keys: Sequence[bytes]) -> bool:
-    """Every pair is compared, and in constant time: how long it takes tells nothing."""
+    """Compares every pair in constant time, so that the duration reveals nothing."""
     given = [
         value.encode()
         for version, _, value in (it.partition(",") for it in header.split(" "))

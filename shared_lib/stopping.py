@@ -1,4 +1,4 @@
-"""SIGTERM in two steps: first the process says that it is going, then its server stops."""
+"""SIGTERM in two steps: the process first reports that it is stopping, then its server stops."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from types import FrameType
 def drained(begun: asyncio.Event, drain_s: float) -> Iterator[None]:
     """Inside the block SIGTERM sets `begun` at once and reaches the server's own handler `drain_s` seconds later.
 
-    uvicorn closes its listening socket and every idle connection within 0.1 s of the signal; a request that is on its way
-    over one of them is lost. During the drain the process still accepts and answers, so that those who send learn first.
-    A second SIGTERM ends the drain. Without a handler of a server, or outside the main thread, nothing is changed.
+    uvicorn closes its listening socket and every idle connection within 0.1 s of the signal; a request in transit on one of
+    them is lost. During the drain the process still accepts and answers requests, so that clients and platforms notice first.
+    A second SIGTERM ends the drain. Without a server's handler, or outside the main thread, nothing changes.
     """
     server = signal.getsignal(signal.SIGTERM)
     if not callable(server) or threading.current_thread() is not threading.main_thread():
@@ -35,7 +35,7 @@ def drained(begun: asyncio.Event, drain_s: float) -> Iterator[None]:
         if begun.is_set():
             handler(number, frame)
         else:
-            loop.call_soon_threadsafe(begin)  # which wakes a loop that sleeps
+            loop.call_soon_threadsafe(begin)  # this wakes a sleeping loop
 
     signal.signal(signal.SIGTERM, heard)
     try:

@@ -1,7 +1,7 @@
-"""What others send us, before any of it is believed: JSON that can be read, text that can be stored.
+"""Checks everything that comes from outside: JSON that can be parsed safely, text that can be stored.
 
-The one place that says so: bodies, events, webhooks, tokens, answers of providers and of the key service pass it. What it
-refuses can never be read or stored, so it is refused once and for good. Pure.
+Bodies, events, webhooks, tokens, and answers of providers and of the key service all pass here. Input that fails can never
+be parsed or stored, so a retry does not help. No I/O.
 """
 
 from __future__ import annotations
@@ -12,18 +12,18 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-# PostgreSQL's bigint. Money, versions and counters of ours are smaller by far.
+# PostgreSQL's bigint. Our amounts, versions and counters are far smaller.
 INTEGER_MAX: Final = 2**63 - 1
 _INTEGER_CHARS_MAX: Final = 20
 
 
 class UntrustedError(ValueError):
-    """Why, in a few words that may be logged and shown. Never a part of what was sent."""
+    """The reason, which may be logged and shown: it contains no part of the input."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """How deep a JSON document is, and of how many values it is made."""
+    """The greatest depth and number of values of a JSON document."""
 
     depth: int = 32
     values: int = 20_000
@@ -33,8 +33,8 @@ LIMITS: Final = Limits()
 
 
 def json_of(raw: bytes, limits: Limits = LIMITS) -> Any:
-    """The document. Raises UntrustedError. The caller has bounded the bytes; memory is a small multiple of those."""
-    # Each value but the first follows a comma or a bracket; those inside texts are counted too, which is on the safe side.
+    """The parsed document. Raises UntrustedError. The caller must limit the bytes; memory is a small multiple of them."""
+    # Each value but the first follows a comma or a bracket. Those inside texts count too, so the estimate is never too low.
     brackets = raw.count(b"[") + raw.count(b"{")
     marks = brackets + raw.count(b",")
     if marks > limits.values:
@@ -47,14 +47,14 @@ def json_of(raw: bytes, limits: Limits = LIMITS) -> Any:
         raise UntrustedError("nested too deeply") from None
     except ValueError:  # a UnicodeDecodeError is one
         raise UntrustedError("no JSON in UTF-8") from None
-    # ASCII without a Unicode escape spells no character that cannot be stored, and the reader has refused numbers.
+    # ASCII without Unicode escapes contains no character that cannot be stored; the reader has checked the numbers.
     if brackets > limits.depth or marks >= limits.values or b"\\u" in raw or not raw.isascii():
         check(document, limits)
     return document
 
 
 def check(document: Any, limits: Limits = LIMITS) -> None:
-    """Raises UntrustedError for a document that another parser has read and that could not be stored."""
+    """Check a document that another parser has read. Raises UntrustedError if it could not be stored."""
     level, values, depth = [document], 0, 0
     while level:
         values += len(level)
@@ -89,7 +89,7 @@ def _inside(value: Any) -> Iterable[Any]:
 
 
 def check_text(text: str, *, chars_max: int | None = None) -> str:
-    """The text. Raises UntrustedError when PostgreSQL or a message could not carry it."""
+    """The text itself. Raises UntrustedError when it is too long or cannot be stored."""
     if chars_max is not None and len(text) > chars_max:
         raise UntrustedError("a text that is too long")
     if not storable(text):
@@ -98,7 +98,7 @@ def check_text(text: str, *, chars_max: int | None = None) -> str:
 
 
 def storable(text: str) -> bool:
-    """Neither NUL, which PostgreSQL has no place for, nor half a surrogate pair, which is no character."""
+    """Whether the text has neither NUL, which PostgreSQL cannot store, nor an unpaired surrogate, which is no character."""
     if "\0" in text:
         return False
     if text.isascii():
@@ -112,7 +112,7 @@ def storable(text: str) -> bool:
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     read = dict(pairs)
-    if len(read) != len(pairs):  # two readers may take different ones
+    if len(read) != len(pairs):  # two parsers may choose different values
         raise UntrustedError("a name that appears twice")
     return read
 
@@ -140,7 +140,7 @@ def _no_constant(_: str) -> float:
     raise UntrustedError("a number that is none")
 
 
-# Made once: making it costs as much as reading a small body.
+# Made once: making it costs as much as parsing a small body.
 _READER: Final = json.JSONDecoder(
     object_pairs_hook=_object, parse_int=_integer, parse_float=_finite, parse_constant=_no_constant
 )

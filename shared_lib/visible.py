@@ -1,4 +1,4 @@
-"""Text that others wrote, safe to show: a terminal obeys control characters, and a reader is deceived by invisible ones."""
+"""Text from outside, made safe to show: terminals obey control characters, and invisible ones deceive readers."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ _BREAKS: Final = re.compile("[\t\n]")
 
 
 def visible(text: str) -> str:
-    r"""The text with each control or invisible character written out, such as \x1b or \u202e. Tabs and lines stay."""
+    r"""The text with each control or invisible character escaped, such as \x1b or \u202e. Tabs and line feeds stay."""
     return text if text.isprintable() else _CONTROL.sub(_written_out, text)
 
 
 def on_one_line(text: str) -> str:
-    r"""The same, for a cell of a table: a tab becomes \t, a line feed \n."""
+    r"""Like `visible`, for a cell of a table: a tab becomes \t, a line feed \n."""
     return text if text.isprintable() else _BREAKS.sub(_written_out, visible(text))
 
 
 def say(text: object = "", to: TextIO | None = None, *, colors: re.Pattern[str] | None = None) -> None:
-    """All output of every command line passes here, to standard output unless said otherwise.
+    """Print a line. All output of our command lines passes here, to standard output by default.
 
-    Customers, providers and events wrote much of it: the terminal obeys no character of theirs. `colors` names the escape
-    sequences that are the program's own. A character that the terminal's encoding lacks is written out as well.
+    Much of it comes from customers, providers and events, so control characters are escaped; `colors` matches the escape
+    sequences that are the program's own. A character that the terminal's encoding lacks is escaped as well.
     """
     stream = to or sys.stdout
     own = colors.findall(str(text)) if colors else []

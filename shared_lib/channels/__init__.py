@@ -1,1 +1,1 @@
-"""Ways of telling a customer what happened. `base` is the port; each other module is one channel."""
+"""Channels that deliver messages to customers. `base` is the port; `email_ses` is a channel, `breaker` pauses one."""

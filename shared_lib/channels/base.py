@@ -1,11 +1,11 @@
 # ruff: noqa: N818  # "except SendUnknown" says it; an Error suffix would add nothing
-"""The port of a channel: one message to one person, and errors told apart by what the caller does next.
+"""The port of a channel: one message to one customer, and errors grouped by what the caller does next.
 
 ChannelError
-  SendLater        surely not sent: the same message may be sent again
-  SendRefused      surely not sent, and never will be: its address is at fault
-  SendUnknown      MAY have been sent: never again by itself, a person decides
-  ChannelStopped   surely not sent, because of us: nothing goes out until that is mended; keep the queue, page
+  SendLater        not sent: the same message may be sent again
+  SendRefused      not sent, and never will be: the address is wrong
+  SendUnknown      MAY have been sent: no automatic retry, a person decides
+  ChannelStopped   not sent, because of our account: no message goes out until that is fixed; keep the queue, alert
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import ClassVar, Protocol
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Message:
-    """What one person is told. `notification_id` travels along, so that bounces and doubts can be matched."""
+    """One message. `notification_id` is sent along, so that bounces and complaints can be matched."""
 
     notification_id: str
     to: str
@@ -30,22 +30,22 @@ class Message:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sent:
-    """The channel has taken the message over; `receipt` is its own id for it."""
+    """The channel has accepted the message; `receipt` is its id for it."""
 
     receipt: str
 
 
 class Channel(Protocol):
     async def send(self, message: Message) -> Sent:
-        """Hand the message over once, without hidden retries. Raises a ChannelError.
+        """Send the message once, without hidden retries. Raises a ChannelError.
 
-        Canceling the call does not recall the message: treat it as SendUnknown.
+        A cancelled call may still have sent the message: treat it as SendUnknown.
         """
         ...
 
 
 class ChannelError(Exception):
-    """A message that was not taken over for certain. Carries the channel's code, never an address or a body."""
+    """The channel has not confirmed the message. `code` is the channel's; no address and no body is kept."""
 
     may_have_been_sent: ClassVar[bool] = False
     may_be_sent_again: ClassVar[bool] = False
@@ -56,22 +56,22 @@ class ChannelError(Exception):
 
 
 class SendLater(ChannelError):
-    """Throttled, or nobody took the connection: surely not sent."""
+    """Throttled, or no connection: the message was not sent."""
 
     may_be_sent_again = True
 
 
 class SendRefused(ChannelError):
-    """The channel will never take this message, whatever we mend: a bad address."""
+    """The channel will never accept this message: a bad address."""
 
 
 class SendUnknown(ChannelError):
-    """It had left when the answer failed to come."""
+    """The message was transmitted, but no answer came."""
 
     may_have_been_sent = True
 
 
 class ChannelStopped(ChannelError):
-    """Our sender, account, quota or credentials are refused: no message goes out."""
+    """Our sender, account, quota or credentials were refused: no message goes out."""
 
     may_be_sent_again = True

@@ -1,4 +1,4 @@
-"""A channel that was told no about us is left alone for a while: every other message would hear the same."""
+"""A circuit breaker: a channel that refuses our account is paused, because it would refuse every message."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ log = structlog.get_logger("boxoffice")
 
 
 class StoppableChannel:
-    """A Channel around a channel. One instance's memory: others find out with one message each.
+    """A Channel that wraps another. Its state is this instance's: other instances find out with one message each.
 
-    While it is stopped, messages are refused as ChannelStopped without being handed over; after each pause, which
-    doubles, one message tries. `clock` counts seconds.
+    While it is stopped, messages are refused with ChannelStopped without being sent; after each pause, which doubles,
+    one message tries. `clock` counts seconds.
     """
 
     def __init__(self, channel: Channel, *, clock: Callable[[], float] = time.monotonic) -> None:
@@ -30,16 +30,16 @@ class StoppableChannel:
         self._until = 0.0
 
     async def send(self, message: Message) -> Sent:
-        """Hand one message over. Raises a ChannelError; the alarm is `mail_channel_stopped`."""
+        """Send one message. Raises a ChannelError; the alarm is `mail_channel_stopped`."""
         trial = self._code is not None
         if self._code is not None:
             if self._clock() < self._until:
                 raise ChannelStopped(self._code, "not asked again yet")
-            self._until = self._clock() + self._pause_s  # this message tries, the others go on waiting
+            self._until = self._clock() + self._pause_s  # this message tries, the others keep waiting
         try:
             sent = await self._channel.send(message)
         except ChannelStopped as stopped:
-            # Messages that were under way together all hear no: the first of them stops the channel, once.
+            # Messages in flight together are all refused: only the first one stops the channel.
             if trial or self._code is None:
                 self._stop(stopped.code)
             raise

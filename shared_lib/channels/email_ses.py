@@ -1,7 +1,7 @@
-"""Mail through Amazon SES: our own MIME, sent once.
+"""Mail through Amazon SES: our own MIME message, sent once.
 
-SES has no idempotency token, so nothing below us may retry: neither boto3 (`total_max_attempts=1`) nor its HTTP
-client. SES replaces Message-ID and Date by its own; X-Notification-Id and the tag of the same name survive.
+SES has no idempotency token, so nothing below may retry: neither boto3 (`total_max_attempts=1`) nor its HTTP client. SES
+replaces Message-ID and Date with its own; X-Notification-Id and the tag of the same name survive.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ _LATER = frozenset(
         "ServiceUnavailable",
     }
 )
-# A no about us, by its code.
+# Codes by which SES refuses our account.
 _STOPPED = frozenset(
     {
         "AccountSendingPausedException",
@@ -56,7 +56,7 @@ _STOPPED = frozenset(
         "NotFoundException",  # our configuration set or identity
         "OptInRequired",
         "SendingPausedException",
-        # Our credentials, not this message: every other one would fail in the same way.
+        # Our credentials, not this message: every other message would fail in the same way.
         "AccessDeniedException",
         "AccessDenied",
         "ExpiredToken",
@@ -69,8 +69,8 @@ _STOPPED = frozenset(
         "UnrecognizedClientException",
     }
 )
-# The rest says it in words. "Email address is not verified. The following identities failed the check ..." names our
-# sender, or, while the account is in the sandbox, a customer: both times it is the account that has to be mended.
+# Other refusals are told apart by their text. "Email address is not verified. The following identities failed the check ..."
+# names our sender or, while the account is in SES's sandbox, a customer: both times the account must be fixed.
 _ABOUT_US: Final = re.compile(
     r"not verified|authority to send|sandbox|configuration set|sending (?:is |has been )?(?:paused|disabled)|daily (?:message|sending) quota",
     re.IGNORECASE,
@@ -81,7 +81,7 @@ _ABOUT_THE_ADDRESS: Final = re.compile(
 
 
 class SesClient(Protocol):
-    """The one call we make of boto3's `sesv2` client."""
+    """The one method we use of boto3's `sesv2` client."""
 
     def send_email(self, **request: Any) -> dict[str, Any]: ...
 
@@ -95,7 +95,7 @@ def ses_client(
     **credentials: str,
 ) -> SesClient:
     """A boto3 client that tries once. `credentials` (aws_access_key_id, ...) default to the environment's."""
-    # Imported here: half a second that only the function that mails should pay, and only when it does.
+    # Imported here: it takes half a second, which only a process that sends mail should spend.
     import boto3.session  # noqa: PLC0415
     from botocore.config import Config  # noqa: PLC0415
 
@@ -123,7 +123,7 @@ class SesEmail:
         self._making = threading.Lock()
 
     async def send(self, message: Message) -> Sent:
-        """Hand one mail to SES. Raises a ChannelError."""
+        """Send one mail. Raises a ChannelError."""
         try:
             to = mailbox(message.to)
             mime = build_mime(message, to=to, mail_from=self._mail_from, sent_at=self._now())
@@ -143,7 +143,7 @@ class SesEmail:
             raise _classified(error) from error
         receipt = answer.get("MessageId")
         if not isinstance(receipt, str) or not receipt:
-            raise SendUnknown("no_receipt")  # taken, perhaps: sending it again could be a second mail
+            raise SendUnknown("no_receipt")  # perhaps accepted: sending it again could be a second mail
         return Sent(receipt=receipt[:RECEIPT_CHARS_MAX])
 
     def _client_once(self) -> SesClient:
@@ -155,16 +155,16 @@ class SesEmail:
 
 
 def build_mime(message: Message, *, to: str, mail_from: str, sent_at: datetime) -> EmailMessage:
-    """The mail as RFC 5322 wants it: text and HTML as alternatives, plain ASCII on the wire.
+    """The mail according to RFC 5322: text and HTML as alternatives, encoded as ASCII.
 
-    ValueError when a header carries a line break or appears twice.
+    Raises ValueError when a header contains a line break or appears twice.
     """
     mime = EmailMessage(policy=SMTP)
     mime["From"] = mail_from
     mime["To"] = to
     mime["Subject"] = message.subject
     mime["Date"] = sent_at
-    # The same notification is the same Message-ID: a mailbox that gets it twice may show it once.
+    # The same Message-ID for the same notification: a mailbox that gets it twice may show it once.
     mime["Message-ID"] = f"<{message.notification_id}@{mail_from.rpartition('@')[2].strip('> ')}>"
     mime[NOTIFICATION_HEADER] = message.notification_id
     mime["Auto-Submitted"] = "auto-generated"
@@ -181,7 +181,7 @@ def build_mime(message: Message, *, to: str, mail_from: str, sent_at: datetime) 
 
 
 def mailbox(address: str) -> str:
-    """Exactly one bare address with an ASCII domain, or ValueError. SES takes no other local parts than ASCII."""
+    """The address, if it is exactly one, bare and in ASCII (SES accepts no others). Raises ValueError."""
     found = mailable(address)
     if found is None:
         raise ValueError("an address is local@domain")
@@ -189,7 +189,7 @@ def mailbox(address: str) -> str:
 
 
 def _classified(error: Exception) -> ChannelError:
-    """What an exception of boto3 means. Whatever is not known to have failed before sending is unknown."""
+    """The ChannelError for an exception of boto3: SendUnknown unless it is certain that nothing was sent."""
     from botocore import exceptions as aws  # noqa: PLC0415 - lazily, like boto3
 
     match error:
@@ -210,12 +210,12 @@ def _classified(error: Exception) -> ChannelError:
 def _refused_by_ses(error: Any) -> ChannelError:
     code = str(error.response.get("Error", {}).get("Code", "unknown"))
     status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
-    said = str(error.response.get("Error", {}).get("Message", ""))  # may hold an address: never carried on
+    said = str(error.response.get("Error", {}).get("Message", ""))  # may contain an address: never passed on
     if code in _STOPPED or (400 <= status < 500 and _ABOUT_US.search(said)):
         return ChannelStopped(code)
     if code in _LATER or status in (429, 503):
         return SendLater(code)
     if not 400 <= status < 500:
         return SendUnknown(code)
-    # A no that is neither about us nor about the address (a virus, a limit we do not know) may be mended too.
+    # A refusal of neither our account nor the address (a virus, an unknown limit) may be temporary.
     return SendRefused(code) if _ABOUT_THE_ADDRESS.search(said) else SendLater(code)

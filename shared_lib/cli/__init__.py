@@ -1,1 +1,1 @@
-"""The command line: looking, checking, repairing. Prints for people; decides nothing."""
+"""The command line: inspect, check, repair. Prints for people; contains no business rules."""

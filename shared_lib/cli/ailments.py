@@ -1,4 +1,4 @@
-"""What `boxoffice doctor` looks for in the database: one query each, and what to do when it finds any."""
+"""The problems `boxoffice doctor` looks for in the database: a query for each, and what to do about it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Final
 
 OUTBOX_OLDEST_MAX_S: Final = 60
 
-# Payments whose surplus did not go back at once. The invariants of the tests lean on it.
+# Payments whose surplus was not returned at once. Also an invariant of the tests.
 HELD_SURPLUS: Final = """
     SELECT p.id FROM payments p
     CROSS JOIN LATERAL (SELECT coalesce(sum(amount_minor) FILTER (WHERE status = 'succeeded'), 0) AS returned,
@@ -19,12 +19,12 @@ HELD_SURPLUS: Final = """
     AND r.returned < s.minor AND (r.failed > 0 OR r.asked_for < s.minor)
 """
 
-# (name, query of one number, what it counts, what to do when there are any)
+# (name, query that returns one number, what it counts, what to do when it is not 0)
 WAITING: Final = (
     (
         "outbox",
         f"SELECT count(*) FROM outbox WHERE available_at < boxoffice_now() - interval '{OUTBOX_OLDEST_MAX_S} seconds'",
-        f"events older than {OUTBOX_OLDEST_MAX_S} s wait to be told",
+        f"events older than {OUTBOX_OLDEST_MAX_S} s are not delivered",
         "is the relay running, and do the doors answer? Its log says `dead_letter` or `relay_disconnected`",
     ),
     (
@@ -36,13 +36,13 @@ WAITING: Final = (
     (
         "parked webhooks",
         "SELECT count(*) FROM inbox WHERE status = 'parked' AND received_at < boxoffice_now() - interval '10 minutes'",
-        "webhooks wait for what they are about",
+        "webhooks wait for the payment or refund they report",
         "runbook: parked webhooks",
     ),
     (
         "orphaned webhooks",
         "SELECT count(*) FROM inbox WHERE status = 'orphaned'",
-        "webhooks are about nothing we know",
+        "webhooks report payments or refunds we do not know",
         "runbook: orphaned webhooks",
     ),
     (
@@ -57,20 +57,20 @@ WAITING: Final = (
                SELECT FROM entitlements WHERE kind <> 'subscription' AND status = 'active'
                   AND (ends_at IS NULL OR ends_at > boxoffice_now())
                GROUP BY customer_id, product_id, kind HAVING count(*) > 1) AS twice""",
-        "times a customer has paid for the same title twice",
+        "titles were paid twice by the same customer",
         "runbook: titles paid twice",
     ),
     (
         "mails that wait",
         "SELECT count(*) FROM notifications WHERE status = 'failed' AND created_at < boxoffice_now() - interval '1 hour'",
-        "mails have not left for more than an hour",
+        "mails have not been sent for more than an hour",
         "runbook: mail_channel_stopped",
     ),
     (
         "mails",
         """SELECT count(*) FROM notifications WHERE status IN ('unknown', 'refused')
            AND created_at > boxoffice_now() - interval '1 day'""",
-        "mails of the last day were refused, or may have left or not",
+        "mails of the last day were refused, or may or may not have been sent",
         "runbook: notifications unknown",
     ),
     (
@@ -78,24 +78,24 @@ WAITING: Final = (
         """SELECT count(*) FROM payments p JOIN orders o ON o.id = p.order_id
            WHERE p.status = 'succeeded' AND (p.captured_minor, p.currency) <> (o.amount_minor, o.currency)
              AND p.created_at > boxoffice_now() - interval '7 days'""",
-        "payments of this week took other money than their orders asked for",
+        "payments of the last 7 days took another amount or currency than their orders",
         "runbook: payment_not_as_asked; it goes back without you",
     ),
     (
         "surplus still held",
         f"SELECT count(*) FROM ({HELD_SURPLUS}) AS held",
-        "payments hold money that is not ours and did not go back at once",
+        "payments hold surplus money that was not returned at once",
         "runbook: surplus_held; boxoffice explain pay_..., or POST /v1/refunds with its payment_id",
     ),
     (
         "refunds",
         "SELECT count(*) FROM refunds WHERE status = 'failed' AND NOT surplus AND created_at > boxoffice_now() - interval '7 days'",
-        "refunds of this week failed: their customers wait for money",
-        "boxoffice explain ref_...; give it back by another way, or ask again with POST /v1/refunds",
+        "refunds of the last 7 days failed: their customers wait for money",
+        "boxoffice explain ref_...; return the money by another way, or try again with POST /v1/refunds",
     ),
 )  # fmt: skip
 
-# Each of them waits for a person, so they are named: the oldest first.
+# Each one waits for a person, so they are listed, the oldest first.
 SET_ASIDE: Final = """
     SELECT kind || ' ' || id || ': ' || reason, count(*) OVER () FROM set_aside ORDER BY set_aside_at, kind, id LIMIT 10
 """

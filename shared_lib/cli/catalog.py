@@ -1,4 +1,4 @@
-"""`boxoffice catalog list|retire|add-price`: prices are immutable; a change is a new one and an end to the old one."""
+"""`boxoffice catalog list|retire|add-price`. Prices are immutable: to change one, retire it and add another."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def show() -> str:
 
 
 def retire(price_id: str) -> str:
-    """Sold no longer from now on. Who has it keeps it: subscriptions are renewed at it."""
+    """Stop selling a price, from now on. Existing subscriptions are still renewed at it."""
     with connected() as db:
         found = db.execute(
             "UPDATE prices SET sellable_until = least(sellable_until, boxoffice_now()) WHERE id = %s RETURNING sellable_until",
@@ -42,7 +42,7 @@ def retire(price_id: str) -> str:
         ).fetchone()
     if found is None:
         raise CannotError(f"There is no price {price_id}; see `boxoffice catalog list`.")
-    return f"{price_id} is not sold since {moment(found[0])}."
+    return f"{price_id} is not on sale since {moment(found[0])}."
 
 
 def add_price(
@@ -54,13 +54,14 @@ def add_price(
     trial_days: int,
     title: str | None,
 ) -> str:
-    """A new price, sold from now on. `every` is ("1", "month"); a title makes the product when it is new.
+    """Sell at a new price from now on. `every` is ("1", "month"); a title creates the product if it is new.
 
-    What no provider could charge is refused; what only some can, or none yet, is said.
+    Raises CannotError for an amount below every provider's minimum; returns a warning if only some could charge it, or none
+    takes the currency yet.
     """
     if amount.currency not in ISO_4217:
-        raise CannotError(f"{amount.currency} is no currency of ISO 4217.")
-    said = [] if kind != "subscription" and not amount else _charging(amount)
+        raise CannotError(f"{amount.currency} is not a currency of ISO 4217.")
+    warnings = [] if kind != "subscription" and not amount else _charging(amount)
     price_id = new_id("prc")
     count, unit = every or (None, None)
     try:
@@ -79,14 +80,14 @@ def add_price(
                 [price_id, product_id, kind, amount.minor, amount.currency, unit, count, trial_days],
             )
     except psycopg.errors.ForeignKeyViolation:
-        raise CannotError(f"There is no product {product_id}; give its --title to make it.") from None
+        raise CannotError(f"There is no product {product_id}; give its --title to create it.") from None
     except psycopg.errors.CheckViolation as error:
-        raise CannotError(f"The price does not fit together: {error.diag.constraint_name}") from None
-    return "\n".join([f"{price_id}: {amount} for {product_id}, sold from now on.", *said])
+        raise CannotError(f"The price is not consistent: {error.diag.constraint_name}") from None
+    return "\n".join([f"{price_id}: {amount} for {product_id}, sold from now on.", *warnings])
 
 
 def _charging(amount: Money) -> list[str]:
-    """What to say about the providers that would charge it. CannotError when it is below the minimum of each."""
+    """Warnings about providers that cannot charge it. Raises CannotError when it is below the minimum of each."""
     try:
         able = {name: capabilities_of(name) for name in provider_names()}
     except (ValueError, ImportError, AttributeError) as error:
@@ -97,7 +98,7 @@ def _charging(amount: Money) -> list[str]:
         if amount.currency in can.currencies
     }
     if not minimum:
-        return [f"Warning: no provider here takes {amount.currency}, so orders of it are refused."]
+        return [f"Warning: no provider here takes {amount.currency}, so orders at this price are refused."]
     too_small = [name for name, least in minimum.items() if amount and amount < least]
     if len(too_small) == len(minimum):
         least = min(minimum.values(), key=lambda one: one.minor)

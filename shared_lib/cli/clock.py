@@ -1,4 +1,4 @@
-"""`boxoffice clock show|advance` and `boxoffice tick`: time, where it may be played with."""
+"""`boxoffice clock show|advance` and `boxoffice tick`: the test clock, and ticks by hand."""
 
 from __future__ import annotations
 
@@ -29,13 +29,11 @@ def show() -> str:
 
 
 def advance(by: str) -> str:
-    """Run our clock ahead, and the sandbox's with it. Never in production: customers would be billed for the future."""
+    """Advance our clock, and the sandbox's with it. Refused in production: customers would be billed for the future."""
     if environment() == "production":
-        raise CannotError(
-            "There is no test clock in production: customers would be billed for a time that has not come."
-        )
+        raise CannotError("There is no test clock in production: customers would be billed for the future.")
     delta = duration(by)
-    with connected() as db:  # taken back when the sandbox does not follow
+    with connected() as db:  # rolled back when the sandbox does not follow
         db.execute(
             "INSERT INTO test_clock (one, ahead) VALUES (true, %s)"
             " ON CONFLICT (one) DO UPDATE SET ahead = test_clock.ahead + EXCLUDED.ahead",
@@ -52,9 +50,9 @@ def advance(by: str) -> str:
 
 
 def duration(text: str) -> timedelta:
-    """31d, 2h30m, 90s. Time runs forward only."""
+    """Parse 31d, 2h30m or 90s. Raises CannotError."""
     if not re.fullmatch(r"(\d{1,6}[dhms])+", text):
-        raise CannotError(f"{text!r} is no duration: 31d, 2h30m or 90s")
+        raise CannotError(f"{text!r} is not a duration: 31d, 2h30m or 90s")
     return sum(
         (timedelta(**{_UNITS[unit]: int(n)}) for n, unit in re.findall(r"(\d{1,6})([dhms])", text)),
         timedelta(),
@@ -62,11 +60,11 @@ def duration(text: str) -> timedelta:
 
 
 def tick(what: str) -> str:
-    """One tick now, as the clock worker sends it."""
+    """Send one tick now, as the clock worker does."""
     kind = f"billing.tick.{what}"
     if not asyncio.run(_tick(kind)):
         raise CannotError(
-            f"Nobody took {kind}: is its door running, and does BOXOFFICE_EVENT_ROUTES name it?"
+            f"No door took {kind}: is the door running, and does BOXOFFICE_EVENT_ROUTES name it?"
         )
     return f"{kind} was taken."
 

@@ -1,6 +1,6 @@
-"""`boxoffice dead-letters list|show|replay`: what nobody could take, and sending it again once that is mended.
+"""`boxoffice dead-letters list|show|replay`: events that no door took, and sending them again after a repair.
 
-There are two stores: the relay's is a table (ids `dlt_...`), the triggers' is a topic (ids `billing.dead-letters/0/17`).
+There are two stores: the relay's table (ids `dlt_...`) and the triggers' topic (ids `billing.dead-letters/0/17`).
 """
 
 from __future__ import annotations
@@ -55,14 +55,14 @@ def show(id_: str) -> str:
 
 
 def replay(id_: str | None) -> str:
-    """Send again under the old event id: whoever took it before drops it."""
+    """Send again with the same event id, so that a consumer that took it before drops it."""
     if id_ and "/" in id_:
         return _replay_letters([_letter(id_)])
     count = asyncio.run(_replay(id_))
     if id_ and not count:
         raise CannotError(f"There is no dead letter {id_} that waits; see `boxoffice dead-letters list`.")
-    said = f"{count} put back into the outbox; the relay delivers them now."
-    return f"{said}\n{_replay_letters(letters)}" if not id_ and (letters := _letters()) else said
+    report = f"{count} put back into the outbox; the relay delivers them now."
+    return f"{report}\n{_replay_letters(letters)}" if not id_ and (letters := _letters()) else report
 
 
 async def _replay(id_: str | None) -> int:
@@ -78,7 +78,7 @@ async def _replay(id_: str | None) -> int:
 
 
 def _letters() -> list[Letter]:
-    """Those that wait; none without Kafka."""
+    """The letters not replayed yet; none without Kafka."""
     bootstrap = kafka_bootstrap()
     if not bootstrap:
         return []

@@ -1,6 +1,6 @@
-"""Documents that are drawn from the code: `python -m shared_lib.cli.docs [--check]`, from the project's root.
+"""Documents generated from the code: `python -m shared_lib.cli.docs [--check]`, in the project's root.
 
-The same tree always gives the same bytes, so a check can compare them.
+The output is deterministic, so that a check can compare it.
 """
 
 from __future__ import annotations
@@ -49,11 +49,11 @@ DOCUMENTS: Mapping[str, Callable[[], str]] = {
     "docs/problems.md": problems,
     "docs/state-machines.md": state_machines,
 }
-"""Path from the project's root, and what writes the text of it."""
+"""Path from the project's root -> function that returns the text."""
 
 
 def diagram(machine: StateMachine[Any, Any]) -> str:
-    """The edges between different statuses, in mermaid; events that lead the same way share an arrow."""
+    """The edges between different statuses, in mermaid; events with the same edge share an arrow."""
     statuses, events = _words(machine)
     lines = ["```mermaid", "stateDiagram-v2", f"    [*] --> {machine.initial}"]
     for source in statuses:
@@ -80,7 +80,7 @@ def _cell(machine: StateMachine[Any, Any], status: Any, event: Any) -> str:
 
 
 def _words(machine: StateMachine[Any, Any]) -> tuple[list[Any], list[Any]]:
-    """Statuses and events in the order of their enums: dictionaries of edges may be built in any."""
+    """Statuses and events in the order of their enums; the table of edges may have another order."""
     _, event = next(iter(machine.edges))
     statuses: Any = type(machine.initial)
     events: Any = type(event)
@@ -88,7 +88,7 @@ def _words(machine: StateMachine[Any, Any]) -> tuple[list[Any], list[Any]]:
 
 
 def stale(root: Path) -> list[str]:
-    """Documents under `root` that are missing or do not say what the code says."""
+    """Documents under `root` that are missing or out of date."""
     return [path for path, text in DOCUMENTS.items() if _read(root / path) != text()]
 
 

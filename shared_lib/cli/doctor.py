@@ -1,4 +1,4 @@
-"""`boxoffice doctor`: every part is asked, every line that is not well says what to do."""
+"""`boxoffice doctor`: checks every part; each failed check says what to do."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _NAMED_MAX: Final = 10
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """`todo` is said when it is not well."""
+    """One checked part. `todo` is printed when it is not well."""
 
     well: bool
     name: str
@@ -61,7 +61,7 @@ def _database(own: Settings) -> list[Finding]:
         with connected(own.database_url) as db:
             return _inside(db, own)
     except CannotError as error:
-        return [Finding(False, "database", str(error), "start PostgreSQL, or mend BOXOFFICE_DATABASE_URL")]
+        return [Finding(False, "database", str(error), "start PostgreSQL, or correct BOXOFFICE_DATABASE_URL")]
     except psycopg.Error as error:
         return [Finding(False, "database", type(error).__name__, "python -m shared_lib.store.migrate")]
 
@@ -93,7 +93,7 @@ def _set_aside(db: Connection) -> Finding:
 
 
 def _approvals(db: Connection) -> Finding:
-    """Refunds that a second operator must approve. They wait well for a day."""
+    """Refunds that a second operator must approve. Waiting for up to a day is normal."""
     rows = db.execute(
         "SELECT id, amount_minor, currency, created_at < boxoffice_now() - interval '1 day' FROM refunds"
         " WHERE status = 'awaiting_approval' ORDER BY created_at"
@@ -152,7 +152,7 @@ async def _neighbours(own: Settings) -> list[Finding]:
 async def _redis(own: Settings) -> Finding:
     if not own.redis_url:
         return Finding(True, "redis", "not in use")
-    todo = "calls work without it, slower; start it, or mend BOXOFFICE_REDIS_URL"
+    todo = "calls work without it, slower; start it, or correct BOXOFFICE_REDIS_URL"
     redis = Redis.from_url(own.redis_url, socket_timeout=2, socket_connect_timeout=2)
     return await _asked("redis", redis.ping, (RedisError, OSError), todo, redis.aclose)
 
@@ -162,9 +162,7 @@ async def _keys(rt: Runtime) -> Finding:
         answer = await rt.http.get(rt.settings.auth_jwks_url, timeout=ANSWER_S)
         return len(answer.raise_for_status().json()["keys"]) or _nothing()
 
-    todo = (
-        "nobody is let in once the kept keys are gone: look at the Auth service and BOXOFFICE_AUTH_JWKS_URL"
-    )
+    todo = "every caller is refused once the cached keys are too old: check the Auth service and BOXOFFICE_AUTH_JWKS_URL"
     return await _asked("auth keys", keys, (Exception,), todo)
 
 
@@ -175,7 +173,7 @@ async def _provider(rt: Runtime, name: str) -> Finding:
     async def found() -> object:
         return await rt.providers[name].find_payment("pay_doctor_asks", rt.now())
 
-    todo = "payments wait and are asked about again by themselves; look at the provider's status page and our keys"
+    todo = "payments wait and are retried automatically; check the provider's status page and our keys"
     return await _asked(f"provider {name}", found, (ProviderError, TimeoutError), todo)
 
 

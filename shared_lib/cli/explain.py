@@ -1,4 +1,4 @@
-"""`boxoffice explain ID`: everything that happened around one order, payment, refund or subscription, in time."""
+"""`boxoffice explain ID`: everything that happened to an order, payment, refund, subscription or access, by time."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, Final, NamedTuple
 from shared_lib.cli.terminal import CannotError, Connection, connected, moment, money, printed
 from shared_lib.visible import on_one_line
 
-# Each query tells moments: (at, what, id, says). %(orders)s are the ids of the orders in question, %(subs)s of subscriptions.
+# Each query returns moments: (at, what, id, says). %(orders)s and %(subs)s are the ids of the orders and subscriptions.
 _MOMENTS: Final = {
     "subscription": """
         SELECT created_at, 'subscription begins', id,
@@ -54,7 +54,7 @@ _MOMENTS: Final = {
         WHERE order_id = ANY(%(orders)s) AND ends_at IS NOT NULL
     """,
     "outbox": """
-        SELECT available_at, 'waits to be told', event_id, type || ', ' || attempts || ' attempts' FROM outbox
+        SELECT available_at, 'waits for delivery', event_id, type || ', ' || attempts || ' attempts' FROM outbox
         WHERE subject = ANY(%(subjects)s)
         UNION ALL
         SELECT dead_at, 'DEAD LETTER', id, type || ': ' || reason FROM dead_letters
@@ -102,10 +102,12 @@ class Moment(NamedTuple):
 
 
 def explain(id_: str) -> str:
-    """The story, oldest first; what lies ahead is below the line `now`."""
+    """The history, oldest first; what is still to come is below the line `now`."""
     prefix = id_.partition("_")[0]
     if prefix not in _ORDERS_OF:
-        raise CannotError(f"{id_!r} is no id of ours: {', '.join(f'{name}_...' for name in _ORDERS_OF)}")
+        raise CannotError(
+            f"{id_!r} is not an id of Boxoffice: {', '.join(f'{name}_...' for name in _ORDERS_OF)}"
+        )
     with connected() as db:
         orders = [row[0] for row in db.execute(_ORDERS_OF[prefix].encode(), [id_])]
         if not orders:
@@ -119,7 +121,7 @@ def explain(id_: str) -> str:
 
 
 def _scope(db: Connection, orders: list[str]) -> tuple[str, dict[str, Any]]:
-    """The heading, and the ids that belong together."""
+    """The heading, and the ids that the queries need."""
     rows = db.execute(
         "SELECT id, status, product_title, amount_minor, currency, customer_id, subscription_id, created_at"
         " FROM orders WHERE id = ANY(%s) ORDER BY created_at, id",

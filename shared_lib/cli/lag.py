@@ -1,4 +1,4 @@
-"""`boxoffice lag`: how far the triggers are behind, and whether they move. Exit status 1 when they do not."""
+"""`boxoffice lag`: how far the triggers are behind. Exit status 1 when they do not progress."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from shared_lib.settings import Settings
 from shared_lib.workers.kafka_client import servers
 
 ANSWER_S: Final = 10.0
-# A trigger is patient with one event for 240 s (trigger/delivery.py): what waits longer is stuck.
+# A trigger tries one event for 240 s (trigger/delivery.py): a record that waits longer is stuck.
 OLDEST_MAX_S: Final = 300
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """One partition. `committed` is the first offset that is not known to be done."""
+    """One partition. `committed` is the first offset that is not committed as done."""
 
     place: TopicPartition
     committed: int
@@ -37,7 +37,7 @@ class Row:
 
 
 def lag(oldest_max_s: int = OLDEST_MAX_S) -> tuple[bool, str]:
-    """Whether all is well, and a table. Unwell: a record waits for longer, or waits and nobody consumes."""
+    """Whether all is well, and a table. Not well: a record waits longer than `oldest_max_s`, or its partition has no consumer."""
     bootstrap = kafka_bootstrap()
     if not bootstrap:
         raise CannotError(
@@ -81,9 +81,7 @@ def _verdict(group: str, rows: Sequence[Row], oldest_max_s: int) -> tuple[bool, 
     )
     says = f"group {group}: {members} members, {sum(row.lag for row in rows)} records behind"
     if alone:
-        says += (
-            f"\nBAD  {len(alone)} partitions with records have nobody to consume them: does a trigger run?"
-        )
+        says += f"\nBAD  {len(alone)} partitions with records have no consumer: is a trigger running?"
     if oldest_s > oldest_max_s:
         says += f"\nBAD  a record waits for {oldest_s} s, more than {oldest_max_s} s: see the runbook, `door_in_trouble`"
     return not alone and oldest_s <= oldest_max_s, f"{table}\n{says}"
@@ -128,7 +126,7 @@ def _rows(bootstrap: Sequence[str], group: str, topics: Sequence[str]) -> list[R
 
 
 def _members(found: Sequence[dict[str, Any]]) -> dict[TopicPartition, str]:
-    """Who consumes each partition: the name of a static member, else where it calls from."""
+    """The consumer of each partition: the name of a static member, else the end of its member id."""
     return {
         TopicPartition(topic["topic"], n): member.get("group_instance_id") or member["member_id"][-12:]
         for member in found
@@ -138,7 +136,7 @@ def _members(found: Sequence[dict[str, Any]]) -> dict[TopicPartition, str]:
 
 
 def _ages_s(consumer: KafkaConsumer, first: dict[TopicPartition, int]) -> dict[TopicPartition, int]:
-    """How long the first record that is not done has been waiting, as far as it can be read within the time."""
+    """How long the first record that is not done has waited, for each partition that answers within ANSWER_S."""
     consumer.assign(list(first))
     for place, offset in first.items():
         consumer.seek(place, offset)

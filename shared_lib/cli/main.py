@@ -1,4 +1,4 @@
-"""`boxoffice`: looking, checking, repairing. Exit status 1 when something is wrong, 2 when it cannot be asked like that."""
+"""`boxoffice`: inspect, check, repair. Exit status 1 when something is wrong, 2 when the command cannot be executed."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except psycopg.errors.InsufficientPrivilege as error:
         say(
             f"The database role of this shell may not do that: {error.diag.message_primary}."
-            " Commands that write want boxoffice_operator (docs/roles.md).",
+            " Commands that write need boxoffice_operator (docs/roles.md).",
             sys.stderr,
         )
         return 2
@@ -53,7 +53,7 @@ def run(options: argparse.Namespace) -> tuple[bool, str]:
             return True, dead_letters.show(options.id)
         case "dead-letters", "replay":
             if bool(options.id) is options.all:
-                raise CannotError("Name one dead letter, or say --all.")
+                raise CannotError("Name one dead letter, or give --all.")
             return True, dead_letters.replay(options.id)
         case "catalog", "list":
             return True, catalog.show()
@@ -88,31 +88,31 @@ def add_price(options: argparse.Namespace) -> str:
 
 def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(
-        prog="boxoffice", description="Look, check and repair. Settings come from BOXOFFICE_*."
+        prog="boxoffice", description="Inspect, check and repair. Settings come from BOXOFFICE_*."
     )
     commands = top.add_subparsers(dest="command", required=True)
 
     one = commands.add_parser(
-        "explain", help="what happened around an order, payment, refund, subscription or access"
+        "explain", help="what happened to an order, payment, refund, subscription or access"
     )
     one.add_argument("id", help="ord_..., pay_..., ref_..., sub_... or ent_...")
-    commands.add_parser("doctor", help="is everything well, and if not, what to do")
+    commands.add_parser("doctor", help="check every part, and say what to do about failures")
 
     commands.add_parser(
-        "outbox", help="what waits to be told, and who works on it; status 1 when it is stuck"
+        "outbox", help="events not delivered yet, and the relays; status 1 when they are stuck"
     )
 
     behind = commands.add_parser(
         "lag",
-        help="how far the triggers are behind; status 1 when nobody consumes or a record waits too long",
+        help="how far the triggers are behind; status 1 without a consumer, or when a record waits too long",
     )
     behind.add_argument("--oldest-max-s", type=int, default=lag.OLDEST_MAX_S, metavar="SECONDS")
 
-    letters = commands.add_parser("dead-letters", help="events nobody could take").add_subparsers(
+    letters = commands.add_parser("dead-letters", help="events that no door took").add_subparsers(
         dest="verb", required=True
     )
-    letters.add_parser("list", help="those that wait")
-    letters.add_parser("show", help="one of them, whole").add_argument("id")
+    letters.add_parser("list", help="those not replayed yet")
+    letters.add_parser("show", help="one of them, in full").add_argument("id")
     again = letters.add_parser("replay", help="send again: into the outbox, or to its topic")
     again.add_argument("id", nargs="?")
     again.add_argument("--all", action="store_true")
@@ -121,14 +121,16 @@ def parser() -> argparse.ArgumentParser:
         dest="verb", required=True
     )
     prices.add_parser("list", help="all of them")
-    prices.add_parser("retire", help="sell a price no longer").add_argument("price_id")
+    prices.add_parser("retire", help="stop selling a price").add_argument("price_id")
     _add_price_arguments(prices.add_parser("add-price", help="sell at a new price from now on"))
 
     time = commands.add_parser("clock", help="the test clock").add_subparsers(dest="verb", required=True)
-    time.add_parser("show", help="what time it is here")
-    time.add_parser("advance", help="run ahead, with the sandbox").add_argument("by", help="31d, 2h30m, 90s")
+    time.add_parser("show", help="the time by the test clock")
+    time.add_parser("advance", help="advance it, with the sandbox's").add_argument(
+        "by", help="31d, 2h30m, 90s"
+    )
 
-    ticks = commands.add_parser("tick", help="tick once, now")
+    ticks = commands.add_parser("tick", help="send one tick now")
     ticks.add_argument("what", choices=("renewal", "reconcile"))
     return top
 

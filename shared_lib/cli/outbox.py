@@ -1,4 +1,4 @@
-"""`boxoffice outbox`: what waits to be told, for how long, and who is working on it. Status 1 when it does not move."""
+"""`boxoffice outbox`: events not delivered yet, for how long, and the relays. Exit status 1 when they are stuck."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from shared_lib.cli.terminal import Connection, connected, printed
 from shared_lib.store.outbox import SHARDS
 from shared_lib.workers.shards import LOCK_CLASS, PRESENCE_CLASS
 
-# A relay takes what is ready within a fraction of a second; this is a wait that somebody should look at.
+# A relay takes a ready event within a fraction of a second; a person should look at a wait of this length.
 STUCK_S: Final = 30
 
 _BY_TYPE = """
@@ -33,7 +33,7 @@ _OWNERS = """
 
 
 def show() -> tuple[bool, str]:
-    """Whether everything moves, and the figures."""
+    """Whether events are being delivered, and the figures."""
     with connected() as db:
         kinds = db.execute(_BY_TYPE).fetchall()
         owners = db.execute(_OWNERS, {"shard": LOCK_CLASS, "presence": PRESENCE_CLASS}).fetchall()
@@ -42,13 +42,13 @@ def show() -> tuple[bool, str]:
     oldest_s = max((row[3] or 0 for row in kinds), default=0)
     later, again = sum(row[4] for row in kinds), sum(row[5] for row in kinds)
     lines = [
-        f"{ready} ready, the oldest for {oldest_s} s; {later} wait for a later time; {again} are tried again.",
+        f"{ready} ready, the oldest for {oldest_s} s; {later} wait for a later time; {again} are being retried.",
         *_relays(owners),
     ]
     if kinds:
         lines += [
             "",
-            printed(("topic", "type", "ready", "oldest (s)", "later", "again", "most attempts"), kinds),
+            printed(("topic", "type", "ready", "oldest (s)", "later", "retried", "most attempts"), kinds),
         ]
     lines += ["", *waits] if waits else []
     return not waits, "\n".join(lines)
@@ -64,17 +64,17 @@ def _relays(owners: list[Any]) -> list[str]:
 
 
 def _stuck(db: Connection, owned: set[int]) -> list[str]:
-    """What an operator must hear."""
+    """Warnings about shards that do not progress."""
     late = [(shard, waited_s) for shard, waited_s in db.execute(_OLDEST).fetchall() if waited_s > STUCK_S]
     found = []
     if orphaned := sorted(shard for shard, _ in late if shard not in owned):
         found.append(
-            f"Nobody works on shards {', '.join(map(str, orphaned))} of {SHARDS}: start a relay"
+            f"No relay works on shards {', '.join(map(str, orphaned))} of {SHARDS}: start a relay"
             " (python -m shared_lib.workers.relay)."
         )
     if held := [(shard, waited_s) for shard, waited_s in late if shard in owned]:
         worst_s = max(waited_s for _, waited_s in held)
         found.append(
-            f"Stuck for {worst_s} s although a relay holds the shard: read the relay's log; is Kafka, or the door, there?"
+            f"Stuck for {worst_s} s although a relay holds the shard: read the relay's log; is Kafka or the door reachable?"
         )
     return found

@@ -1,4 +1,4 @@
-"""What every command needs: a connection, tables, and errors that say what to do."""
+"""Shared by the commands: a connection, tables, and errors that say what to do."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Connection = psycopg.Connection[tuple[Any, ...]]
 
 
 class CannotError(Exception):
-    """The command cannot do what was asked; the words are for whoever typed it."""
+    """The command cannot be executed. The text is shown to its user."""
 
 
 def database_url() -> str:
@@ -32,7 +32,7 @@ def database_url() -> str:
 
 
 def kafka_bootstrap() -> list[str]:
-    """Empty: there is no Kafka."""
+    """The brokers' addresses; empty without Kafka."""
     named = os.environ.get("BOXOFFICE_KAFKA_BOOTSTRAP", "").split(",")
     return [address.strip() for address in named if address.strip()]
 
@@ -48,21 +48,21 @@ def environment() -> str:
 
 @contextmanager
 def connected(url: str | None = None) -> Iterator[Connection]:
-    """A connection whose transaction ends with the command."""
+    """A connection with one transaction, committed at the end. Raises CannotError when the database does not answer."""
     try:
         connection = psycopg.connect(
             url or database_url(), connect_timeout=3, application_name="boxoffice-cli"
         )
     except psycopg.OperationalError as error:
         raise CannotError(f"The database does not answer: {str(error).splitlines()[0]}") from None
-    except psycopg.ProgrammingError:  # it repeats what it cannot read, which may be a password
+    except psycopg.ProgrammingError:  # its text repeats the URL, which may contain a password
         raise CannotError("BOXOFFICE_DATABASE_URL cannot be read.") from None
     with connection:
         yield connection
 
 
 def printed(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    """A table, as wide as its words."""
+    """A table with columns as wide as their contents."""
     lines = [
         [on_one_line(str(cell)) if cell is not None else "-" for cell in row] for row in (headers, *rows)
     ]

@@ -1,1 +1,1 @@
-"""Mails to customers: rendered from the templates beside the code. Sends nothing."""
+"""Mail: rendering, and the templates in English and Russian."""

@@ -1,6 +1,6 @@
-"""What a customer is told by mail: one mail per thing that happened, in English or Russian.
+"""Renders mails to customers: at most one per event, in English or Russian.
 
-Jinja2 and Babel are imported with this module, so only the function that mails imports it.
+This module imports Jinja2 and Babel, so only the function that sends mail imports it.
 """
 
 from __future__ import annotations
@@ -72,23 +72,23 @@ NOT_TOLD: Final[Mapping[str, str]] = MappingProxyType(
 NEWER_KEYS: Final[Mapping[str, object]] = MappingProxyType(
     {"why": "confirm", "again": False, "link_failed": False}
 )
-"""What events that left before these keys existed do not carry."""
+"""Defaults for keys that older events do not have."""
 
 UNPAID_REASONS: Final = frozenset({"payment_failed"})
-"""Reasons of billing.subscription.canceled that mean: the money did not come."""
+"""Reasons of billing.subscription.canceled that mean: the renewal was not paid."""
 
 _LANGUAGES = frozenset({"en", "ru"})
-_DEFAULT_LOCALE = "en_GB"  # day before month and 24 hours: the English that is not misread abroad
+_DEFAULT_LOCALE = "en_GB"  # day before month and a 24-hour clock: understood in every country
 _TEXT_WIDTH = 72
 
 
 class UnrenderableError(Exception):
-    """The event does not carry what its mail needs, or its type is not known. Sending again will not help."""
+    """The event lacks data that its mail needs, or its type is unknown. A retry does not help."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Brand:
-    """Who writes, and the terms that the mails quote. Without `account_url` there are no buttons to it."""
+    """The sender, and the terms that mails quote. Without `account_url` mails have no button to the account."""
 
     name: str = "Boxoffice"
     account_url: str | None = None
@@ -106,18 +106,18 @@ class Rendered:
 
 
 def template_of(event_type: str, data: Mapping[str, object]) -> str | None:
-    """The template that tells this event, or None when nobody should be mailed about it."""
+    """The template for this event, or None when it needs no mail. Raises UnrenderableError for an unknown type."""
     if event_type in NOT_TOLD:
         return None
     if event_type == "billing.refund.succeeded" and data.get("surplus"):
         return None  # billing.payment.surplus has announced it
     waits = data.get("next_retry_at") or data.get("link_failed")
     if event_type == "billing.subscription.past_due" and not waits:
-        return None  # billing.payment.action_required brings the link to pay it
+        return None  # billing.payment.action_required has the link to pay
     try:
         return TOLD[event_type]
     except KeyError:
-        raise UnrenderableError(f"nobody has decided whether {event_type} deserves a mail") from None
+        raise UnrenderableError(f"it is not decided whether {event_type} needs a mail") from None
 
 
 def render(
@@ -125,7 +125,7 @@ def render(
 ) -> Rendered | None:
     """The mail about an event in the customer's language, or None when there is none.
 
-    `locale` is a BCP 47 tag; languages other than Russian read English. UnrenderableError on missing data.
+    `locale` is a BCP 47 tag; every language but Russian gets English. Raises UnrenderableError when data is missing.
     """
     name = template_of(event_type, data)
     if name is None:
@@ -142,7 +142,7 @@ def render(
 
 
 def _fill(template: str, form: str, values: Mapping[str, Any]) -> str:
-    """One source makes both forms, so that text and HTML cannot say different things."""
+    """One template makes both text and HTML, so that they cannot differ."""
     parts = {"layout": f"layout.{form}.j2", "kit": f"kit.{form}.j2"}
     filled = _environment(form).get_template(template).render({**values, **parts})
     return re.sub(r"\n{3,}", "\n\n", filled).strip() + "\n"
@@ -177,7 +177,7 @@ def _environment(form: str) -> Environment:
 
 @lru_cache(maxsize=256)
 def _locale(tag: str | None) -> Locale:
-    """The customer's locale if we write its language, else English. Never fails: the tag comes from outside."""
+    """The customer's locale if we have its language, else English. Never fails, because the tag comes from outside."""
     try:
         locale = Locale.parse((tag or "").replace("-", "_"))
     except (ValueError, TypeError, UnknownLocaleError):
@@ -189,9 +189,9 @@ def _locale(tag: str | None) -> Locale:
 
 @pass_context
 def _money(context: Context, amount: Mapping[str, Any]) -> str:
-    """12,99 € in Russian, €12.99 in English; currencies without a sign there keep their code: 990.00 RUB."""
+    """12,99 € in Russian, €12.99 in English; a currency without a sign in that language keeps its code: 990.00 RUB."""
     money, locale = Money(amount["minor"], amount["currency"]), _babel(context)
-    digits = exponent(money.currency)  # ISO's, which settles the money; CLDR rounds some for display
+    digits = exponent(money.currency)  # of ISO 4217, by which money is settled; CLDR rounds some for display
     has_sign = get_currency_symbol(money.currency, locale=locale) != money.currency
     pattern = locale.currency_formats["standard"].pattern if has_sign else "#,##0.00\u00a0¤"
     fraction = "0." + "0" * digits if digits else "0"
@@ -206,7 +206,7 @@ def _money(context: Context, amount: Mapping[str, Any]) -> str:
 
 @pass_context
 def _moment(context: Context, instant: str) -> str:
-    """An instant in UTC, said so: 23 November 2026, 05:54 UTC."""
+    """An instant in UTC, with its zone: 23 November 2026, 05:54 UTC."""
     at, locale = datetime.fromisoformat(instant), _babel(context)
     if at.tzinfo is None:
         raise ValueError(f"an instant without its zone: {instant}")
@@ -224,7 +224,7 @@ def _plural(context: Context, count: int, *forms: str) -> str:
 
 
 def _wrap(text: str) -> str:
-    """A paragraph of plain text; spaces that must not break, and links, stay whole."""
+    """A wrapped paragraph of plain text; non-breaking spaces and links stay whole."""
     return textwrap.fill(
         re.sub(r"[ \t\r\n]+", " ", text).strip(),
         _TEXT_WIDTH,
@@ -234,7 +234,7 @@ def _wrap(text: str) -> str:
 
 
 def _link(url: str) -> str:
-    """Escaping does not stop `javascript:`; this does."""
+    """The URL, if it is a plain web address. Raises ValueError: escaping alone would let `javascript:` pass."""
     parts = urlsplit(url)
     if parts.scheme not in ("https", "http") or not parts.hostname or not url.isprintable() or " " in url:
         raise ValueError("not a web address")

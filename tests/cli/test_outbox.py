@@ -41,7 +41,7 @@ def waited_s(pattern: str, said: str) -> int:
 async def test_an_empty_outbox_is_well_even_without_a_relay(rt: Runtime, looks: Looks) -> None:
     assert await looks() == (
         0,
-        "0 ready, the oldest for 0 s; 0 wait for a later time; 0 are tried again.\nNo relay is connected.\n",
+        "0 ready, the oldest for 0 s; 0 wait for a later time; 0 are being retried.\nNo relay is connected.\n",
     )
 
 
