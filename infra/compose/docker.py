@@ -1,4 +1,4 @@
-"""Docker and Compose as commands: `docker compose` where there is one, docker-compose where not."""
+"""Docker and Compose as commands: `docker compose`, or docker-compose where the plugin is missing."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ _INSTALL: Final = (
 
 
 class DockerError(RuntimeError):
-    """Docker is not there or did not do it; the text is for people."""
+    """Docker is missing or a command failed; the text is for people."""
 
 
 @lru_cache(maxsize=1)
 def compose_command() -> tuple[str, ...]:
-    """What `docker compose` is called here. DockerError when nothing is, or nobody answers."""
+    """The command for Compose on this machine. DockerError when there is none, or Docker does not answer."""
     if shutil.which("docker") is None:
         raise DockerError(_INSTALL)
     if _quietly(["docker", "info"]):
@@ -56,13 +56,13 @@ def compose(*arguments: str, capture: bool = False) -> str:
 
 
 def images() -> dict[str, str]:
-    """The images of others, by tag or digest, as infra/docker/images.env names them. The environment wins over them."""
+    """Third-party images by variable, from infra/docker/images.env. Environment variables of the same name override them."""
     lines = [line.partition("=") for line in IMAGES.read_text().splitlines() if not line.startswith("#")]
     return {name: image for name, _, image in lines if name}
 
 
 def docker(*arguments: str) -> str:
-    """The output of `docker ...`. DockerError with what it said when it fails."""
+    """The output of `docker ...`. DockerError with its standard error when it fails."""
     run = subprocess.run(["docker", *arguments], cwd=ROOT, text=True, capture_output=True, check=False)
     if run.returncode:
         raise DockerError(f"docker {' '.join(arguments)}: {run.stderr.strip()}")
@@ -70,10 +70,10 @@ def docker(*arguments: str) -> str:
 
 
 def containers() -> dict[str, dict[str, Any]]:
-    """What `docker inspect` tells of each container of the stack, by service; jobs that ended among them."""
+    """The output of `docker inspect` for each container of the stack, by service, including jobs that have ended."""
     ids = (
         compose("ps", "-a", "-q", capture=True).split()
-        if _knows_all()
+        if _can_list_all()
         else compose("ps", "-q", capture=True).split()
     )
     found = json.loads(docker("inspect", *ids)) if ids else []
@@ -84,8 +84,8 @@ def containers() -> dict[str, dict[str, Any]]:
     }
 
 
-def _knows_all() -> bool:
-    """docker-compose 1 lists ended containers without being asked to."""
+def _can_list_all() -> bool:
+    """Whether `ps` needs -a to list ended containers; docker-compose 1 lists them always."""
     return compose_command()[0] == "docker"
 
 

@@ -1,7 +1,7 @@
-"""The secrets of a stack in containers: made on the first run, kept in .local/compose, a file for each kind.
+"""The secrets of the stack in containers: made on the first run, kept in .local/compose, one file per kind.
 
-docker-compose.yml gives each container the files on its list in shared_lib/processes.py, and no other. Standard library only:
-Docker is enough, without our virtualenv.
+docker-compose.yml gives each container the files of its list in shared_lib/processes.py, and no others. Standard library only,
+so that Docker is enough, without the virtualenv.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from shared_lib.processes import DATABASE, VARIABLES, Role, Secret
 FOLDER: Final = Path(__file__).parents[2] / ".local" / "compose"
 KEPT: Final = "secrets.json"
 REDIS_ACL: Final = "redis.acl"
-# What older versions kept, and where.
+# Secrets of older versions, and their files.
 _LEGACY: Final = {
     "POSTGRES_PASSWORD": "postgres.env",
     "SANDBOX_API_KEY": "sandbox.env",
@@ -35,19 +35,19 @@ def env_file(kind: Secret | Role) -> str:
 
 
 def make(folder: Path = FOLDER) -> bool:
-    """Write the files, with new secrets where there are none yet. True when the database's are new: an older one would
-    not let us in.
+    """Write the files, with new secrets where there are none yet. True when the database's password is new: an existing
+    database would refuse it.
     """
     held, is_new = keep(folder)
     for name, variables in values(held).items():
         _write(folder / name, "".join(f"{key}={value}\n" for key, value in variables.items()))
-    # No secret: each password stands there as the SHA-256 of a random one, and Redis runs as a user of its own.
+    # Not secret: it holds only the SHA-256 of random passwords. Redis runs as a user of its own and must read it.
     _write(folder / REDIS_ACL, redis_acl(held), mode=0o644)
     return is_new
 
 
 def keep(folder: Path) -> tuple[dict[str, str], bool]:
-    """The secrets of the folder, those that it lacks made now; True when the database's is among the new ones."""
+    """The secrets of the folder, with missing ones made now; True when the database's password is new."""
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     kept = _kept(folder)
     held = _fresh() | kept
@@ -56,7 +56,7 @@ def keep(folder: Path) -> tuple[dict[str, str], bool]:
 
 
 def redis_acl(held: Mapping[str, str]) -> str:
-    """The rules of Redis, a line each."""
+    """The ACL file of Redis, one rule per line."""
     return "".join(f"user {' '.join(rule)}\n" for rule in rules(held["REDIS_PASSWORD"]))
 
 
@@ -100,7 +100,7 @@ def values(held: Mapping[str, str]) -> dict[str, dict[str, str]]:
         **{
             env_file(secret): {name: variables[name] for name in VARIABLES[secret]}
             for secret in Secret
-            if secret is not Secret.KAFKA  # which asks for no password here
+            if secret is not Secret.KAFKA  # Kafka asks for no password here
         },
     }
 
@@ -124,12 +124,12 @@ def _kept(folder: Path) -> dict[str, str]:
         if (folder / name).exists()
         for line in (folder / name).read_text().splitlines()
     ]
-    (folder / "boxoffice.env").unlink(missing_ok=True)  # everything for everyone
+    (folder / "boxoffice.env").unlink(missing_ok=True)  # held every secret for every container
     return {key: value for key, _, value in lines if key in _LEGACY}
 
 
 def _write(path: Path, text: str, mode: int = 0o600) -> None:
-    """Whole or not at all, readable by its owner alone."""
+    """Write a complete file or none, by default readable by its owner alone."""
     draft = path.with_suffix(f".{os.getpid()}.draft")
     with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode), "w") as file:
         file.write(text)

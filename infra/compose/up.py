@@ -1,4 +1,4 @@
-"""make up_all: build, start, wait until everything is healthy, say where it is and what to type first."""
+"""make up_all: build, start, wait until everything is healthy, print the address and the first commands."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ HEALTHY_TIMEOUT_S: Final = 300.0
 POLL_S: Final = 1.0
 TOKEN_TTL_S: Final = 12 * 3600
 CUSTOMER, OPERATOR = "ann", "olga"
-# Run inside the Auth stand-in, which is not published.
+# Runs inside the container of the Auth stand-in, which is not published.
 _ASKING: Final = """
 import json, sys, urllib.request as r
 wanted = r.Request("http://127.0.0.1:8080/token", sys.argv[1].encode(), {"content-type": "application/json"})
@@ -26,12 +26,12 @@ print(json.load(r.urlopen(wanted, timeout=10))["access_token"])
 
 
 def up() -> None:
-    """Everything runs and is healthy, or DockerError names who is not and what it said."""
+    """Start everything. DockerError names the container that is not healthy, with the end of its log."""
     began = time.monotonic()
     if make() and _has_old_database():
         raise DockerError(
             "The secrets in .local/compose are new, but a database made with older ones is still here."
-            "\nForget it with `make down_all ARGS=-v`, or bring the old files back."
+            "\nDelete it with `make down_all ARGS=-v`, or restore the old files."
         )
     say("Building and starting; the first time takes some minutes ...")
     compose("build")
@@ -41,22 +41,22 @@ def up() -> None:
 
 
 def wait(timeout_s: float) -> None:
-    """Return when every container is healthy and every job has ended well."""
+    """Return when every container is healthy and every job has succeeded."""
     deadline = time.monotonic() + timeout_s
     while troubled := troubles(containers()):
         failed = [name for name, why in troubled.items() if why.startswith("failed")]
         if failed or time.monotonic() > deadline:
             name = (failed or list(troubled))[0]
-            said = compose("logs", "--no-color", "--tail=15", name, capture=True)
+            log = compose("logs", "--no-color", "--tail=15", name, capture=True)
             states = ", ".join(f"{name} ({why})" for name, why in troubled.items())
-            raise DockerError(f"Not everything came up: {states}\n\nThe end of what {name} said:\n{said}")
+            raise DockerError(f"Not everything came up: {states}\n\nThe end of the log of {name}:\n{log}")
         time.sleep(POLL_S)
 
 
 def troubles(found: dict[str, dict[str, Any]]) -> dict[str, str]:
-    """Who is not well yet, and why. A job (it is not restarted) is well when it has ended with 0."""
-    told = {name: _trouble(one) for name, one in found.items()}
-    return {name: why for name, why in told.items() if why}
+    """The containers that are not healthy yet, and why. A job (it is not restarted) is healthy when it has ended with 0."""
+    states = {name: _trouble(one) for name, one in found.items()}
+    return {name: why for name, why in states.items() if why}
 
 
 def _trouble(one: dict[str, Any]) -> str:
@@ -89,7 +89,7 @@ def asking_for_token(customer: str, *scopes: str) -> list[str]:
 
 
 def address() -> str:
-    """Where NGINX is published."""
+    """The address at which NGINX is published."""
     return f"http://127.0.0.1:{os.environ.get('BOXOFFICE_PORT') or 8080}"
 
 
@@ -102,7 +102,7 @@ def _has_old_database() -> bool:
 
 
 def _project() -> str:
-    """The name Compose gives the stack: that of its folder unless told otherwise."""
+    """The project name of Compose: COMPOSE_PROJECT_NAME, or the name of the folder."""
     return os.environ.get("COMPOSE_PROJECT_NAME") or ROOT.name.lower()
 
 
@@ -112,7 +112,7 @@ def _welcome(took_s: float) -> None:
 
 
 def keep_tokens(folder: Path, make: Callable[[str, str], str]) -> None:
-    """Tokens of a customer and an operator, in files: they are too long to be typed."""
+    """Write tokens of a customer and an operator to files: they are too long to type."""
     for name, scope in ((CUSTOMER, "billing:customer"), (OPERATOR, "billing:operator")):
         path = folder / f"{name}.token"
         path.touch(0o600)
@@ -120,7 +120,7 @@ def keep_tokens(folder: Path, make: Callable[[str, str], str]) -> None:
 
 
 def welcome(here: str, folder: Path, took_s: float, target: str, end: str) -> str:
-    """Where it is and what to type first."""
+    """The address and the first commands."""
     kept = folder.relative_to(ROOT)
     another = "make token CUSTOMER=bob" + ("" if target == "compose" else f" TARGET={target}")
     return f"""
@@ -132,6 +132,6 @@ curl -s {here}/v1/orders -H "Authorization: Bearer $(cat {kept}/{CUSTOMER}.token
   -d '{{"price_id": "prc_metropolis_buy", "return_url": "{here}/thanks"}}'
 curl -s {here}/v1/orders -H "Authorization: Bearer $(cat {kept}/{CUSTOMER}.token)"
 
-The tokens in {kept}/*.token ({CUSTOMER} is a customer, {OPERATOR} an operator) are good for 12 hours;
-another one: {another}
+The tokens in {kept}/*.token ({CUSTOMER} is a customer, {OPERATOR} an operator) are valid for 12 hours;
+For another one: {another}
 The whole story: make demo TARGET={target}    What happens: make logs TARGET={target}    The end: {end}"""

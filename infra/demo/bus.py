@@ -1,4 +1,4 @@
-"""How far the trigger is behind: records on the bus that no door has taken yet."""
+"""How far the trigger is behind: records on Kafka that no door has accepted yet."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ TIMEOUT_MS: Final = 5_000
 
 
 class Bus:
-    """Clients are made on first use, and anew after every trouble."""
+    """Kafka clients, created on first use and again after every error."""
 
     def __init__(self, own: Settings) -> None:
         self._bootstrap, self._group = list(own.kafka_bootstrap), own.trigger_group
@@ -27,7 +27,7 @@ class Bus:
         self._clients: tuple[Any, Any] | None = None
 
     async def behind(self) -> int:
-        """How many records are not committed by the trigger's group. KafkaError when the broker does not say."""
+        """How many records the trigger's group has not committed. Raises KafkaError when the broker does not answer."""
         return await asyncio.to_thread(self._behind)
 
     def _behind(self) -> int:
@@ -46,5 +46,5 @@ class Bus:
     def close(self) -> None:
         clients, self._clients = self._clients, None
         for client in clients or ():
-            with suppress(Exception):  # it is given up anyway
+            with suppress(Exception):  # the client is discarded in any case
                 client.close()

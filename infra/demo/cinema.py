@@ -1,4 +1,4 @@
-"""The cinema as a neighbour on the bus: it tells on Kafka that somebody started to watch."""
+"""The cinema as a producer on Kafka: it reports that a customer started to watch."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from kafka.errors import KafkaError
 from shared_lib.events.incoming import kafka_record
 from shared_lib.workers.topics import PLAYBACK
 
-PATIENCE_S: Final = 20.0
+SEND_TIMEOUT_S: Final = 20.0
 AGAIN_S: Final = 1.0
 
 
 class Cinema:
-    """A producer, made on first use; whoever tells waits for the broker's acknowledgement."""
+    """A producer, created on first use. Each send waits for the broker's acknowledgement."""
 
     def __init__(self, bootstrap: tuple[str, ...]) -> None:
         self._bootstrap = list(bootstrap)
         self._producer: Any = None
         self._making = threading.Lock()
 
-    async def tell(self, customer_id: str, product_id: str, started_at: datetime) -> None:
-        """Until the broker has it, however long that takes. Twice is no harm: the door drops what it knows."""
+    async def send_started(self, customer_id: str, product_id: str, started_at: datetime) -> None:
+        """Retry until the broker has the event. A duplicate is harmless: the door drops events it has seen."""
         instant = started_at.isoformat()
         record = kafka_record(
             event_id=f"evt_{uuid.uuid4().hex}",
@@ -48,9 +48,9 @@ class Cinema:
         with self._making:
             if self._producer is None:
                 self._producer = KafkaProducer(
-                    bootstrap_servers=self._bootstrap, acks="all", max_block_ms=int(PATIENCE_S * 1000)
+                    bootstrap_servers=self._bootstrap, acks="all", max_block_ms=int(SEND_TIMEOUT_S * 1000)
                 )
-        self._producer.send(PLAYBACK, **record).get(timeout=PATIENCE_S)
+        self._producer.send(PLAYBACK, **record).get(timeout=SEND_TIMEOUT_S)
 
     def close(self) -> None:
         if self._producer is not None:

@@ -1,4 +1,4 @@
-"""make demo: the whole story on the local stack, over real HTTP, and in the end everybody counts the money."""
+"""make demo: the whole story on the local stack, over real HTTP; at the end provider and ledger are compared."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ async def demo(home: Home, console: Console) -> int:
                 running, home.secrets().sandbox_api_key, event_secret=home.secrets().event_secret
             ) as town,
         ):
-            return 0 if await told(town, console) else 1
+            return 0 if await play(town, console) else 1
     except (httpx.TransportError, psycopg.OperationalError) as error:
-        raise StackError(f"The stack went away in the middle: {error!r}. Run it again.") from error
+        raise StackError(f"The stack ended during the story: {error!r}. Run it again.") from error
 
 
-async def told(town: Town, console: Console) -> bool:
-    """Play a run of the story and count; True when all is well."""
+async def play(town: Town, console: Console) -> bool:
+    """Play one run of the story and compare the money; True when everything agrees."""
     began, run = time.monotonic(), secrets.token_hex(2)
     await leftovers(town, console)
     await Story(town, Timeline(console, await town.now()), run).play()
@@ -53,7 +53,7 @@ async def told(town: Town, console: Console) -> bool:
 
 @asynccontextmanager
 async def a_stack(home: Home, console: Console) -> AsyncIterator[Running]:
-    """One of our own, or the one that already runs on this folder."""
+    """A new stack, or the one that already runs on this folder."""
     if home.hold():
         console.say("Starting Boxoffice ...")
         async with running_stack(home, console) as (running, took_s):
@@ -63,26 +63,26 @@ async def a_stack(home: Home, console: Console) -> AsyncIterator[Running]:
     deadline = time.monotonic() + JOIN_TIMEOUT_S
     while (found := home.running()) is None:
         if time.monotonic() > deadline:
-            raise StackError(f"Somebody holds {home.folder}, but no stack answers there.")
+            raise StackError(f"Another process holds {home.folder}, but no stack answers there.")
         await asyncio.sleep(0.2)
     console.say(f"Playing on the stack that already runs at {found.gateway}")
     yield found
 
 
 async def leftovers(town: Town, console: Console) -> None:
-    """What a killed run left behind comes to rest first; nothing of it may be lost or doubled."""
-    await town.behave()
-    await town.agree_on_time()
+    """Let the work of a killed run finish first; none of it may be lost or done twice."""
+    await town.clear_faults()
+    await town.align_clocks()
     (before,) = await town.rows("SELECT count(*) AS orders FROM orders")
     if before["orders"]:
         console.say(
-            f"{before['orders']} orders of earlier runs are here; whatever was left undone is finished first."
+            f"{before['orders']} orders of earlier runs are here; their unfinished work is completed first."
         )
     await town.rest(nudge=True)
 
 
 async def mails(town: Town, console: Console, run: str) -> None:
-    """What SES, played by moto, was given for the customers of this run."""
+    """Print the mails that moto, in place of SES, accepted for the customers of this run."""
     sent = await asyncio.to_thread(_sent, town.running.mail)
     subjects: dict[str, Counter[str]] = {}
     for to, subject in sent:
@@ -96,6 +96,6 @@ async def mails(town: Town, console: Console, run: str) -> None:
 
 
 def _sent(url: str) -> list[tuple[str, str]]:
-    from infra.servers.moto import sent_mails  # noqa: PLC0415  # boto3 takes its time
+    from infra.servers.moto import sent_mails  # noqa: PLC0415  # importing boto3 is slow
 
     return [(to, str(mail.message["subject"])) for mail in sent_mails(url) for to in mail.recipients]

@@ -1,9 +1,9 @@
-"""make demo TARGET=compose: the story of infra/local on the stack in containers, told from a container beside it.
+"""make demo TARGET=compose: the story on the stack in containers, played from a container beside it.
 
     docker compose run --rm demo
 
-On Kubernetes a pod runs it, and GATEWAY_URL says where NGINX is. Customers come through NGINX. The provider's control surface,
-the Auth stand-in and the database are not published, so the process that turns the clock and counts the money stands inside.
+On Kubernetes a pod runs it, and GATEWAY_URL is the address of NGINX. Customers call NGINX. The provider's control surface, the
+Auth stand-in and the database are not published, so the process that moves the clock and compares the money runs inside.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from kafka.errors import KafkaError
 
 from infra.demo.bus import Bus
 from infra.demo.cinema import Cinema
-from infra.demo.demo import told
+from infra.demo.demo import play
 from infra.demo.town import Town, open_town
 from infra.local.console import Console
 from infra.local.home import Running
@@ -35,7 +35,7 @@ _PLAYED: Final = (
 
 
 def inside(own: Settings) -> Running:
-    """The parts of the stack as docker-compose.yml names them; Kubernetes names them likewise, but for the gateway."""
+    """The parts of the stack as docker-compose.yml names them; Kubernetes uses the same names, except for the gateway."""
     return Running(
         pid=0,
         gateway=os.environ.get("GATEWAY_URL", "http://nginx:8080"),
@@ -49,32 +49,32 @@ def inside(own: Settings) -> Running:
 
 
 class TownOnKafka(Town):
-    """Here the cinema tells on the bus what it tells the door alone on the local stack."""
+    """The cinema sends its events through Kafka; on the local stack it calls the door."""
 
     cinema: Cinema
     bus: Bus
 
     async def waiting(self) -> dict[str, int]:
-        """Here an event that has left the outbox is not yet with its door."""
+        """Adds records on Kafka: an event that has left the outbox may not have reached its door yet."""
         behind = await self.bus.behind()
         return await super().waiting() | ({"records on Kafka": behind} if behind else {})
 
     async def play(self, customer_id: str, product_id: str) -> None:
-        """Returns when it has come through: the story looks at once."""
-        await self.cinema.tell(customer_id, product_id, await self.now())
+        """Returns when the event has been applied, because the story reads the result at once."""
+        await self.cinema.send_started(customer_id, product_id, await self.now())
         deadline = asyncio.get_running_loop().time() + PLAYED_TIMEOUT_S
         while not await self.rows(_PLAYED, customer_id, product_id):
             if asyncio.get_running_loop().time() > deadline:
                 raise StackError(
-                    "What the cinema told on Kafka has not arrived. Look at what trigger and playback wrote."
+                    "The cinema's event on Kafka was not applied. Look into the logs of trigger and playback."
                 )
             await asyncio.sleep(0.05)
 
 
 async def demo() -> bool:
-    """True when the story went as promised and every cent is accounted for."""
+    """True when the story went as expected and every amount agrees."""
     own = settings()
-    console = Console(Path("/tmp"), quiet=True)  # noqa: S108  # nothing is written there
+    console = Console(Path("/tmp"), quiet=True)  # noqa: S108  # the console writes no log here
     cinema, bus = Cinema(own.kafka_bootstrap), Bus(own)
 
     def on_kafka(*parts: Any) -> TownOnKafka:
@@ -85,7 +85,7 @@ async def demo() -> bool:
     async with open_town(inside(own), own.sandbox_api_key.get_secret_value(), on_kafka) as town:
         console.say(f"Playing behind NGINX; customers know it as {own.public_url}")
         try:
-            return await told(town, console)
+            return await play(town, console)
         finally:
             cinema.close()
             bus.close()

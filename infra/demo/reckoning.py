@@ -1,4 +1,4 @@
-"""The demo's last table: the provider's books, our ledger and the access given, order by order, to the cent."""
+"""The demo's last table: the provider's books, our ledger and the access granted, order by order, to the cent."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from infra.demo.timeline import cents
 from infra.demo.town import EVENTS_LEFT, Json, Town
 from infra.local.console import Console
 
-# Every order ever made in this database, with what each of our tables says about its money.
+# Every order in this database, with its money as each of our tables records it.
 OURS: Final = """
 SELECT o.id, o.customer_id, o.product_title, o.billing_reason, o.kind, o.status, o.currency, o.amount_minor,
        coalesce(l.taken, 0)::bigint AS ledger_in, coalesce(l.returned, 0)::bigint AS ledger_out,
@@ -61,7 +61,7 @@ class Line:
 
     @property
     def faults(self) -> list[str]:
-        """What does not agree, in words."""
+        """The disagreements, as text."""
         o = self.order
         owed = o["amount_minor"] if o["status"] in _PAID else 0
         checks = {
@@ -81,12 +81,12 @@ class Line:
 
 
 async def reckon(town: Town, console: Console, run: str) -> bool:
-    """Print the table; True when everything agrees and nothing is left open, over all runs there ever were."""
+    """Print the table; True when everything agrees and nothing is open, over all runs in this database."""
     books = await town.books()
     lines = [line_of(order, books["orders"]) for order in await town.rows(OURS)]
     faults = [fault for line in lines for fault in line.faults]
     known = {line.order["id"] for line in lines}
-    faults += [f"{id_}: known to the provider alone" for id_ in books["orders"] if id_ not in known]
+    faults += [f"{id_}: only the provider has it" for id_ in books["orders"] if id_ not in known]
     faults += [f"{row['what']}: {row['count']}" for row in await town.rows(OPEN) if row["count"]]
     faults += _totals_disagree(lines, books["currencies"])
     _print_table(console, lines, run)
@@ -102,14 +102,14 @@ async def reckon(town: Town, console: Console, run: str) -> bool:
 
 
 def line_of(order: Json, theirs: dict[str, Any]) -> Line:
-    told = theirs.get(order["id"], {})
+    book = theirs.get(order["id"], {})
     return Line(
-        order=order, provider_in=told.get("captured_minor", 0), provider_out=told.get("refunded_minor", 0)
+        order=order, provider_in=book.get("captured_minor", 0), provider_out=book.get("refunded_minor", 0)
     )
 
 
 def _totals_disagree(lines: Sequence[Line], currencies: dict[str, Any]) -> list[str]:
-    """The provider's sums are its own additions, not ours of its orders."""
+    """Compare the totals that the provider itself computed with those of our ledger."""
     theirs = (
         sum(book["captured_minor"] for book in currencies.values()),
         sum(book["refunded_minor"] for book in currencies.values()),

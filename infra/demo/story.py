@@ -9,12 +9,12 @@ from infra.demo.timeline import Timeline, cents, shown
 from infra.demo.town import Json, Town, Visitor, own_card
 
 HOUR = timedelta(hours=1)
-A_SWITCH_IS_TOLD = timedelta(minutes=2)  # automatic renewal must stay off for one
+AFTER_SWITCH_MAIL = timedelta(minutes=2)  # the mail goes out when automatic renewal was off for one minute
 MONTHS = 12
 
 
 class Story:
-    """One run: customers of its own, so that it can be played again on the same data."""
+    """One run, with new customers, so that it can be repeated on the same data."""
 
     def __init__(self, town: Town, line: Timeline, run: str) -> None:
         self._town = town
@@ -22,7 +22,7 @@ class Story:
         self._run = run
 
     async def play(self) -> None:
-        """Everything, in order. StackError as soon as something is not as promised."""
+        """All chapters in order. StackError at the first result that is not as expected."""
         await self.a_film_is_bought_and_watched()
         await self.a_film_is_rented()
         tess = await self.a_trial_begins()
@@ -141,15 +141,18 @@ class Story:
         fault = {"kind": "timeout_after", "operation": "checkout.create", "seconds": 5}
         await self._town.control("POST", "faults", fault)
         status, order = await nina.order("prc_stalker_buy")
-        await self.day("Nina orders while the provider does what it is told, but never answers")
-        self.proof(f"{status}, payment {order['payment']['status']}: nobody guesses", holds=status == 202)
+        await self.day("Nina orders while the provider executes calls and never answers")
+        self.proof(
+            f"{status}, payment {order['payment']['status']}: Boxoffice does not guess the outcome",
+            holds=status == 202,
+        )
         order = await nina.until(order["id"], checkout_url=...)
         await self._town.pay(order["checkout_url"])
         order = await nina.until(order["id"], status="paid")
         theirs = (await self._town.books())["orders"][order["id"]]
-        await self.day("Boxoffice asks the provider what became of it, and Nina gets her link")
+        await self.day("Boxoffice asks the provider for the payment, and Nina gets her link")
         self.proof(
-            f"{order['status']}; the provider knows {theirs['payments']} payment",
+            f"{order['status']}; the provider has {theirs['payments']} payment",
             holds=theirs["payments"] == 1,
         )
 
@@ -173,7 +176,7 @@ class Story:
         await self.day("Renewals: Dan's bank declines")
         holds = subscription["status"] == "past_due" and len(access) == 1
         self.proof(f"{subscription['status']}; access kept during grace", holds=holds)
-        self.proof("Dan was told by mail", holds=await self.mailed(dan, "billing.subscription.past_due"))
+        self.proof("Dan got a mail about it", holds=await self.mailed(dan, "billing.subscription.past_due"))
         await self._town.advance(timedelta(days=1))
         subscription = await dan.subscription()
         await self.day("The retry of the first day goes through")
@@ -204,9 +207,9 @@ class Story:
             end = subscription["period"]["end"][:10]
             self.proof(f"{visitor.name}: {answer['status']}, access until {end}", holds=holds)
         before = [len(await self.orders(visitor)) for visitor in visitors]
-        await self._town.advance(A_SWITCH_IS_TOLD)
-        told = [await self.mailed(visitor, "billing.job.tell_auto_renew") for visitor in visitors]
-        self.proof("a minute later each of them has a mail about it", holds=all(told))
+        await self._town.advance(AFTER_SWITCH_MAIL)
+        mailed = [await self.mailed(visitor, "billing.job.tell_auto_renew") for visitor in visitors]
+        self.proof("a minute later each of them has a mail about it", holds=all(mailed))
         await self._town.advance(timedelta(days=32))
         await self.day("Their last periods end")
         for visitor, count in zip(visitors, before, strict=True):

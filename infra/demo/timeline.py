@@ -1,4 +1,4 @@
-"""The story on the terminal: the day, what somebody did, and what proves it."""
+"""The story on the terminal: the day, what a customer did, and the proof."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Timeline:
         self._shown: int | None = None
 
     def day(self, now: datetime, what: str, *, apart: bool = True) -> None:
-        """Something happens; a new day stands apart unless many follow each other."""
+        """Print what happens. A new day is preceded by an empty line, unless `apart` is false."""
         number = (now - self._day_zero).days
         stamp = f"day {number:>4}  " if number != self._shown else INDENT
         if number != self._shown and apart:
@@ -30,10 +30,10 @@ class Timeline:
         self._console.say(self._console.paint(stamp, _CYAN) + what)
 
     def proof(self, text: str, *, holds: bool = True) -> None:
-        """What can be seen now. StackError when it is not what was promised."""
+        """Print what can be observed now. StackError when it is not what was expected."""
         if not holds:
             self._console.say(INDENT + self._console.paint(f"✗ {text}", _RED))
-            raise StackError(f"The story broke: {text}")
+            raise StackError(f"The story failed: {text}")
         self._console.say(INDENT + self._console.paint("✓ ", _GREEN) + self._console.dim(text))
 
 

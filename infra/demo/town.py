@@ -1,4 +1,4 @@
-"""The demo's hands: customers at the gateway, a browser at the provider's page, and the clock both sides live by."""
+"""What the story acts through: customers at the gateway, a browser at the provider's page, the clocks of both sides."""
 
 from __future__ import annotations
 
@@ -27,19 +27,19 @@ from shared_lib.events.proof import EventSigner
 
 Json = dict[str, Any]
 CARD: Final = "4242 4242 4242 4242"
-OWN_CARD_PREFIX: Final = "42424242"  # the sandbox takes every valid number that begins so
+OWN_CARD_PREFIX: Final = "42424242"  # the sandbox accepts every valid number that begins so
 REST_TIMEOUT_S: Final = 180.0
-# Longer than any lease: whoever took something under one and died is not waited for any more.
+# Longer than any lease: work whose process died under a lease can be claimed again.
 NUDGE: Final = timedelta(seconds=61)
 NUDGE_AFTER_S: Final = 4.0
 AGAIN_MAX, AGAIN_S = 40, 0.25
 _FORM_ACTION: Final = re.compile(r'<form[^<>]* action="([^"<>]+)"')
 
-# A change of auto_renew is mailed a minute later by the clock; until then nothing is late.
+# A change of auto_renew is mailed one minute later; until then its event is not overdue.
 EVENTS_LEFT: Final = """
 SELECT count(*) FROM outbox WHERE available_at <= boxoffice_now() OR type <> 'billing.job.tell_auto_renew'"""
-# What is still going to happen while the clock stands.
-UNREST: Final = f"""
+# Work that will still be done while the test clock stands still.
+UNFINISHED: Final = f"""
 SELECT ({EVENTS_LEFT}) AS events,
        (SELECT count(*) FROM payments WHERE status IN ('created', 'sending', 'unknown')) AS payments,
        (SELECT count(*) FROM payments WHERE status IN ('pending', 'action_required')
@@ -51,7 +51,7 @@ SELECT ({EVENTS_LEFT}) AS events,
 
 
 class Town:
-    """Real HTTP for whatever a customer, an operator or the cinema does; SQL only to look, and to turn the clock."""
+    """Real HTTP for everything that a customer, an operator or the cinema does; SQL only to read, and to move the clock."""
 
     def __init__(
         self,
@@ -72,11 +72,11 @@ class Town:
 
     @property
     def public(self) -> str:
-        """The address of the gateway as customers know it."""
+        """The address of the gateway for customers."""
         return self.running.public or self.running.gateway
 
     def reachable(self, url: str) -> str:
-        """A link for customers, as it leads there from where we stand: in a container the host's loopback is elsewhere."""
+        """A customer's link, rewritten for this process: in a container the host's loopback cannot be reached."""
         return url.replace(self.public, self.running.gateway, 1) if url.startswith(self.public) else url
 
     # ---- time ------------------------------------------------------------------------------------------------
@@ -85,17 +85,17 @@ class Town:
         (row,) = await self.rows("SELECT boxoffice_now() AS now")
         return cast("datetime", row["now"])
 
-    async def agree_on_time(self) -> None:
-        """A run that was killed may have moved one clock and not the other; clocks only go forward."""
-        told = (await self.control("GET", "clock"))["now"]
-        ahead = datetime.fromisoformat(told) - await self.now()
+    async def align_clocks(self) -> None:
+        """Set both clocks to the later of the two: a killed run may have moved only one. Clocks only go forward."""
+        provider_now = (await self.control("GET", "clock"))["now"]
+        ahead = datetime.fromisoformat(provider_now) - await self.now()
         if ahead > timedelta(seconds=1):
             await self._move(ahead)
         elif ahead < timedelta(seconds=-1):
             await self.control("POST", "clock", {"advance_s": -ahead.total_seconds()})
 
     async def advance(self, by: timedelta) -> None:
-        """Move the provider's clock and ours, then let everything that is due happen."""
+        """Move the provider's clock and ours, then wait until all due work is done."""
         await self.control("POST", "clock", {"advance_s": by.total_seconds()})
         await self._move(by)
         await self.rest()
@@ -111,17 +111,17 @@ class Town:
         )
 
     async def rest(self, *, nudge: bool = False) -> None:
-        """Wait until nothing more is going to happen by itself.
+        """Wait until no work is left that runs without further input.
 
-        `nudge` moves the clock past leases and waits of a run that was killed. StackError names what does not end.
+        `nudge` moves the clock past the leases and waits of a killed run. StackError names the work that does not end.
         """
         loop, began = asyncio.get_running_loop(), asyncio.get_running_loop().time()
         nudged, calm = began, 0
-        while calm < 2:  # a webhook may be on its way between one look and the next
+        while calm < 2:  # a webhook may be under way between two checks
             waiting = await self.waiting()
             calm = 0 if waiting else calm + 1
             if waiting and loop.time() - began > REST_TIMEOUT_S:
-                raise StackError(f"This does not come to rest: {waiting}. Look into the logs.")
+                raise StackError(f"This work does not end: {waiting}. Look into the logs.")
             if waiting and nudge and loop.time() - nudged > NUDGE_AFTER_S:
                 nudged = loop.time()
                 await self.control("POST", "clock", {"advance_s": NUDGE.total_seconds()})
@@ -129,10 +129,10 @@ class Town:
             await asyncio.sleep(0.1)
 
     async def waiting(self) -> dict[str, int]:
-        """What is still going to happen, by kind; empty when nothing is."""
-        (counts,) = await self.rows(UNREST)
-        told = (await self.control("GET", "webhooks"))["deliveries"]
-        counts["deliveries"] = sum(one["state"] == "waiting" for one in told)
+        """The amount of unfinished work by kind; empty when there is none."""
+        (counts,) = await self.rows(UNFINISHED)
+        deliveries = (await self.control("GET", "webhooks"))["deliveries"]
+        counts["deliveries"] = sum(one["state"] == "waiting" for one in deliveries)
         return {name: count for name, count in counts.items() if count}
 
     # ---- the provider ------------------------------------------------------------------------------------------
@@ -142,15 +142,15 @@ class Town:
         answer = await self.http.request(method, f"{self.running.sandbox}/control/{path}", json=body)
         return cast("Json", answer.raise_for_status().json())
 
-    async def behave(self) -> None:
-        """Take back whatever trouble an earlier run had ordered."""
+    async def clear_faults(self) -> None:
+        """Remove the faults and webhook rules that an earlier run had set."""
         await self.control("DELETE", "faults")
         await self.control("POST", "webhooks", {"mode": None})
         await self.control("POST", "down", {"down": False})
         await self.control("POST", "webhooks/release", {"order": "arrival"})
 
     async def books(self) -> Json:
-        """What the provider itself says about the money."""
+        """The provider's own books."""
         headers = {"authorization": f"Bearer {self._secret}"}
         answer = await self.http.get(f"{self.running.sandbox}/v1/books", headers=headers)
         return cast("Json", answer.raise_for_status().json())
@@ -169,7 +169,7 @@ class Town:
     # ---- the cinema --------------------------------------------------------------------------------------------
 
     async def play(self, customer_id: str, product_id: str) -> None:
-        """The cinema tells that somebody started to watch."""
+        """The cinema reports that the customer started to watch."""
         instant = (await self.now()).isoformat()
         headers, body = binary(
             event_id=f"evt_{uuid.uuid4().hex}",
@@ -199,7 +199,7 @@ class Visitor:
         return cls(town, id_, name, await token(town.running, id_, scope))
 
     async def call(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> httpx.Response:
-        """One call, with a fresh Idempotency-Key for POST. A function that is just being restarted is asked again."""
+        """One call, with a fresh Idempotency-Key for POST. A 502, 503 or 504 is retried: the function may be restarting."""
         headers = {"authorization": f"Bearer {self.token}"}
         if method == "POST":
             headers["idempotency-key"] = f'"{uuid.uuid4()}"'
@@ -219,7 +219,7 @@ class Visitor:
         return cast("Json", answer.json())
 
     async def order(self, price_id: str) -> tuple[int, Json]:
-        """Order at a price; the status of the answer and the order."""
+        """Order at a price. Returns the status of the answer and the order."""
         wanted = {"price_id": price_id, "return_url": self.town.public + "/thanks"}
         answer = await self.call("POST", "/v1/orders", wanted)
         if answer.status_code not in (201, 202):
@@ -227,13 +227,13 @@ class Visitor:
         return answer.status_code, answer.json()
 
     async def until(self, order_id: str, timeout_s: float = 120.0, **wanted: Any) -> Json:
-        """Long polls until the order shows what is wanted; `...` stands for anything but null."""
+        """Long-poll until the order has the wanted values; `...` stands for anything but null."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + timeout_s
         order = await self.get(f"/v1/orders/{order_id}")
         while not all(order[k] == v or (v is ... and order[k] is not None) for k, v in wanted.items()):
             if loop.time() > deadline:
-                raise StackError(f"Order {order_id} never showed {wanted}: {order}")
+                raise StackError(f"Order {order_id} did not reach {wanted}: {order}")
             order = await self.get(f"/v1/orders/{order_id}?wait=2")
         return order
 
@@ -253,7 +253,7 @@ class Visitor:
 
 
 def own_card() -> str:
-    """The number of a card that no other customer has: a plan is tried once per card."""
+    """A new card number: each card gets one trial per plan."""
     digits = OWN_CARD_PREFIX + f"{secrets.randbelow(10**7):07}"
     doubled = [sum(divmod(2 * int(digit), 10)) for digit in digits[::2]]
     rest = sum(doubled) + sum(map(int, digits[1::2]))
@@ -261,7 +261,7 @@ def own_card() -> str:
 
 
 def form_action(page: httpx.Response) -> httpx.URL | None:
-    """Where the page's form is sent to, or None when there is none."""
+    """The address that the page's form posts to; None without a form."""
     found = _FORM_ACTION.search(page.text)
     return page.url.join(html.unescape(found[1])) if found else None
 
@@ -270,7 +270,7 @@ def form_action(page: httpx.Response) -> httpx.URL | None:
 async def open_town(
     running: Running, secret: str, kind: Callable[..., Town] = Town, *, event_secret: str = ""
 ) -> AsyncIterator[Town]:
-    """`secret` is the provider's API key: its books are not public. With `event_secret` the cinema signs what it tells."""
+    """`secret` is the provider's API key: its books are not public. With `event_secret` the cinema signs its events."""
     async with (
         httpx.AsyncClient(timeout=httpx.Timeout(60.0, connect=5.0), trust_env=False) as http,
         await psycopg.AsyncConnection.connect(

@@ -1,4 +1,4 @@
-"""One customer of the load: orders, pays, waits until the film may be watched, and does not give up early."""
+"""One customer of the load: orders, pays, waits for access, and retries until PATIENCE_S is over."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _NOT_YET: Final = ("idempotency_key_in_flight", "payment_unresolved")
 
 
 class Wish(StrEnum):
-    """What a customer comes for; together they need every door."""
+    """What a customer does; together these use every door."""
 
     WATCH = "watch"  # buy a film and start it
     RETURN = "return"  # buy a film and give it back
@@ -33,11 +33,11 @@ class Wish(StrEnum):
 
 
 class GaveUpError(RuntimeError):
-    """An answer that no patience changes."""
+    """An answer that retrying cannot change."""
 
 
 class Customer:
-    """What came of it is in `order`, `failed` and `served`."""
+    """The result is in `order`, `failed` and `served`."""
 
     def __init__(
         self, id_: str, wish: Wish, running: Running, http: httpx.AsyncClient, cinema: Cinema
@@ -67,8 +67,8 @@ class Customer:
     async def _then(self) -> None:
         match self.wish:
             case Wish.WATCH:
-                # As soon as it was paid, by the clock both sides live by.
-                await self._cinema.tell(
+                # At the time of payment, on the test clock.
+                await self._cinema.send_started(
                     self.id, "prd_metropolis", datetime.fromisoformat(self.order["paid_at"])
                 )
             case Wish.RETURN:
@@ -99,7 +99,7 @@ class Customer:
             self.order = (await self._ask("GET", f"/v1/orders/{self.order['id']}?wait=5")).json()
 
     async def _until(self, status: str) -> None:
-        """Long polls. What ended otherwise will not change."""
+        """Long-poll until the status is reached. GaveUpError when the order has ended with another one."""
         while self.order["status"] != status:
             if self.order["status"] not in ("pending", "paid"):
                 raise GaveUpError(f"{self.order['status']} instead of {status}")
@@ -107,7 +107,7 @@ class Customer:
             await asyncio.sleep(AGAIN_S / 4)
 
     async def _ask(self, method: str, path: str, body: dict[str, Any] | None = None) -> httpx.Response:
-        """Until there is an answer that a client takes for one. The key stays the same."""
+        """Retry until the answer is final, with the same Idempotency-Key each time."""
         headers = {"authorization": f"Bearer {self._token}"}
         if method == "POST":
             headers["idempotency-key"] = self._keys.setdefault(path, str(uuid.uuid4()))
@@ -119,8 +119,8 @@ class Customer:
                 )
                 if answer.is_success:
                     return answer
-                passing = answer.status_code in (429, 500, 502, 503, 504)
-                if not passing and answer.json().get("code") not in _NOT_YET:
+                is_transient = answer.status_code in (429, 500, 502, 503, 504)
+                if not is_transient and answer.json().get("code") not in _NOT_YET:
                     raise GaveUpError(f"{method} {path}: {answer.status_code} {answer.text[:200]}")
             except httpx.TransportError:
                 pass
@@ -128,7 +128,7 @@ class Customer:
             wait_s = min(wait_s * 2, AGAIN_MAX_S)
 
     async def _pays(self) -> None:
-        """On the provider's page. Whoever does not know whether it worked looks at the page again."""
+        """Pay on the provider's page. After an error, the page itself shows whether the payment went through."""
         if self.order["status"] != "pending":
             return
         typed = {"number": CARD, "expires": "12 / 69", "cvc": "123", "holder": "A Customer"}

@@ -2,9 +2,9 @@
 
     docker compose run --rm -T demo python -m infra.drill.load --rate 10
 
-Reads orders from stdin, one word a line, and answers each with a line of JSON: `start`, `stop` (nobody new comes),
-`month` (one passes), `look` (who is on the way, what is still unrest) and `count` (who lost what). Customers come through
-NGINX; what fails is tried again with the same Idempotency-Key, as a client should.
+Reads commands from stdin, one word per line, and answers each with a line of JSON: `start`, `stop` (no new customers), `month`
+(one passes), `look` (customers and work under way) and `count` (what was lost or doubled). Customers call NGINX; failed calls
+are retried with the same Idempotency-Key, as a client should.
 """
 
 from __future__ import annotations
@@ -27,14 +27,15 @@ from psycopg.rows import dict_row
 from infra.demo.bus import Bus
 from infra.demo.cinema import Cinema
 from infra.demo.inside import inside
-from infra.demo.town import UNREST, Json
+from infra.demo.town import UNFINISHED, Json
 from infra.drill.books import counted
 from infra.drill.customer import Customer, Wish
 from shared_lib.settings import Settings, settings
 from shared_lib.visible import say
 
-# What UNREST does not see: whoever paid and was not told. Doubtful mails are not sent again, so they are not waited for.
-UNTOLD: Final = """
+# What UNFINISHED does not count: customers who paid and have no receipt yet. Mails in status unknown are never sent again, so the
+# drill does not wait for them.
+UNSENT_NOTICES: Final = """
 SELECT (SELECT count(*) FROM orders WHERE status = 'pending') AS orders,
        (SELECT count(*) FROM orders o WHERE paid_at IS NOT NULL AND starts_with(customer_id, 'load') AND NOT EXISTS
            (SELECT FROM notifications n WHERE n.customer_id = o.customer_id AND n.event_type = 'billing.order.paid'
@@ -43,7 +44,7 @@ SELECT (SELECT count(*) FROM orders WHERE status = 'pending') AS orders,
        (SELECT count(*) FROM entitlements WHERE customer_id = ANY(%(watchers)s) AND first_played_at IS NULL) AS starts
 """
 
-TURN: Final = """
+MOVE_CLOCK: Final = """
 WITH turned AS (INSERT INTO test_clock (one, ahead) VALUES (true, %(by)s)
                 ON CONFLICT (one) DO UPDATE SET ahead = test_clock.ahead + EXCLUDED.ahead)
 SELECT count(*) AS due FROM subscriptions WHERE next_action_at <= boxoffice_now() + %(by)s
@@ -54,7 +55,7 @@ MONTH: Final = timedelta(days=31, hours=1)
 
 
 class Load:
-    """Customers come at a rate; each is a task of its own."""
+    """New customers at a constant rate, each one a task."""
 
     def __init__(self, own: Settings, http: httpx.AsyncClient, rate: float) -> None:
         self._running, self._api_key = inside(own), own.sandbox_api_key.get_secret_value()
@@ -89,16 +90,16 @@ class Load:
             await asyncio.sleep(max(0.0, due - loop.time()))
 
     async def month(self) -> Json:
-        """A month passes for the provider and for us: subscriptions are due."""
-        told = await self._http.post(
+        """Move the provider's clock and ours by a month, so that subscriptions are due."""
+        moved = await self._http.post(
             f"{self._running.sandbox}/control/clock", json={"advance_s": MONTH.total_seconds()}
         )
-        told.raise_for_status()
-        (due,) = await self._rows(TURN, by=MONTH)
+        moved.raise_for_status()
+        (due,) = await self._rows(MOVE_CLOCK, by=MONTH)
         return due
 
     async def look(self) -> Json:
-        """`on_the_way` are customers; `unrest` is empty when nothing more will happen; None when nobody could tell."""
+        """`on_the_way` counts customers; `unrest` is the unfinished work, empty when there is none, None when it could not be read."""
         unrest: Json | None = None
         with suppress(psycopg.Error, httpx.HTTPError, KafkaError, OSError):
             unrest = await asyncio.wait_for(self._unrest(), 10.0)
@@ -107,9 +108,9 @@ class Load:
     async def _unrest(self) -> Json:
         counts: Json = {"records": await self._bus.behind()}
         watchers = [one.id for one in self._customers if one.served and one.wish is Wish.WATCH]
-        counts |= (await self._rows(UNREST))[0] | (await self._rows(UNTOLD, watchers=watchers))[0]
-        told = await self._http.get(f"{self._running.sandbox}/control/webhooks")
-        waiting = sum(one["state"] == "waiting" for one in told.raise_for_status().json()["deliveries"])
+        counts |= (await self._rows(UNFINISHED))[0] | (await self._rows(UNSENT_NOTICES, watchers=watchers))[0]
+        listed = await self._http.get(f"{self._running.sandbox}/control/webhooks")
+        waiting = sum(one["state"] == "waiting" for one in listed.raise_for_status().json()["deliveries"])
         return {name: count for name, count in (counts | {"deliveries": waiting}).items() if count}
 
     async def count(self) -> Json:
@@ -126,8 +127,8 @@ class Load:
             return await (await db.execute(sql, values or None)).fetchall()
 
 
-async def obey(load: Load) -> None:
-    """One word a line from stdin, until it ends."""
+async def run_commands(load: Load) -> None:
+    """Run the commands from stdin until it ends."""
     known: dict[str, Callable[[], Awaitable[Any]]] = {
         "start": load.start,
         "stop": load.stop,
@@ -149,7 +150,7 @@ async def main() -> None:
     async with httpx.AsyncClient(
         timeout=httpx.Timeout(30.0, connect=3.0), limits=limits, trust_env=False
     ) as http:
-        await obey(Load(own, http, options.rate))
+        await run_commands(Load(own, http, options.rate))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""Kill each part in turn under a load of orders, see it come back, and count; on containers or on pods.
+"""Kill each part in turn under a load of orders, wait for its restart, and count; on containers or on pods.
 
-For each: customers come at a rate; the part is killed and comes back; customers come for a while longer, then no new one
-does. Calm is when every customer is through and nothing is left to happen: no payment or refund under way, no event
+Each round: customers arrive at a constant rate; the part is killed and restarts; customers arrive for a few more seconds, then
+no new ones. The stack is calm when every customer is done and no work is left: no payment or refund under way, no event
 undelivered, no webhook waiting, every receipt sent. Then the books are compared.
 """
 
@@ -18,7 +18,7 @@ from typing import Any, Final, Protocol
 
 from shared_lib.visible import say
 
-# Where it hurts most comes first. mail is left out: what may have left is not sent again (decision 0010).
+# The most critical parts first. mail is left out: a mail that may have been sent is not sent again (decision 0010).
 STORES_AND_WORKERS: Final = ("postgres", "redis", "kafka", "relay", "trigger", "clock")
 DOORS: Final = (
     *("create-order", "webhook", "notify", "reconcile", "renew", "refund", "subscription", "account"),
@@ -31,8 +31,8 @@ BEFORE_S: Final = 6.0
 AFTER_S: Final = 4.0
 CALM_TIMEOUT_S: Final = 240.0
 BAR_S: Final = 60.0
-LOOKS_CALM: Final = 2  # in a row: a webhook may be on its way between one look and the next
-# What may last longer than money and access: telling customers about them.
+LOOKS_CALM: Final = 2  # in a row: a webhook may be under way between two looks
+# Notifications, which may take longer than money and access.
 TELLING: Final = frozenset({"mails", "receipts", "records"})
 _COLUMNS: Final = (
     *("killed", "orders in flight", "customers", "lost", "doubled"),
@@ -41,11 +41,11 @@ _COLUMNS: Final = (
 
 
 class DrillError(RuntimeError):
-    """The drill cannot go on; the text is for people."""
+    """The drill cannot continue; the text is for people."""
 
 
 class Customers:
-    """The load, beside the stack: one word in, one line of JSON out."""
+    """The load process beside the stack: one word in, one line of JSON out."""
 
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self._process = process
@@ -57,9 +57,9 @@ class Customers:
         self._process.stdin.flush()
         answer = self._process.stdout.readline()
         if not answer:
-            raise DrillError("The load has ended; look above for the reason.")
-        told: dict[str, Any] = json.loads(answer)
-        return told
+            raise DrillError("The load process has ended; the reason is above.")
+        found: dict[str, Any] = json.loads(answer)
+        return found
 
 
 class Ground(Protocol):
@@ -78,21 +78,21 @@ class Ground(Protocol):
         ...
 
     def kill(self, victim: str, down_s: float) -> None:
-        """SIGKILL it. Returns when it is on its way back: `down_s` later, where that is ours to decide."""
+        """SIGKILL it. Returns when its restart has begun: after `down_s`, where the drill decides that."""
         ...
 
     def wait(self) -> None:
-        """Return when every part is well."""
+        """Return when every part is healthy."""
         ...
 
     def show(self) -> None:
-        """What runs, at the end."""
+        """Print what runs, at the end."""
         ...
 
 
 @contextmanager
 def talking_to(process: subprocess.Popen[str]) -> Iterator[Customers]:
-    """The load as a process of ours; it ends with its standard input."""
+    """Talk to the load process; it ends when its standard input closes."""
     try:
         yield Customers(process)
     finally:
@@ -105,18 +105,18 @@ def talking_to(process: subprocess.Popen[str]) -> Iterator[Customers]:
 
 
 def one(ground: Ground, victim: str, rate: float, down_s: float) -> dict[str, Any]:
-    """Kill one part and count. A load of its own: the next one starts from calm."""
+    """Kill one part and count. Each round has its own load and starts when the stack is calm."""
     with ground.load(rate) as customers:
         _calm_first(customers, f"{victim} may be killed")
         before = customers.ask("count")
-        in_flight = _a_month_passes(customers) if victim in MONTHLY else _they_come(customers)
+        in_flight = _a_month_passes(customers) if victim in MONTHLY else _start_load(customers)
         ground.kill(victim, down_s)
         up_at = time.monotonic()
         time.sleep(AFTER_S)
         customers.ask("stop")
         final_s, calm_s, last = _calm(customers, up_at)
         counted = customers.ask("count")
-    # What was wrong before is not this kill's doing; what was doubled is.
+    # Subtract what earlier rounds left, so that this round reports only its own.
     found = {
         "killed": victim,
         "in_flight": in_flight,
@@ -133,16 +133,16 @@ def one(ground: Ground, victim: str, rate: float, down_s: float) -> dict[str, An
     return found
 
 
-def _they_come(customers: Customers) -> int:
-    """How many are on the way."""
+def _start_load(customers: Customers) -> int:
+    """Start the load. Returns how many customers are under way after BEFORE_S."""
     customers.ask("start")
     time.sleep(BEFORE_S)
     return int(customers.ask("look")["on_the_way"])
 
 
 def _a_month_passes(customers: Customers) -> int:
-    """How many renewals are due at once. No customer is on the way meanwhile: no checkout page lives for a month."""
-    _they_come(customers)
+    """How many renewals are due at once. No customer is under way meanwhile: checkout pages expire within a month."""
+    _start_load(customers)
     customers.ask("stop")
     _calm_first(customers, "a month may pass")
     due = int(customers.ask("month")["due"])
@@ -151,7 +151,7 @@ def _a_month_passes(customers: Customers) -> int:
 
 
 def _calm_first(customers: Customers, then: str) -> None:
-    """Mails about auto-renewal leave a minute after the customer did, so calm may be over again."""
+    """Wait until the stack is calm: mails about auto-renewal are sent a minute after a customer left, so it may not be."""
     _, calm_s, last = _calm(customers, time.monotonic())
     if calm_s > CALM_TIMEOUT_S:
         raise DrillError(f"Not calm before {then}: {last}")
@@ -159,9 +159,7 @@ def _calm_first(customers: Customers, then: str) -> None:
 
 def _calm(customers: Customers, up_at: float) -> tuple[float, float, dict[str, Any]]:
     """Seconds from the restart until money and access are final, until nothing more happens, and the last look."""
-    final = calm = (
-        0.0  # when the first look of an unbroken row of good ones began; 0: the last one was not good
-    )
+    final = calm = 0.0  # when the current row of good looks began; 0: the last look was not good
     looks = 0
     while True:
         now = time.monotonic() - up_at
@@ -190,11 +188,11 @@ def _row(found: dict[str, Any]) -> str:
 
 
 def drill(ground: Ground, arguments: Sequence[str]) -> int:
-    """0 when nothing was lost or doubled, and all was calm in time."""
+    """0 when nothing was lost or doubled, and every round became calm in time."""
     parser = argparse.ArgumentParser(prog=ground.name, description=__doc__)
-    parser.add_argument("names", nargs="*", help=f"default: all of {', '.join(ground.victims)}")
+    parser.add_argument("names", nargs="*", help=f"default: {', '.join(ground.victims)}")
     parser.add_argument("--rate", type=float, default=10.0, help="customers per second")
-    parser.add_argument("--down-s", type=float, default=3.0, help="how long a container stays dead")
+    parser.add_argument("--down-s", type=float, default=3.0, help="how long a container stays down")
     options = parser.parse_args(arguments)
     running = ground.running()
     victims = options.names or [name for name in ground.victims if name in running]
@@ -209,8 +207,6 @@ def drill(ground: Ground, arguments: Sequence[str]) -> int:
             say(json.dumps(found), sys.stderr)
         failed += not found["ok"]
         ground.wait()
-    say(
-        f"\n{failed} of {len(victims)} are not as promised." if failed else "\nNothing lost, nothing doubled."
-    )
+    say(f"\n{failed} of {len(victims)} rounds failed." if failed else "\nNothing lost, nothing doubled.")
     ground.show()
     return 1 if failed else 0

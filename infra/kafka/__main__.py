@@ -26,7 +26,7 @@ def main() -> int:
         with own_broker(port=port) as broker:
             topics.create([broker.bootstrap])
             say(
-                f"Kafka answers on {broker.bootstrap} with the topics of Boxoffice. Ctrl-C stops it; its data goes."
+                f"Kafka answers on {broker.bootstrap} with the topics of Boxoffice. Ctrl-C stops it and removes its data."
             )
             say(f"  export BOXOFFICE_KAFKA_BOOTSTRAP={broker.bootstrap}   # the relay writes to it")
             say(

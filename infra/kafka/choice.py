@@ -1,4 +1,4 @@
-"""Which broker: the one that runs already, a container, or Apache Kafka's jars. In this order, and nothing else."""
+"""Which broker: the running one of BOXOFFICE_KAFKA, else a container, else Apache Kafka's jars."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ OwnKafka = EmbeddedKafka | ContainerKafka
 
 
 def own_broker(*, port: int | None = None) -> OwnKafka:
-    """A broker of our own, not started: ours to stop and to kill. Raises NoKafkaError, which says what is missing.
+    """A new broker, not started, which the caller may stop and kill. Raises NoKafkaError, which says what is missing.
 
-    An image is not pulled where the jars are in the cache already.
+    The image is not pulled when the jars are already in the cache.
     """
     if docker_answers() and (image_is_here() or (not cache_folder().is_dir() and pull())):
         return ContainerKafka(port=port)
@@ -33,7 +33,7 @@ def own_broker(*, port: int | None = None) -> OwnKafka:
 
 @contextmanager
 def bootstrap() -> Iterator[str]:
-    """The address of a broker that answers: the running one of BOXOFFICE_KAFKA, else one of our own while we need it."""
+    """The address of a broker that answers: the running one of BOXOFFICE_KAFKA, else a new one that ends with the block."""
     if running := os.environ.get(RUNNING):
         yield running
         return

@@ -23,7 +23,7 @@ DATA: Final = "/var/lib/kafka/data"
 
 
 def docker_answers() -> bool:
-    """Whether there is a Docker daemon we may use."""
+    """Whether this user can use a Docker daemon."""
     return shutil.which("docker") is not None and _docker("info", timeout_s=ASK_TIMEOUT_S)
 
 
@@ -32,7 +32,7 @@ def image_is_here() -> bool:
 
 
 def pull() -> bool:
-    """Fetch the image. False when no registry gives it within 90 s."""
+    """Fetch the image. False when no registry delivers it within PULL_TIMEOUT_S."""
     return _docker("pull", "--quiet", IMAGE, timeout_s=PULL_TIMEOUT_S)
 
 

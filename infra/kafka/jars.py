@@ -18,7 +18,7 @@ HERE: Final = Path(__file__).parent
 
 
 class NoKafkaError(RuntimeError):
-    """There is no broker to be had; the text says what is missing and how to get it."""
+    """No broker can be started; the text says what is missing and how to install it."""
 
 
 def cache_folder() -> Path:
@@ -34,8 +34,10 @@ def java() -> str:
     found = f"{home}/bin/java" if home else shutil.which("java")
     if found is None or not Path(found).exists():
         raise NoKafkaError(f"no Java {JAVA_MIN}: apt-get install openjdk-17-jre-headless")
-    said = subprocess.run([found, "-version"], capture_output=True, text=True, timeout=30, check=False).stderr
-    version = re.search(r'version "(\d+)', said)
+    printed = subprocess.run(
+        [found, "-version"], capture_output=True, text=True, timeout=30, check=False
+    ).stderr
+    version = re.search(r'version "(\d+)', printed)
     if version is None or int(version[1]) < JAVA_MIN:
         raise NoKafkaError(f"{found} is too old for Kafka: Java {JAVA_MIN} or newer is needed")
     return found
@@ -50,7 +52,7 @@ def classpath() -> str:
 
 
 def _fetch(folder: Path) -> None:
-    """Fetch beside the target and rename: it is there completely or not at all, however many fetch at once."""
+    """Fetch beside the target and rename: the folder is complete or absent, even when several processes fetch at once."""
     maven = shutil.which("mvn")
     if maven is None:
         raise NoKafkaError("no Kafka in the cache and no Maven to fetch it: apt-get install maven")
@@ -71,5 +73,5 @@ def _fetch(folder: Path) -> None:
         try:
             (draft / "jars").rename(folder)
         except OSError:
-            if not folder.is_dir():  # Somebody was faster otherwise; theirs is as good.
+            if not folder.is_dir():  # Otherwise another process was faster; its jars are the same.
                 raise

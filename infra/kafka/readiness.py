@@ -1,4 +1,4 @@
-"""Does a broker answer?"""
+"""Whether a broker answers."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ PROBE_TIMEOUT_MS = 2000
 
 
 def answers(bootstrap: str) -> bool:
-    """Whether the broker at `bootstrap` says who it is. A port that accepts is not enough: it accepts before it serves."""
-    from kafka import KafkaAdminClient  # noqa: PLC0415  # costly, and only wanted when a broker is
+    """Whether the broker at `bootstrap` describes its cluster. An open port is not enough: it opens before the broker serves."""
+    from kafka import KafkaAdminClient  # noqa: PLC0415  # costly to import, and only needed with a broker
     from kafka.errors import KafkaError  # noqa: PLC0415
 
     from shared_lib.workers.kafka_client import opened  # noqa: PLC0415

@@ -1,16 +1,16 @@
-"""Boxoffice in a kind cluster. Needs Docker, kind and kubectl, and nothing else of ours: no virtualenv.
+"""Boxoffice in a kind cluster. Needs Docker, kind and kubectl, no virtualenv.
 
-python3 -m infra.kubernetes up            the four stages, then where it is
+python3 -m infra.kubernetes up            the four stages, then the address
 python3 -m infra.kubernetes cluster       1: a kind cluster with a kubeconfig of its own
-python3 -m infra.kubernetes platform      2: Knative Serving and an ingress; kept where they are already there
+python3 -m infra.kubernetes platform      2: Knative Serving and an ingress; kept when they are installed already
 python3 -m infra.kubernetes images        3: our images built and loaded
 python3 -m infra.kubernetes deploy        4: secrets, manifests, jobs; waits, or says why something does not come up
 python3 -m infra.kubernetes down          delete the cluster
 python3 -m infra.kubernetes diff          what `deploy` would change
 python3 -m infra.kubernetes reasons       why pods do not run
-python3 -m infra.kubernetes reach         who reaches what, tried out; 1 when a NetworkPolicy lets too much or too little
-python3 -m infra.kubernetes demo          play the whole story through the gateway and count the money
-python3 -m infra.kubernetes logs [NAME]   follow what it writes
+python3 -m infra.kubernetes reach         try which process reaches what; exit 1 when a NetworkPolicy allows too much or too little
+python3 -m infra.kubernetes demo          play the whole story through the gateway and compare the money
+python3 -m infra.kubernetes logs [NAME]   follow the logs
 python3 -m infra.kubernetes cli ...       the operator's command line: explain ord_..., lag, dead-letters
 python3 -m infra.kubernetes db            psql, read-only; ROLE=owner: as that role
 python3 -m infra.kubernetes token [CUSTOMER] [SCOPE...]
@@ -58,7 +58,7 @@ def main(arguments: list[str]) -> int:
 
 
 def up() -> None:
-    """All stages, each with the seconds that it took."""
+    """Run all stages and print how long each took."""
     need("docker", "kind", "kubectl")
     began = time.monotonic()
     for name, stage in STAGES.items():
@@ -89,14 +89,14 @@ def _for_people(what: str, rest: list[str]) -> int:
         case "diff":
             return 0 if deploy.say_differences() else 1
         case "reasons":
-            say(deploy.told())
+            say(deploy.explanation())
         case "reach":
             return reach()
         case "demo":
             return visitors.demo(rest)
         case "cli":
             return visitors.cli(rest)
-        case "db":  # support looks at everything and changes nothing
+        case "db":  # the role support reads everything and changes nothing
             return visitors.psql(os.environ.get("ROLE") or "support", rest)
         case "token":
             say(deploy.token(rest[0] if rest else CUSTOMER, *(rest[1:] or ["billing:customer"])))

@@ -27,7 +27,7 @@ ANSWERS_S: Final = 60
 
 
 def address() -> str:
-    """Where the gateway is published."""
+    """The address at which the gateway is published."""
     return f"http://127.0.0.1:{port()}"
 
 
@@ -36,14 +36,14 @@ def port() -> int:
 
 
 def cluster() -> None:
-    """It runs and answers, and the kubeconfig of our own leads to it."""
+    """Create or wake the cluster, and write a kubeconfig of its own."""
     need("docker", "kind", "kubectl")
     FOLDER.mkdir(parents=True, exist_ok=True, mode=0o700)
     if CLUSTER in kind("get", "clusters").split():
         _wake()
         kind("export", "kubeconfig", "--name", CLUSTER, "--kubeconfig", str(KUBECONFIG))
         _answers()
-        say(f"The cluster {CLUSTER} is there: kept.")
+        say(f"The cluster {CLUSTER} exists: kept.")
         return
     image = pin("KIND_NODE_IMAGE")
     need_image(image)
@@ -54,14 +54,14 @@ def cluster() -> None:
 
 
 def down() -> None:
-    """The cluster and what it keeps are gone; the secrets in .local/kind stay."""
+    """Delete the cluster and its data; the secrets in .local/kind stay."""
     need("docker", "kind")
     kind("delete", "cluster", "--name", CLUSTER, "--kubeconfig", str(KUBECONFIG))
-    say(f"The cluster {CLUSTER} is gone.")
+    say(f"The cluster {CLUSTER} is deleted.")
 
 
 def _config() -> str:
-    """JSON is YAML."""
+    """The cluster's configuration as JSON, which is YAML too."""
     published = {
         "containerPort": GATEWAY_NODE_PORT,
         "hostPort": port(),
@@ -78,7 +78,7 @@ def _config() -> str:
 
 
 def _wake() -> None:
-    """After a restart of the machine the node is a container that has stopped."""
+    """Start the node's container, which has stopped after a restart of the machine."""
     if docker("inspect", "-f", "{{.State.Running}}", NODE).strip() != "true":
         say(f"Starting {NODE} again ...")
         docker("start", NODE)

@@ -1,6 +1,6 @@
-"""The secrets of a cluster of one's own: made once, kept in .local/kind, given to the cluster as a Secret for each kind.
+"""The secrets of the kind cluster: made once, kept in .local/kind, one Secret for each kind.
 
-Pods refer to a Secret by name (envFrom) and get those that shared_lib/processes.py lists for their process.
+Pods refer to Secrets by name (envFrom) and get those that shared_lib/processes.py lists for their process.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from infra.kubernetes.commands import FOLDER, NAMESPACE, Object
 from shared_lib.processes import VARIABLES, Role, Secret
 
 _DATABASE: Final = frozenset({"admin.env", *(env_file(role) for role in Role)})
-# The broker of this cluster asks for no password. The Secret exists all the same: processes refer to it.
+# The broker of this cluster asks for no password. The Secret still exists, because processes refer to it.
 _EMPTY: Final = {"kafka": dict.fromkeys(VARIABLES[Secret.KAFKA], "")}
 
 
 def secrets() -> list[Object]:
-    """A Secret for each kind, the same ones each time."""
+    """One Secret for each kind, with the same values each time."""
     held, _ = keep(FOLDER)
     kinds = {_name(file): variables for file, variables in values(held).items()}
     kinds |= _EMPTY | {"redis-acl": {"boxoffice.acl": redis_acl(held)}}
@@ -42,6 +42,6 @@ def _secret(name: str, data: Mapping[str, str]) -> Object:
             "labels": {"app.kubernetes.io/part-of": "boxoffice"},
         },
         "type": "Opaque",
-        # Not stringData: that is written and never read back, so every comparison would find a difference.
+        # Not stringData: the apiserver does not return it, so every comparison would find a difference.
         "data": {key: b64encode(value.encode()).decode() for key, value in data.items()},
     }

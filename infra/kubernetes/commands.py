@@ -1,4 +1,4 @@
-"""kubectl, kind and docker as commands, on a cluster of our own with a kubeconfig of its own: never the caller's."""
+"""kubectl, kind and docker as commands, with the kubeconfig of the kind cluster, never the caller's."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from typing import Any, Final
 
 ROOT: Final = Path(__file__).parents[2]
 FOLDER: Final = ROOT / ".local" / "kind"
-# K8S_KUBECONFIG: a cluster made outside these stages, such as by a test. Never KUBECONFIG.
+# K8S_KUBECONFIG names a cluster made outside these stages, for example by a test. KUBECONFIG is never read.
 KUBECONFIG: Final = Path(os.environ.get("K8S_KUBECONFIG") or FOLDER / "kubeconfig").absolute()
 CLUSTER: Final = "boxoffice"
 NODE: Final = f"{CLUSTER}-control-plane"
 NAMESPACE: Final = "boxoffice"
-# Fields of ours in an object belong to this name: `kubectl diff` and `apply` compare those alone.
+# The field manager of our fields: `kubectl diff` and `apply` compare only these.
 MANAGER: Final = "boxoffice"
 
 Object = dict[str, Any]
@@ -28,7 +28,7 @@ class KubernetesError(RuntimeError):
 
 
 def found(name: str) -> str | None:
-    """The path of a tool: in the folder K8S_BIN, else on PATH. None: it is not installed."""
+    """The path of a tool in the folder K8S_BIN or on PATH; None when it is not installed."""
     folders = os.environ.get("K8S_BIN", ""), os.environ.get("PATH", "")
     return shutil.which(name, path=os.pathsep.join(filter(None, folders)))
 
@@ -51,7 +51,7 @@ def run(
     timeout_s: float | None = None,
     env: Mapping[str, str] | None = None,
 ) -> subprocess.CompletedProcess[str]:
-    """Run to the end and capture. KubernetesError when it lasts longer than `timeout_s`; a failure is the caller's to see."""
+    """Run to the end and capture the output. KubernetesError after `timeout_s`; the caller checks the exit code."""
     try:
         return subprocess.run(
             command,
@@ -74,7 +74,7 @@ def output(
     timeout_s: float | None = None,
     env: Mapping[str, str] | None = None,
 ) -> str:
-    """What it wrote to standard output. KubernetesError with what it wrote to standard error when it fails."""
+    """Its standard output. KubernetesError with its standard error when it fails."""
     ended = run(command, text, timeout_s, env)
     if ended.returncode:
         raise KubernetesError(f"{_short(command)} failed:\n{(ended.stderr or ended.stdout).strip()}")
@@ -90,7 +90,7 @@ def kind(*arguments: str, text: str | None = None) -> str:
 
 
 def docker(*arguments: str, build: bool = False) -> str:
-    """`build`: on the daemon that builds images, BUILD_DOCKER_HOST where that is another one than kind's."""
+    """Run docker. `build`: on the daemon that builds images, BUILD_DOCKER_HOST when it differs from kind's."""
     return output(tool("docker", *arguments), env=building() if build else None)
 
 
@@ -102,19 +102,19 @@ def building() -> dict[str, str]:
 
 def objects(kinds: str, *arguments: str, namespace: str = NAMESPACE) -> list[Object]:
     """Live objects of one or more kinds, comma separated."""
-    told = kubectl("get", kinds, "-n", namespace, "-o", "json", *arguments)
-    items: list[Object] = json.loads(told)["items"]
+    listed = kubectl("get", kinds, "-n", namespace, "-o", "json", *arguments)
+    items: list[Object] = json.loads(listed)["items"]
     return items
 
 
 def parsed(manifests: str) -> list[Object]:
-    """YAML documents as objects. kubectl reads them, as there is no YAML in Python's standard library."""
-    told = kubectl("create", "--dry-run=client", "--validate=false", "-o", "json", "-f", "-", text=manifests)
-    return list(documents(told))
+    """YAML documents as objects. kubectl parses them, because the standard library has no YAML parser."""
+    text = kubectl("create", "--dry-run=client", "--validate=false", "-o", "json", "-f", "-", text=manifests)
+    return list(documents(text))
 
 
 def documents(text: str) -> Iterator[Object]:
-    """JSON documents one behind another; the items of lists one by one."""
+    """Consecutive JSON documents; lists are replaced by their items."""
     decoder, at = json.JSONDecoder(), 0
     while rest := text[at:].lstrip():
         at = len(text) - len(rest)
@@ -128,7 +128,7 @@ def as_list(items: Sequence[Mapping[str, Any]]) -> str:
 
 
 def apply(items: Sequence[Mapping[str, Any]]) -> str:
-    """Server-side: the apiserver merges, and an object that is as wished stays as it is."""
+    """Apply server-side: the apiserver merges, and an object without differences is not changed."""
     arguments = ["apply", "--server-side", f"--field-manager={MANAGER}", "--force-conflicts", "-f", "-"]
     return kubectl(*arguments, text=as_list(items)) if items else ""
 

@@ -1,4 +1,4 @@
-"""Stage 4: secrets, manifests, jobs in their order; then wait, and where something does not come up say why."""
+"""Stage 4: secrets, manifests, jobs in their order; then wait, and explain what does not become ready."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from infra.kubernetes.render import in_order, rendered
 from shared_lib.visible import say
 
 READY_S: Final = 300.0
-# What waiting does not help may still pass while things start: a secret that is a moment late, a store not yet there.
+# A state that waiting does not change may still pass during startup: a late secret, a store that is not running yet.
 HOPELESS_S: Final = 45.0
 ANSWERS_S: Final = 30.0
 POLL_S: Final = 1.0
@@ -45,7 +45,7 @@ _LOOKED_AT_IN_TROUBLE: Final = f"pods,jobs,{_DOORS},revisions.serving.knative.de
 
 
 def deploy() -> None:
-    """Everything of the overlay runs and is ready. KubernetesError names what is not, with the reasons of its pods."""
+    """Deploy the overlay and wait until it is ready. KubernetesError names what is not, with the reasons of its pods."""
     need("kubectl")
     need_cluster()
     wanted = rendered(built())
@@ -53,8 +53,8 @@ def deploy() -> None:
     kept = secrets()
     if _has_other_database(kept):
         raise KubernetesError(
-            "The secrets in .local/kind are others than those that the cluster's database was made with."
-            "\nForget it with `make kind_down`, or bring the old files back."
+            "The secrets in .local/kind are not those that the cluster's database was made with."
+            "\nDelete it with `make kind_down`, or restore the old files."
         )
     apply([one for one in first if one["kind"] == "Namespace"])
     apply(kept)
@@ -74,7 +74,7 @@ def deploy() -> None:
 
 
 def greet(took_s: float) -> None:
-    """Where it is, and tokens in files."""
+    """Print the address and write tokens to files."""
     keep_tokens(FOLDER, token)
     _answers()
     say(welcome(address(), FOLDER, took_s, "kind", "make kind_down"))
@@ -86,7 +86,7 @@ def token(customer: str, *scopes: str) -> str:
 
 
 def differences(items: Sequence[Object]) -> str:
-    """What `kubectl diff` finds between these objects and the cluster's; empty when nothing would change."""
+    """The output of `kubectl diff` for these objects; empty when nothing would change."""
     arguments = ["diff", "--server-side", f"--field-manager={MANAGER}", "--force-conflicts", "-f", "-"]
     ended = run(tool("kubectl", *arguments), as_list(items))
     if ended.returncode > 1:
@@ -101,7 +101,7 @@ def say_differences() -> bool:
 
 
 def wait(names: Collection[str], timeout_s: float = READY_S) -> None:
-    """Return when all of these are ready. KubernetesError earlier when waiting does not help."""
+    """Return when all of these are ready. KubernetesError after `timeout_s`, or earlier when waiting does not help."""
     deadline, hopeless_since = time.monotonic() + timeout_s, 0.0
     while troubled := troubles(found := objects(_LOOKED_AT), names):
         now = time.monotonic()
@@ -109,33 +109,33 @@ def wait(names: Collection[str], timeout_s: float = READY_S) -> None:
         hopeless_since = (hopeless_since or now) if is_hopeless else 0.0
         failed = {_name(one) for one in found if one["kind"] == "Job"} & hopeless(found) & set(names)
         if failed or now > deadline or (is_hopeless and now - hopeless_since > HOPELESS_S):
-            raise KubernetesError(f"Not everything came up: {_listed(troubled)}\n{told()}")
+            raise KubernetesError(f"Not everything came up: {_listed(troubled)}\n{explanation()}")
         time.sleep(POLL_S)
 
 
 def troubles(found: Iterable[Object], names: Collection[str]) -> dict[str, str]:
-    """Which of the named are not as wished yet, and how far they are."""
+    """The named objects that are not ready yet, and their state."""
     seen = {_name(one): _trouble(one) for one in found if one["kind"] != "Pod" and _name(one) in names}
-    missing = {name: "is not there" for name in names if name not in seen}
+    missing = {name: "does not exist" for name in names if name not in seen}
     return missing | {name: why for name, why in seen.items() if why}
 
 
-def told() -> str:
-    """Why pods do not run: what Kubernetes and Knative say of them, and the end of what those that ended wrote."""
+def explanation() -> str:
+    """Why pods do not run: the conditions that Kubernetes and Knative report, and the end of the logs of ended containers."""
     found = objects(_LOOKED_AT_IN_TROUBLE)
-    lines = reasons(found) or ["No pod says why."]
+    lines = reasons(found) or ["No pod gives a reason."]
     for pod, container in dict.fromkeys(crashing(found)):
         for previous in (["--previous"], []):
             arguments = ["logs", pod, "-n", NAMESPACE, "-c", container, f"--tail={_LOG_LINES}", *previous]
             ended = run(tool("kubectl", *arguments), timeout_s=20)
             if not ended.returncode and ended.stdout.strip():
-                lines.append(f"\nThe end of what {pod} ({container}) wrote:\n{ended.stdout.rstrip()}")
+                lines.append(f"\nThe end of the log of {pod} ({container}):\n{ended.stdout.rstrip()}")
                 break
     return "\n".join(lines)
 
 
 def _trouble(one: Object) -> str:
-    status, wished = one.get("status", {}), one.get("spec", {}).get("replicas", 1)
+    status, wanted = one.get("status", {}), one.get("spec", {}).get("replicas", 1)
     behind = status.get("observedGeneration", 0) < one["metadata"].get("generation", 0)
     match one["kind"]:
         case "Job":
@@ -143,23 +143,27 @@ def _trouble(one: Object) -> str:
             return "" if "Complete" in done else "failed" if "Failed" in done else "still working"
         case "Deployment":
             ready = min(status.get("updatedReplicas", 0), status.get("availableReplicas", 0))
-            is_done = not behind and ready >= wished and status.get("replicas", 0) == wished
+            is_done = not behind and ready >= wanted and status.get("replicas", 0) == wanted
         case "StatefulSet":
             ready = status.get("readyReplicas", 0)
             is_done = (
                 not behind
-                and ready >= wished
+                and ready >= wanted
                 and status.get("currentRevision") == status.get("updateRevision")
             )
         case _:  # Knative's Service
-            said = {c["type"]: c for c in status.get("conditions", [])}.get("Ready", {})
-            is_done = not behind and (said.get("status") == "True" or serves(one))
-            return "" if is_done else f"not ready ({said.get('reason') or said.get('status') or 'new'})"
-    return "" if is_done else f"{ready} of {wished} ready"
+            ready_condition = {c["type"]: c for c in status.get("conditions", [])}.get("Ready", {})
+            is_done = not behind and (ready_condition.get("status") == "True" or serves(one))
+            return (
+                ""
+                if is_done
+                else f"not ready ({ready_condition.get('reason') or ready_condition.get('status') or 'new'})"
+            )
+    return "" if is_done else f"{ready} of {wanted} ready"
 
 
 def _run_job(job: Object) -> None:
-    """Run it, unless this very job has ended well. What a job runs cannot be changed: another image is another job."""
+    """Run a job, unless the same job has succeeded. A job's template cannot be changed, so another image needs a new job."""
     name = _name(job)
     there = {_name(one): one for one in objects("jobs")}.get(name)
     if there and (_trouble(there) == "failed" or not _is_same(job)):
@@ -179,8 +183,9 @@ def _is_same(job: Object) -> bool:
 
 
 def _try_again(services: Iterable[Object]) -> None:
-    """Knative gives a revision up once and for all, although what it lacked may be there by now: an image that has been
-    loaded since, a machine that slept. When the revision is deleted, Knative makes it again.
+    """Delete revisions that Knative has given up; Knative creates them again.
+
+    It never retries a failed revision, although the cause may have passed: an image loaded since, a machine that slept.
     """
     for service in services:
         if is_given_up(service) and not serves(service):
@@ -211,7 +216,7 @@ def _answers() -> None:
 
 
 def _has_other_database(kept: Sequence[Object]) -> bool:
-    """It knows only the password that it was made with."""
+    """Whether the cluster's database was made with another password; it accepts only that one."""
     arguments = ["get", "secret", "postgres", "-n", NAMESPACE, "-o", "json", "--ignore-not-found"]
     there = output(tool("kubectl", *arguments))
     ours = next(one["data"] for one in kept if _name(one) == "postgres")

@@ -1,6 +1,6 @@
-"""Stage 3: our two images built, and everything this machine's Docker has of the rest, loaded into the node.
+"""Stage 3: build our two images, and load them and the third-party images of this machine's Docker into the node.
 
-An image's tag is made of its id: what has not changed keeps its name, so nothing in the cluster changes either.
+An image's tag is derived from its id: an unchanged image keeps its name, so nothing in the cluster changes.
 """
 
 from __future__ import annotations
@@ -27,24 +27,24 @@ from infra.kubernetes.commands import (
 from infra.kubernetes.needs import need
 from shared_lib.visible import say
 
-# Dockerfile target -> what the manifests call it. Knative asks no registry about names under dev.local.
+# Dockerfile target -> image name in the manifests. Knative resolves no names under dev.local at a registry.
 OURS: Final = {"boxoffice": "dev.local/boxoffice", "neighbours": "dev.local/boxoffice-neighbours"}
 OTHERS: Final = ("NGINX_IMAGE", "POSTGRES_IMAGE", "KAFKA_IMAGE", "REDIS_IMAGE", "MOTO_IMAGE")
 BUILT: Final = FOLDER / "images.json"
-# What was loaded into which node, by image ids: a tag such as postgres:17 may name other bytes tomorrow.
+# The images loaded into a node, by id: a tag such as postgres:17 may name another image later.
 LOADED: Final = FOLDER / "loaded.json"
 _TAG_LENGTH: Final = 12
 _BUILD_ARGUMENTS: Final = ("PYTHON_IMAGE", "PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "PIP_TRUSTED_HOST")
 
 
 def images() -> None:
-    """The node has our images; `built()` says under which tags."""
+    """Build and load the images; `built()` returns their tags."""
     need("docker", "kind")
     if CLUSTER not in kind("get", "clusters").split():
         raise KubernetesError(f"There is no cluster {CLUSTER}. First: make kind_cluster")
     tags = {name: _build(target, name) for target, name in OURS.items()}
     names = [f"{name}:{tag}" for name, tag in tags.items()]
-    # What this machine does not have, or is pinned by digest, the node pulls itself.
+    # The node itself pulls images that are pinned by digest or missing on this machine.
     names += [image for image in (named_images()[variable] for variable in OTHERS) if "@" not in image]
     ids = {name: id_ for name in names if (id_ := _id(name))}
     node = docker("inspect", "-f", "{{.Id}}", NODE).strip()
@@ -57,7 +57,7 @@ def images() -> None:
 def built() -> dict[str, str]:
     """Tags by image name. KubernetesError when the stage has not run yet.
 
-    A cluster made outside these stages holds what the overlay names.
+    Empty for a cluster made outside these stages, which has the images that the overlay names.
     """
     if os.environ.get("K8S_KUBECONFIG"):
         return {}
@@ -68,10 +68,10 @@ def built() -> dict[str, str]:
 
 
 def _build(target: str, name: str) -> str:
-    """Build and name it after its id. The tag."""
+    """Build an image and tag it with its id. Returns the tag."""
     environment = named_images() | os.environ
     arguments = [f"--build-arg={key}={environment[key]}" for key in _BUILD_ARGUMENTS if environment.get(key)]
-    # BUILD_FLAGS: what a machine's Docker needs besides, such as --network=host.
+    # BUILD_FLAGS: further options that this machine's Docker needs, such as --network=host.
     flags = shlex.split(os.environ.get("BUILD_FLAGS", ""))
     say(f"Building {name} ...")
     command = ["build", "-q", "-f", "infra/docker/Dockerfile", "--target", target, *arguments, *flags, "."]
@@ -82,26 +82,26 @@ def _build(target: str, name: str) -> str:
 
 
 def _id(image: str) -> str:
-    """Empty when the building Docker does not have it."""
+    """The id of an image; empty when the building Docker does not have it."""
     return run(tool("docker", "image", "inspect", "-f", "{{.Id}}", image), env=building()).stdout.strip()
 
 
 def _loaded(node: str) -> dict[str, str]:
-    """Ids by name; none for a node that has been made since."""
+    """Ids of loaded images by name; empty for a node created since."""
     kept = json.loads(LOADED.read_text()) if LOADED.exists() else {}
     images: dict[str, str] = kept.get("images", {}) if kept.get("node") == node else {}
     return images
 
 
 def _in_node() -> set[str]:
-    """Names of the images that the node has, as people write them."""
-    told = docker("exec", NODE, "crictl", "images", "-o", "json")
-    names = [name for one in json.loads(told)["images"] for name in one["repoTags"]]
+    """Short names of the images in the node."""
+    listed = docker("exec", NODE, "crictl", "images", "-o", "json")
+    names = [name for one in json.loads(listed)["images"] for name in one["repoTags"]]
     return {name.removeprefix("docker.io/").removeprefix("library/") for name in names}
 
 
 def _load(names: list[str]) -> None:
-    """By a file: the daemon that builds need not be the one that kind runs on."""
+    """Load through a file, because the building daemon may not be the one that kind runs on."""
     if not names:
         say("The node has every image: nothing loaded.")
         return

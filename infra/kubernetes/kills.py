@@ -1,9 +1,9 @@
-"""Kill each pod in turn under a load of orders, see Kubernetes replace it, and count; see infra/drill/rounds.py.
+"""The drill on pods: how one is killed, and how the load runs beside them; infra/drill/rounds.py has the rounds.
 
     python3 -m infra.kubernetes kills [NAME...] [--rate 10]
 
-A kill is SIGKILL to every process of the pod, then its deletion: another pod with another address takes its place. A door
-that has scaled to nothing is waited for: the load wakes it.
+A kill is SIGKILL to every process of the pod, then its deletion: another pod with another address takes its place. For a
+door that has scaled to zero, the drill waits until the load has started one.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from infra.kubernetes.commands import (
 )
 from infra.kubernetes.deploy import wait
 from infra.kubernetes.needs import need
-from infra.kubernetes.visitors import speaking, tourist
+from infra.kubernetes.visitors import player, speaking
 from shared_lib.visible import say
 
 VICTIMS: Final = (*STORES_AND_WORKERS, *DOORS, "sandbox", "auth", "gateway")
@@ -46,7 +46,7 @@ class Pods:
 
     @contextmanager
     def load(self, rate: float) -> Iterator[Customers]:
-        with tourist("load") as name:
+        with player("load") as name:
             process = subprocess.Popen(
                 speaking(name, ["python", "-m", "infra.drill.load", "--rate", str(rate)]),
                 env=environment(),
@@ -58,7 +58,7 @@ class Pods:
                 yield customers
 
     def kill(self, victim: str, down_s: float) -> None:
-        """How long it stays dead is for Kubernetes to decide."""
+        """Kill the pods of a part. Kubernetes decides when they restart, so `down_s` is ignored."""
         del down_s
         for pod in _pods(victim):
             ids = [
@@ -66,7 +66,7 @@ class Pods:
                 for status in pod["status"].get("containerStatuses", [])
                 if status.get("containerID")
             ]
-            # A time-out of 0 is SIGKILL at once. Deleting alone would be a polite end first.
+            # A timeout of 0 is SIGKILL at once. Deletion alone would send SIGTERM first.
             docker("exec", NODE, "crictl", "stop", "--timeout", "0", *ids)
             kubectl(
                 "delete", "pod", pod["metadata"]["name"], "-n", NAMESPACE, "--grace-period=1", "--wait=false"
@@ -80,7 +80,7 @@ class Pods:
 
 
 def _pods(victim: str) -> list[Object]:
-    """The pods of a part; for a door at zero, those that come within WAKES_S."""
+    """The running pods of a part; for a door scaled to zero, those that start within WAKES_S."""
     deadline = time.monotonic() + WAKES_S
     while True:
         pods = objects("pods", "-l", f"app.kubernetes.io/name={victim}")
@@ -93,6 +93,6 @@ def _pods(victim: str) -> list[Object]:
 
 
 def kills(arguments: Sequence[str]) -> int:
-    """0 when nothing was lost or doubled, and all was calm in time."""
+    """0 when nothing was lost or doubled, and every round became calm in time."""
     need("docker")
     return drill(Pods(), arguments)

@@ -1,6 +1,6 @@
-"""Stage 2: Knative Serving, and Kourier as its ingress. A platform that is already there is kept as it is.
+"""Stage 2: Knative Serving, with Kourier as its ingress. An installed platform is kept as it is.
 
-Clusters may bring a Serving of their own: a company's, or one built from source where nothing can be downloaded.
+A cluster may have its own Serving: a company's, or one built from source where nothing can be downloaded.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _KOURIER: Final = (
 
 
 def knative() -> None:
-    """Serving and its ingress are available. KubernetesError says which part is not, and why."""
+    """Install Serving and its ingress and wait until they are available. KubernetesError names the part that is not, and why."""
     need("kubectl")
     need_cluster()
     if _deployments(SERVING):
@@ -70,14 +70,14 @@ def need_cluster() -> None:
 
 
 def ingress_class() -> str:
-    """Which ingress Serving uses; the pods that may call doors follow from it."""
-    told = run(tool("kubectl", "get", "configmap", "config-network", "-n", SERVING, "-o", "json"))
-    data = json.loads(told.stdout).get("data", {}) if not told.returncode else {}
+    """The ingress class of Serving; it determines which pods may call doors."""
+    found = run(tool("kubectl", "get", "configmap", "config-network", "-n", SERVING, "-o", "json"))
+    data = json.loads(found.stdout).get("data", {}) if not found.returncode else {}
     return str(data.get("ingress-class", KOURIER_CLASS))
 
 
 def _use_kourier() -> None:
-    """Doors are reached by names inside the cluster and through our gateway, so the ingress is published nowhere."""
+    """Doors are called by their names inside the cluster, by our gateway too, so the ingress is not published."""
     _merge("config-network", {"ingress-class": KOURIER_CLASS})
     _merge("config-domain", {"boxoffice.test": ""})
 
@@ -101,12 +101,12 @@ def _available(namespace: str) -> None:
     arguments = ["wait", "-n", namespace, "--for=condition=Available", "deployment", "--all"]
     ended = run(tool("kubectl", *arguments, f"--timeout={AVAILABLE_S}s"))
     if ended.returncode:
-        told = "\n".join(reasons(objects("pods", namespace=namespace))) or ended.stderr.strip()
-        raise KubernetesError(f"Not everything in {namespace} became available:\n{told}")
+        why = "\n".join(reasons(objects("pods", namespace=namespace))) or ended.stderr.strip()
+        raise KubernetesError(f"Not everything in {namespace} became available:\n{why}")
 
 
 def _apply(file: Path) -> None:
-    """Again where the webhook that looks at the rest is only just starting."""
+    """Apply a file; once more after Serving is available, because its admission webhook may still be starting."""
     arguments = ["apply", "--server-side", "--force-conflicts", "-f", str(file)]
     if run(tool("kubectl", *arguments)).returncode:
         kubectl(
@@ -123,7 +123,7 @@ def _apply(file: Path) -> None:
 
 
 def _fetched(url: str, folder: Path) -> Path:
-    """A file of a release, fetched once."""
+    """The path of a release's file, downloaded on first use."""
     file = folder / url.rpartition("/")[2]
     if file.exists():
         return file

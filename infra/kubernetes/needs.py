@@ -1,4 +1,4 @@
-"""What the stages need of this machine, looked for before any of them begins: what is missing is said within seconds."""
+"""Check the tools that the stages need before a stage begins, so that a missing one is reported within seconds."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from shared_lib.visible import say
 
 PINS: Final = ROOT / "k8s" / "versions.env"
 DOCKER_ANSWERS_S: Final = 5.0
-# How long a registry may take to say that it has the image; the download itself may take its time.
+# How long a registry may take to answer; the download itself has no limit.
 REGISTRY_ANSWERS_S: Final = 4.0
 _WHERE: Final = {
     "docker": "https://docs.docker.com/get-started/get-docker/",
@@ -34,8 +34,8 @@ def need(*names: str) -> None:
 
 
 def need_image(image: str) -> None:
-    """The image is on kind's Docker, or is pulled now. KubernetesError within seconds when no registry gives it: stock
-    `kind create cluster` would be silent for two minutes before it says so.
+    """Pull the image unless kind's Docker has it. KubernetesError within seconds when no registry has it: `kind create cluster`
+    would report that only after two minutes.
     """
     if not run(tool("docker", "image", "inspect", image)).returncode:
         return
@@ -49,17 +49,17 @@ def need_image(image: str) -> None:
     )
     assert pulling.stdout
     assert pulling.stderr
-    # The first line comes when the registry has answered; a registry that cannot be reached says nothing for minutes.
-    patience = threading.Timer(REGISTRY_ANSWERS_S, pulling.kill)
-    patience.start()
+    # The first line appears when the registry has answered; without a connection there is none for minutes.
+    timer = threading.Timer(REGISTRY_ANSWERS_S, pulling.kill)
+    timer.start()
     first = pulling.stdout.readline()
-    patience.cancel()
+    timer.cancel()
     if not first:
         pulling.wait()
         why = pulling.stderr.read().strip() or f"no registry answered within {REGISTRY_ANSWERS_S:.0f} s"
         raise KubernetesError(
-            f"The node image {image} is not here and cannot be pulled: {why}\n"
-            "Where no registry can be reached, name one that is here: KIND_NODE_IMAGE=... make kind_up"
+            f"The node image {image} is not on this machine and cannot be pulled: {why}\n"
+            "Without access to a registry, name an image of this machine: KIND_NODE_IMAGE=... make kind_up"
         )
     pulling.stdout.read()
     if pulling.wait():
@@ -67,7 +67,7 @@ def need_image(image: str) -> None:
 
 
 def pin(name: str) -> str:
-    """A version or image of k8s/versions.env; a variable of the same name wins."""
+    """A version or image of k8s/versions.env; an environment variable of the same name overrides it."""
     if chosen := os.environ.get(name):
         return chosen
     for line in PINS.read_text().splitlines():

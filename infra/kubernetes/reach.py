@@ -1,7 +1,7 @@
-"""Who reaches what, tried out: a pod with the labels of each process opens connections, and the answer is compared.
+"""Try which process can reach what: a pod with the labels of each process opens connections, and the results are compared.
 
-NetworkPolicies are words until something enforces them, and not every cluster does. What is expected follows from the secrets
-that shared_lib/processes.py gives each process: who holds no key of the provider has no business there either.
+Not every cluster enforces NetworkPolicies. The expected result follows from the secrets that shared_lib/processes.py gives each
+process: for example, a process without the provider's key must not reach the provider.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from infra.kubernetes.visitors import pod
 from shared_lib.processes import PROCESSES, Role, Secret
 from shared_lib.visible import say
 
-# Another namespace's: what comes out of a pod that is broken into would go there first.
+# In another namespace: a likely target from a compromised pod.
 OUTSIDE: Final = "kubernetes.default.svc.cluster.local:443"
 TARGETS: Final = (
     "postgres:5432",
@@ -37,7 +37,7 @@ TARGETS: Final = (
     OUTSIDE,
 )
 DONE_S: Final = 180.0
-# Until what enforces policies knows the new pod.
+# Time until the policies are enforced for a new pod.
 KNOWN_S: Final = 15
 _TRYING: Final = f"""
 import concurrent.futures as c, json, socket, sys, time
@@ -55,7 +55,7 @@ with c.ThreadPoolExecutor(16) as pool:
 
 
 def expected(process: str) -> dict[str, bool]:
-    """Which targets a process may reach; its name with underscores."""
+    """The targets that a process may reach. `process` is its name with underscores."""
     needs = PROCESSES[process]
     return {
         "postgres:5432": needs.role is not None,
@@ -63,13 +63,13 @@ def expected(process: str) -> dict[str, bool]:
         "kafka:9092": Secret.KAFKA in needs.secrets,
         "sandbox:8080": Secret.PROVIDER_KEY in needs.secrets,
         "mail:5000": Secret.MAIL in needs.secrets,
-        "auth:8080": needs.role is Role.DOOR,  # every door reads its keys
+        "auth:8080": needs.role is Role.DOOR,  # every door fetches its keys
         OUTSIDE: False,
     }
 
 
 def reach() -> int:
-    """0 when each process reaches what it needs and nothing else; the table is printed."""
+    """Print the table; 0 when each process reaches what it needs and nothing else."""
     templates = {name: labels for name, labels in _labels(objects(_KINDS)).items() if name in _CHECKED}
     like = next(one for one in objects("deployments") if one["metadata"]["name"] == "relay")
     pods = [_probe(name, labels, like) for name, labels in templates.items()]
@@ -87,7 +87,7 @@ def reach() -> int:
 
 
 def compared(found: Mapping[str, Mapping[str, bool]]) -> int:
-    """0 when what each process reached is what it may; the table is printed."""
+    """Print the table; 0 when each process reached exactly its expected targets."""
     say("| process | " + " | ".join(TARGETS) + " |\n|" + " --- |" * (len(TARGETS) + 1))
     wrong = 0
     for name, reached in sorted(found.items()):
@@ -97,9 +97,9 @@ def compared(found: Mapping[str, Mapping[str, bool]]) -> int:
         say(f"| {name} | " + " | ".join(cells) + " |")
     is_open = all(all(reached.values()) for reached in found.values())
     if is_open:
-        say("\nEverything reaches everything: this cluster enforces no NetworkPolicies.")
+        say("\nEvery process reaches every target: this cluster enforces no NetworkPolicies.")
     else:
-        say(f"\n{wrong} ways are not as wished." if wrong else "\nEvery way is as wished.")
+        say(f"\n{wrong} connections are not as expected." if wrong else "\nEvery connection is as expected.")
     return 1 if wrong else 0
 
 
@@ -122,7 +122,7 @@ def _labels(items: Iterable[Object]) -> dict[str, dict[str, str]]:
 
 
 def _probe(name: str, labels: Mapping[str, str], like: Object) -> Object:
-    """The process's labels but those that controllers select by; never ready, so that no Service sends it calls."""
+    """With the process's labels, except those that controllers select by; never ready, so that no Service routes calls to it."""
     one = pod(f"reach-{name}", like, [], [], [])
     one["metadata"]["labels"] = {
         key: value for key, value in labels.items() if key.startswith(("app.kubernetes.io/", "boxoffice/"))
@@ -143,5 +143,5 @@ def _answer(name: str) -> dict[str, bool]:
         if time.monotonic() > deadline:
             raise KubernetesError(f"The pod {name} has not ended; it is {phase}.")
         time.sleep(1.0)
-    told: dict[str, Any] = json.loads(kubectl("logs", name, "-n", NAMESPACE))
-    return told
+    found: dict[str, Any] = json.loads(kubectl("logs", name, "-n", NAMESPACE))
+    return found

@@ -1,4 +1,4 @@
-"""Why pods do not run, in words: out of `kubectl get -o json`, without asking anything."""
+"""Why pods do not run, as text: derived from `kubectl get -o json`, without further calls."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Final
 
 from infra.kubernetes.commands import Object
 
-# Waiting changes nothing about these.
+# Waiting does not change these.
 HOPELESS: Final = frozenset(
     {
         "ErrImagePull",
@@ -20,12 +20,12 @@ HOPELESS: Final = frozenset(
         "CrashLoopBackOff",
     }
 )
-# What every pod and container passes through.
+# Normal states during startup and at the end.
 _PASSING: Final = frozenset({"ContainerCreating", "PodInitializing", "Completed"})
 
 
 def reasons(items: Iterable[Object]) -> list[str]:
-    """One line for each thing that is wrong: pods first come with their containers, then what Knative says, then jobs."""
+    """One line per problem: pods with their containers first, then jobs, then Knative's revisions and services."""
     order = {"Pod": 0, "Job": 1, "Revision": 2, "Service": 3}
     known = sorted((one for one in items if one["kind"] in order), key=lambda one: order[one["kind"]])
     lines = [line for one in known for line in _reasons(one)]
@@ -33,9 +33,9 @@ def reasons(items: Iterable[Object]) -> list[str]:
 
 
 def hopeless(items: Iterable[Object]) -> set[str]:
-    """Names of what waiting does not help: an image that is not there, a crash loop, a failed job, a door given up.
+    """Names of objects that waiting does not help: a missing image, a crash loop, a failed job, a door that Knative gave up.
 
-    Of each process only the newest pod counts: an older one is being replaced, perhaps because it is hopeless.
+    Only the newest pod of each process counts: older ones are being replaced, perhaps for this reason.
     """
     newest: dict[str, Object] = {}
     for one in sorted(items, key=lambda one: str(one["metadata"].get("creationTimestamp", ""))):
@@ -44,7 +44,7 @@ def hopeless(items: Iterable[Object]) -> set[str]:
 
 
 def crashing(items: Iterable[Object]) -> list[tuple[str, str]]:
-    """Pod and container of everything that has ended badly, so that the end of its log is worth reading."""
+    """Pod and container of everything that ended with an error: the end of its log explains why."""
     return [
         (_name(pod), status["name"])
         for pod in items
@@ -60,14 +60,14 @@ def _reasons(one: Object) -> Iterator[str]:
             yield from _of_pod(one)
         case "Job":
             yield from (
-                f"job {_name(one)}: {_said(condition)}"
+                f"job {_name(one)}: {_text(condition)}"
                 for condition in _conditions(one)
                 if condition["type"] == "Failed" and condition["status"] == "True"
             )
         case _:  # Knative's Service and Revision
             if "knative" in one["apiVersion"]:
                 yield from (
-                    f"{one['kind'].lower()} {_name(one)} is not ready: {_said(condition)}"
+                    f"{one['kind'].lower()} {_name(one)} is not ready: {_text(condition)}"
                     for condition in _conditions(one)
                     if condition["type"] == "Ready" and condition["status"] != "True"
                 )
@@ -79,11 +79,11 @@ def _of_pod(pod: Object) -> Iterator[str]:
         return
     for condition in _conditions(pod):
         if condition["type"] == "PodScheduled" and condition["status"] != "True":
-            yield f"pod {name}: {_said(condition)}"
+            yield f"pod {name}: {_text(condition)}"
     if status.get("reason"):  # Evicted, NodeLost
-        yield f"pod {name}: {_said(status)}"
+        yield f"pod {name}: {_text(status)}"
     for one in _statuses(pod):
-        yield from (f"pod {name}, container {one['name']}: {said}" for said in _of_container(one))
+        yield from (f"pod {name}, container {one['name']}: {reason}" for reason in _of_container(one))
 
 
 def _of_container(status: Object) -> Iterator[str]:
@@ -94,7 +94,7 @@ def _of_container(status: Object) -> Iterator[str]:
         yield f"{why}, restarted {restarts} times" if restarts else why
     waiting = state.get("waiting", {})
     if waiting and waiting.get("reason") not in _PASSING:
-        yield _said(waiting)
+        yield _text(waiting)
     if "running" in state and not status.get("ready") and not ended.get("exitCode"):
         yield "runs and is not ready"
 
@@ -102,7 +102,7 @@ def _of_container(status: Object) -> Iterator[str]:
 def _is_hopeless(one: Object) -> bool:
     if one["kind"] == "Job":
         return any(c["type"] == "Failed" and c["status"] == "True" for c in _conditions(one))
-    if one["kind"] == "Service":  # Knative's: Unknown while it is trying
+    if one["kind"] == "Service":  # Knative's; its Ready condition is Unknown while it retries
         return is_given_up(one) and not serves(one)
     return one["kind"] == "Pod" and any(
         status.get("state", {}).get("waiting", {}).get("reason") in HOPELESS for status in _statuses(one)
@@ -110,9 +110,9 @@ def _is_hopeless(one: Object) -> bool:
 
 
 def serves(service: Object) -> bool:
-    """A Knative Service that says it is not ready, although the revision that was created last has been.
+    """Whether a Knative Service is reported as not ready although its last created revision was ready.
 
-    Up to 1.15 a container that was restarted once marks its revision for good (knative/serving#15487); it goes on serving.
+    Up to 1.15, one container restart marks a revision as failed permanently (knative/serving#15487), although it serves.
     """
     status = service.get("status", {})
     ready, created = status.get("latestReadyRevisionName"), status.get("latestCreatedRevisionName")
@@ -120,12 +120,12 @@ def serves(service: Object) -> bool:
 
 
 def is_given_up(service: Object) -> bool:
-    """A Knative Service that says it is not ready, and no longer that it is trying."""
+    """Whether a Knative Service is not ready and no longer retries."""
     return any(c["type"] == "Ready" and c["status"] == "False" for c in _conditions(service))
 
 
 def _ended(status: Object) -> Object:
-    """How the container ended last, where it has."""
+    """How the container ended last; empty when it never did."""
     ended: Object = (
         status.get("state", {}).get("terminated") or status.get("lastState", {}).get("terminated") or {}
     )
@@ -142,7 +142,7 @@ def _conditions(one: Object) -> list[Object]:
     return found
 
 
-def _said(condition: Object) -> str:
+def _text(condition: Object) -> str:
     return ": ".join(filter(None, (condition.get("reason"), condition.get("message"))))
 
 

@@ -1,4 +1,4 @@
-"""The manifests of the kind overlay for this cluster: images by the tags that were built, the address that customers see."""
+"""The manifests of the kind overlay for this cluster: with the tags of the built images and the address for customers."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from infra.kubernetes.commands import FOLDER, ROOT, Object, kubectl, parsed
 from infra.kubernetes.knative import KOURIER_CLASS, ingress_class
 
 OVERLAY: Final = ROOT / "k8s" / "overlays" / "kind"
-# Who may call doors depends on the ingress; each one beside Kourier has a component of its own.
+# The pods that may call doors depend on the ingress; each ingress other than Kourier has a component.
 INGRESSES: Final = OVERLAY / "ingresses"
-# What a database needs before it may be migrated.
+# The jobs, in the order in which they must run.
 JOBS: Final = ("roles", "migrate", "topics", "catalog")
 _GROUND: Final = frozenset({"store", "neighbour"})
 
 
 def rendered(tags: dict[str, str]) -> list[Object]:
-    """Every object of the overlay but the Secrets."""
+    """Every object of the overlay except the Secrets."""
     folder = FOLDER / "overlay"
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     (folder / "kustomization.yaml").write_text(json.dumps(_kustomization(folder, tags), indent=2) + "\n")
@@ -28,7 +28,7 @@ def rendered(tags: dict[str, str]) -> list[Object]:
 
 
 def _kustomization(folder: Path, tags: dict[str, str]) -> dict[str, Any]:
-    """JSON is YAML."""
+    """A kustomization over the overlay, as JSON, which is YAML too."""
     own: dict[str, Any] = {
         "apiVersion": "kustomize.config.k8s.io/v1beta1",
         "kind": "Kustomization",
@@ -42,7 +42,7 @@ def _kustomization(folder: Path, tags: dict[str, str]) -> dict[str, Any]:
         here = [f"BOXOFFICE_PUBLIC_URL={address()}", f"BOXOFFICE_RETURN_URL_ORIGINS={address()}"]
         own["namespace"] = "boxoffice"
         own["configMapGenerator"] = [{"name": "settings", "behavior": "merge", "literals": here}]
-    # Where the node is not a container: the folder that keeps the data instead of its own /var/local.
+    # For a node that is not a container: the data folder to use instead of /var/local.
     if kept := os.environ.get("K8S_NODE_FOLDER"):
         there = [{"op": "replace", "path": "/spec/local/path", "value": kept}]
         own["patches"] = [{"target": {"kind": "PersistentVolume"}, "patch": json.dumps(there)}]
@@ -50,7 +50,7 @@ def _kustomization(folder: Path, tags: dict[str, str]) -> dict[str, Any]:
 
 
 def in_order(items: list[Object]) -> tuple[list[Object], list[Object], list[Object]]:
-    """What everything stands on; the jobs, one after another; doors, workers and gateway."""
+    """Stores and neighbours first; then the jobs, one after another; then doors, workers and gateway."""
     jobs = [one for name in JOBS for one in items if one["kind"] == "Job" and one["metadata"]["name"] == name]
     jobs += [one for one in items if one["kind"] == "Job" and one not in jobs]
     later = [one for one in items if one not in jobs and _runs(one) and _component(one) not in _GROUND]

@@ -1,7 +1,7 @@
-"""Pods for people: the story of `make demo`, the load of `make kills`, the operator's command line.
+"""Temporary pods: the story of `make demo`, the load of `make kills`, the operator's command line.
 
-What they need - the clock, the database, the bus - is published nowhere, so they stand inside the cluster. NetworkPolicies
-made for them (k8s/overlays/kind/visitors.yaml) let them through; when they are gone, nothing matches those any more.
+The clock, the database and Kafka are not published, so these run inside the cluster. NetworkPolicies of their own
+(k8s/overlays/kind/visitors.yaml) let them through and match no other pods.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from shared_lib.processes import PROCESSES, Role, Secret
 
 GATEWAY: Final = "http://gateway:8080"
 STARTED_S: Final = 60
-# A visitor that is forgotten ends.
+# A pod that is not deleted ends after this time.
 _LIVES_S: Final = 6 * 3600
 _SERVICE_ACCOUNT: Final = "visitor"
 # Labels by which the NetworkPolicies of the base let a pod through; visitors.yaml adds gateway, Auth and mail.
@@ -38,7 +38,7 @@ _WAYS: Final = ("uses-postgres", "uses-kafka", "reaches-provider")
 
 @contextmanager
 def visitor(name: str, like: str, secrets: Sequence[str], ways: Sequence[str]) -> Iterator[str]:
-    """A pod of the image that the Deployment `like` has, with these Secrets and NetworkPolicies; gone afterwards. Its name."""
+    """A pod of the image that the Deployment `like` has, with these Secrets and NetworkPolicies; deleted afterwards. Yields its name."""
     need_cluster()
     apply([pod(name, _deployment(like), _settings(), secrets, ways)])
     try:
@@ -49,13 +49,13 @@ def visitor(name: str, like: str, secrets: Sequence[str], ways: Sequence[str]) -
 
 
 def demo(arguments: Sequence[str]) -> int:
-    """The story through the gateway; 0 when it went as promised and every cent is accounted for."""
-    with tourist("demo") as name:
+    """Play the story through the gateway; 0 when it went as expected and every amount agrees."""
+    with player("demo") as name:
         return _exec(name, ["python", "-m", "infra.demo.inside", *arguments])
 
 
 def cli(arguments: Sequence[str]) -> int:
-    """`boxoffice ...` with what the process `cli` is given, and no more."""
+    """`boxoffice ...` with the secrets of the process `cli` only."""
     needs = PROCESSES["cli"]
     ways = [*_WAYS, "uses-redis", "calls-doors"]
     with visitor("cli", "relay", [_database(needs.role), *sorted(needs.secrets)], ways) as name:
@@ -63,21 +63,21 @@ def cli(arguments: Sequence[str]) -> int:
 
 
 @contextmanager
-def tourist(name: str) -> Iterator[str]:
-    """A visitor who plays customer, operator and provider's customer service: the story and the load."""
+def player(name: str) -> Iterator[str]:
+    """A pod that acts as customer, as operator and on the provider's control surface, for the story and the load."""
     with visitor(name, "sandbox", [_database(Role.OPERATOR), Secret.PROVIDER_KEY], _WAYS) as pod_name:
         yield pod_name
 
 
 def speaking(name: str, command: Sequence[str]) -> list[str]:
-    """The command line of something in a visitor that reads standard input."""
+    """The command line that runs a command in a visitor and passes standard input on."""
     return tool("kubectl", "exec", "-i", "-n", NAMESPACE, name, "--", *command)
 
 
 def pod(
     name: str, like: Object, settings: Sequence[Object], secrets: Sequence[str], ways: Sequence[str]
 ) -> Object:
-    """As restricted as every other pod here."""
+    """The pod's manifest, with the same restrictions as every other pod."""
     (container, *_) = like["spec"]["template"]["spec"]["containers"]
     return {
         "apiVersion": "v1",
@@ -113,7 +113,7 @@ def pod(
                     "env": [{"name": "GATEWAY_URL", "value": GATEWAY}],
                     "envFrom": [
                         *({"configMapRef": one["configMapRef"]} for one in settings),
-                        # Optional as everywhere: not each kind of secret exists on each cluster.
+                        # Optional, as everywhere: a cluster may lack some kinds of secrets.
                         *({"secretRef": {"name": str(secret), "optional": True}} for secret in secrets),
                     ],
                     "resources": {
@@ -141,7 +141,7 @@ def _deployment(name: str) -> Object:
 
 
 def _settings() -> list[dict[str, Any]]:
-    """The ConfigMaps that trigger reads: their names carry a hash of what is in them."""
+    """The ConfigMaps that trigger reads: their names end in a hash of their content."""
     (container, *_) = _deployment("trigger")["spec"]["template"]["spec"]["containers"]
     return [source for source in container.get("envFrom", []) if "configMapRef" in source]
 
@@ -154,12 +154,12 @@ def _database(role: Role | None) -> str:
 def _started(name: str) -> None:
     arguments = ["wait", "pod", name, "-n", NAMESPACE, "--for=condition=Ready", f"--timeout={STARTED_S}s"]
     if run(tool("kubectl", *arguments)).returncode:
-        told = reasons(one for one in objects("pods") if one["metadata"]["name"] == name)
-        raise KubernetesError("\n".join([f"The pod {name} has not started:", *told]))
+        why = reasons(one for one in objects("pods") if one["metadata"]["name"] == name)
+        raise KubernetesError("\n".join([f"The pod {name} has not started:", *why]))
 
 
 def _exec(name: str, command: Sequence[str]) -> int:
-    """On this terminal, where there is one. From a script or a pipe, what comes on standard input is passed on as well."""
+    """Run on this terminal if there is one. Standard input of a script or a pipe is passed on too."""
     terminal = "-it" if sys.stdin.isatty() and sys.stdout.isatty() else "-i"
     line = tool("kubectl", "exec", terminal, "-n", NAMESPACE, name, "--", *command)
     return subprocess.run(line, env=environment(), check=False).returncode

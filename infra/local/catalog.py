@@ -1,4 +1,4 @@
-"""A small catalog to start with: two films and two plans. Seeding twice changes nothing.
+"""A small catalog for a new stack: two films and two plans. Seeding twice changes nothing.
 
 python -m infra.local.catalog        into BOXOFFICE_DATABASE_URL
 """
@@ -44,7 +44,7 @@ _SELLABLE_FROM: Final = datetime(2020, 1, 1, tzinfo=UTC)
 
 
 def seed(url: str) -> None:
-    """Put the catalog into a migrated database."""
+    """Write the catalog into a migrated database."""
     with psycopg.connect(url) as db, db.cursor() as cursor:
         cursor.executemany(
             "INSERT INTO products (id, title, created_at) VALUES (%s, %s, now()) ON CONFLICT DO NOTHING",

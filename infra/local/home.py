@@ -1,4 +1,4 @@
-"""The stack's own folder: who holds it, which ports and secrets it remembers, and where the running stack is found."""
+"""The stack's data folder: which process holds it, its ports and secrets, and where the running stack answers."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from typing import IO, Any, Final
 from infra.sandbox.launch import new_webhook_secret
 from infra.servers.ports import LOOPBACK
 
-# Where nobody else is, the neighbours of .env.example are found where it says.
+# The ports that .env.example names for the neighbours, used when they are free.
 USUAL_PORTS: Final = {
     "gateway": 8100,
     "auth": 8101,
@@ -28,19 +28,19 @@ USUAL_PORTS: Final = {
     "postgres": 8104,
     "redis": 8105,
 }
-# Below the ports that systems hand out for outgoing calls: one of those may be busy at the next start.
+# Below the ephemeral ports, one of which may be busy at the next start.
 QUIET_PORTS: Final = range(20_000, 32_000)
-# Servers of a stack that was killed a moment ago let go of their ports.
+# Servers of a stack that was just killed need a moment to release their ports.
 PORT_PATIENCE_S: Final = 3.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Secrets:
-    """Made on the first run, readable by their owner alone."""
+    """Made on the first run; files with mode 0600."""
 
     sandbox_api_key: str
     sandbox_webhook_secret: str
-    database_password: str  # the administrator's; those of the roles follow from it (access.py)
+    database_password: str  # the administrator's; the roles' are derived from it (servers/access.py)
     redis_password: str
     reply_secret: str
     event_secret: str
@@ -57,11 +57,11 @@ class Running:
     mail: str
     database_url: str
     doors: dict[str, str]
-    public: str = ""  # what customers call the gateway, where that is not how we reach it
+    public: str = ""  # the gateway's address for customers, when it differs from `gateway`
 
 
 class Home:
-    """A data folder. Everything the local stack writes is in it."""
+    """The data folder. The local stack writes nowhere else."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder.absolute()
@@ -73,7 +73,7 @@ class Home:
         return self.folder / "logs"
 
     def hold(self) -> bool:
-        """Make the folder and take it; False when a stack that lives has it. Ends with this process, however it ends."""
+        """Create the folder and lock it; False when a running stack holds it. The lock ends with this process, SIGKILL included."""
         self.logs.mkdir(parents=True, exist_ok=True)
         lock = (self.folder / "lock").open("a")
         try:
@@ -97,18 +97,18 @@ class Home:
         )
         kept: dict[str, str] = json.loads(path.read_text()) if path.exists() else {}
         found = Secrets(**(asdict(fresh) | kept))
-        if asdict(found) != kept:  # a folder of an older version lacks what is new
+        if asdict(found) != kept:  # a folder of an older version lacks the newer secrets
             self._write(path, asdict(found))
         return found
 
     def ports(self, names: Iterable[str]) -> dict[str, int]:
-        """The ports of earlier runs, so that checkout links outlive a restart; others where somebody has taken them."""
+        """The ports of earlier runs, so that checkout links survive a restart; new ones where another process has taken them."""
         path = self.folder / "ports.json"
         remembered: dict[str, int] = json.loads(path.read_text()) if path.exists() else {}
         chosen: dict[str, int] = {}
         for name in names:
             wanted = [port for port in (remembered.get(name), USUAL_PORTS.get(name)) if port]
-            if name == "gateway":  # goes back to where everybody expects it as soon as it can
+            if name == "gateway":  # returns to its usual port as soon as that is free
                 wanted.reverse()
             wanted = [port for port in wanted if port not in chosen.values()]
             free = (port for port in wanted if self._take(port, wait=port == remembered.get(name)))
@@ -117,7 +117,7 @@ class Home:
         return chosen
 
     def _take(self, port: int, *, wait: bool = False) -> bool:
-        """Whether it is ours now; one that was ours may need a moment."""
+        """Whether we have the port now. With `wait`, a port of the last run gets a moment to become free."""
         deadline = time.monotonic() + (PORT_PATIENCE_S if wait else 0.0)
         while not (_is_free(port) and self._claim(port)):
             if time.monotonic() > deadline:
@@ -126,7 +126,7 @@ class Home:
         return True
 
     def _claim(self, port: int) -> bool:
-        """Until a child listens there, another stack would find the port free: a name says whose it is.
+        """Claim the port under a name, because another stack would find it free until our child listens.
 
         Abstract sockets end with their process and leave no file; only Linux has them.
         """
@@ -151,20 +151,20 @@ class Home:
         (self.folder / "running.json").unlink(missing_ok=True)
 
     def running(self) -> Running | None:
-        """The stack that was announced; it may have been killed since, if nobody holds the folder."""
+        """The announced stack. It may have been killed since: then no process holds the folder."""
         try:
             return Running(**json.loads((self.folder / "running.json").read_text()))
         except FileNotFoundError:
             return None
 
     def keep_token(self, name: str, token: str) -> Path:
-        """A file for `$(cat ...)`: tokens are too long to be typed."""
+        """Write a token to a file, for `$(cat ...)`: tokens are too long to type."""
         path = self.folder / f"{name}.token"
         self._write_text(path, token)
         return path
 
     def keep_settings(self, settings: Mapping[str, str]) -> None:
-        """The running stack's settings for a shell: `make cli` and whoever runs a part by hand read them."""
+        """The running stack's settings for a shell: for `make cli`, and for running a part by hand."""
         lines = [f"{name}={shlex.quote(value)}\n" for name, value in sorted(settings.items())]
         self._write_text(self.folder / "settings.env", "".join(lines))
 
@@ -172,7 +172,7 @@ class Home:
         self._write_text(path, json.dumps(content, indent=2) + "\n")
 
     def _write_text(self, path: Path, text: str) -> None:
-        """Whole or not at all, whenever we are killed."""
+        """Write a complete file or none, even when we are killed."""
         draft = path.with_suffix(f".{os.getpid()}.draft")
         with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
             file.write(text)

@@ -1,4 +1,4 @@
-"""Draft the next migration: what the tables declare beyond what the migrations build, on a throw-away server."""
+"""Draft the next migration from the difference between tables and migrations, on a temporary server."""
 
 from __future__ import annotations
 

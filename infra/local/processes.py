@@ -1,4 +1,4 @@
-"""Processes on a leash: started together, waited for, started again when they die, stopped in reverse."""
+"""The stack's processes: started in groups, waited for, restarted when they die, stopped in reverse order."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from infra.servers.leash import spawn
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 POLL_S: Final = 0.1
-READY_TIMEOUT_S: Final = 180.0  # fourteen processes that start at once on a busy machine
+READY_TIMEOUT_S: Final = 180.0  # fourteen processes start at once, on a busy machine
 STOP_TIMEOUT_S: Final = 5.0
 LINE_BYTES_MAX: Final = 1 << 20
-# A process that keeps dying is left alone after so many restarts within so many seconds.
+# After this many restarts within this many seconds, a process stays down.
 RESTARTS_MAX: Final = 5
 RESTARTS_WINDOW_S: Final = 60.0
 
@@ -34,12 +34,12 @@ class StackError(RuntimeError):
 
 
 async def _nothing() -> None:
-    """Most processes need nothing but to run."""
+    """The default of Program.prepare."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Program:
-    """What to run. `ready_url` answers below 400 once it is ready; `prepare` is called each time it is."""
+    """What to run. `ready_url` answers below 400 when the process is ready; then `prepare` is called, at every start."""
 
     name: str
     argv: Sequence[str | Path]
@@ -49,14 +49,14 @@ class Program:
 
 
 class Child:
-    """One running program, with its output led to the console and to its log file."""
+    """One running program, its output going to the console and to its log file."""
 
     def __init__(self, program: Program, console: Console) -> None:
         self.program = program
         self._console = console
         self._process: subprocess.Popen[bytes] | None = None
         self._reading: asyncio.Task[None] | None = None
-        self.reloading = False  # asked to end, so that it starts again with the code of now
+        self.reloading = False  # asked to end, to be started again with the changed code
         self.left_down = False  # it kept dying: only a reload starts it again
 
     @property
@@ -75,7 +75,7 @@ class Child:
         return signal.Signals(-code).name if code is not None and code < 0 else f"exit code {code}"
 
     def start(self) -> None:
-        """Start it, to be killed by the kernel when we die: a killed stack must lose nothing, and tests look."""
+        """Start it. The kernel kills it when we die: killing the stack kills every process, and tests check that no data is lost."""
         self._process = spawn(
             self.program.argv,
             output=subprocess.PIPE,
@@ -102,12 +102,12 @@ class Child:
             self._process.send_signal(how)
 
     async def ends(self) -> None:
-        """Wait until it has ended; ask for nothing."""
+        """Wait until it ends, without a signal."""
         if self._process:
             await asyncio.to_thread(self._process.wait)
 
     async def gone(self) -> None:
-        """Wait until it has ended and everything it said is written; kill it when it takes too long."""
+        """Wait until it has ended and its output is written; kill it after STOP_TIMEOUT_S."""
         deadline = time.monotonic() + STOP_TIMEOUT_S
         while self.running:
             if time.monotonic() > deadline:
@@ -126,7 +126,7 @@ async def _line(reader: asyncio.StreamReader) -> str:
         try:
             raw = await reader.readline()
         except ValueError:
-            continue  # longer than a terminal shows
+            continue  # longer than LINE_BYTES_MAX
         text = raw.decode(errors="replace").rstrip()
         if text or not raw:
             return text
@@ -159,7 +159,7 @@ class Supervisor:
         return children
 
     async def ready(self, child: Child, restarts: int = 2) -> None:
-        """Wait until a child answers. A port may be let go of a moment too late, so a few deaths are forgiven."""
+        """Wait until a child answers. Restart it a few times, because its port may become free a moment too late."""
         deadline = time.monotonic() + READY_TIMEOUT_S
         while not (await self._answers(child.program.ready_url) and child.running):
             if not child.running and restarts:
@@ -169,7 +169,7 @@ class Supervisor:
             elif not child.running or time.monotonic() > deadline:
                 why = "is not ready in time" if child.running else f"ended with {child.ended}"
                 raise StackError(
-                    f"{child.program.name} {why}. It said:\n{self._console.tail(child.program.name)}"
+                    f"{child.program.name} {why}. The end of its log:\n{self._console.tail(child.program.name)}"
                 )
             await asyncio.sleep(POLL_S)
         await child.program.prepare()
@@ -195,14 +195,14 @@ class Supervisor:
             raise StackError(f"{program.name} failed:\n{self._console.tail(program.name)}")
 
     def watch(self) -> None:
-        """From now on, what dies is started again."""
+        """From now on, restart children and servers that die."""
         for name, server in self._servers:
             self._watching.append(asyncio.create_task(self._keep_server(name, server)))
         for child in (child for group in self._groups for child in group):
             self._watching.append(asyncio.create_task(self._keep_child(child)))
 
     def reload(self, names: Collection[str]) -> list[str]:
-        """Ask these children to end in their own time, with what they have in hand; `watch` starts them again.
+        """Send these children SIGTERM. They finish the work they have accepted, and `watch` starts them again.
 
         Returns the names of those that run or were left down. A child that is just starting is asked as well.
         """

@@ -1,6 +1,7 @@
 """Open psql on DATABASE_URL, or on the database of the running local stack.
 
-There as boxoffice_support, who may look at everything and change nothing; ROLE=owner, door, relay or operator is another.
+On the local stack as boxoffice_support, which reads everything and changes nothing; ROLE=owner, door, relay or operator
+chooses another role.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ DBNAME = "boxoffice"
 
 
 def main(arguments: list[str]) -> None:
-    """Become psql. Exits 1 when there is no database to talk to."""
+    """Replace this process by psql. Exits 1 when there is no database."""
     url = os.environ.get("DATABASE_URL") or _of_the_stack(os.environ.get("ROLE") or "support")
     if url is None:
         sys.exit("No database: start the local stack (make up) or set DATABASE_URL.")

@@ -1,7 +1,7 @@
-"""make up ARGS=--reload: a part of the stack whose code changes is started again.
+"""make up ARGS=--reload: a process whose code changes is started again.
 
-It ends in its own time first: requests that it has in hand are answered, new ones get 503 from the gateway until it is
-ready, which takes about a second. The supervisor (processes.py) starts it again.
+It first answers the requests it has accepted; new ones get 503 from the gateway until it is ready again, which takes about
+a second. The supervisor (processes.py) restarts it.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ async def reload_changed(
 ) -> None:
     """Watch the code below `root` and call `reload` with the parts that run what changed, until canceled.
 
-    Files that editors and Python write beside the code (swap files, __pycache__) count as no change.
+    Files that editors and Python write beside the code (swap files, __pycache__) are ignored.
     """
     watched = sorted({root / "functions", *(root / folder for folder in FOLDERS)})
     console.say(f"Watching {', '.join(str(path.relative_to(root)) for path in watched)} for changes.")

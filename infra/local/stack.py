@@ -1,4 +1,4 @@
-"""What runs on one machine: every door, what drives them, and stand-ins for the neighbours. All of it on loopback."""
+"""The processes of the local stack: every door, the relay and the clock, and stand-ins for the neighbours, on loopback."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ MAIL_DOMAIN: Final = "cinema.example"
 SES_REGION: Final = "eu-central-1"
 ISSUER: Final = "https://auth.cinema.example"
 AUDIENCE: Final = "boxoffice"
-# Production ticks every minute; nobody wants to watch that.
+# Production ticks every minute, which is too slow to watch.
 RENEWAL_TICK_S: Final = 1.0
 RECONCILE_TICK_S: Final = 2.0
-WEBHOOK_SPEED: Final = 100.0  # the sandbox waits so many times less between attempts
+WEBHOOK_SPEED: Final = 100.0  # divides the sandbox's waits between webhook attempts
 PROCESSING_S: Final = 1.0  # "slow" cards
 # How long the requests that a door has in hand may take after SIGTERM. A reload must not cut one off; the end of the stack may.
 RELOADED_REQUESTS_S: Final = 30
@@ -59,7 +59,7 @@ class Stack:
         self._postgres = EmbeddedPostgres(
             home.folder / "postgres",
             port=self._ports["postgres"],
-            settings={"unix_socket_directories": ""},  # one less thing outside the data folder
+            settings={"unix_socket_directories": ""},  # no socket folder outside the data folder
             password=self._secrets.database_password,
         )
         self._redis = EmbeddedRedis(
@@ -73,7 +73,7 @@ class Stack:
         return f"http://{LOOPBACK}:{self._ports[name]}"
 
     async def start(self) -> Running:
-        """Everything that can start without the database starts while the database does. StackError names a culprit."""
+        """Programs that need no database start while PostgreSQL does. StackError names the process that failed."""
         up = self._supervisor
         if "REDIS_URL" not in os.environ:
             up.serve("redis", self._redis)
@@ -106,7 +106,7 @@ class Stack:
             make_roles(self._admin_url, role_passwords(self._admin_url))
         except psycopg.errors.InsufficientPrivilege as error:
             raise StackError(
-                f"DATABASE_URL must be an administrator's, who makes the roles: {error}"
+                f"DATABASE_URL must name an administrator, who may create the roles: {error}"
             ) from error
 
     def _running(self) -> Running:
@@ -176,7 +176,7 @@ class Stack:
         return Program(name=name, argv=argv, env=_inherited() | ours | (env or {}), ready_url=ready_url)
 
     def given(self, process: str) -> dict[str, str]:
-        """The settings of a process of ours, with its own role and secrets and no other's (shared_lib/processes.py)."""
+        """The settings of one process, with only its own role and secrets (shared_lib/processes.py)."""
         needs = PROCESSES[process]
         database = {DATABASE: role_url(self._admin_url, needs.role)} if needs.role else {}
         secrets = self._secret_variables()
@@ -198,7 +198,7 @@ class Stack:
         }
 
     def _settings(self) -> dict[str, str]:
-        """What is no secret."""
+        """Settings that are not secret."""
         settings = {
             "ENVIRONMENT": "local",
             "AUTH_JWKS_URL": self.address("auth") + "/.well-known/jwks.json",
@@ -220,7 +220,7 @@ class Stack:
         return ours | {"AWS_EC2_METADATA_DISABLED": "true"}
 
     async def _verify_sender(self) -> None:
-        """SES refuses senders nobody has verified, and moto forgets with its process. It believes any signature."""
+        """Verify our sender: SES refuses unverified ones, and moto keeps them in memory. moto accepts any signature."""
         headers = {
             "authorization": f"AWS4-HMAC-SHA256 Credential=local/20300101/{SES_REGION}/ses/aws4_request"
         }
@@ -232,7 +232,7 @@ class Stack:
 
 
 def _inherited() -> dict[str, str]:
-    """The caller's environment, without what could lead a part elsewhere or is none of its business: settings of another
+    """The caller's environment without variables that could redirect a process or that it must not see: settings of another
     stack, proxies, real AWS keys, an administrator's addresses.
     """
     strange = ("BOXOFFICE_", "AWS_", "SANDBOX_", "PYTHON", "PG", "DATABASE_URL", "REDIS_URL", "NGROK_")
@@ -247,7 +247,7 @@ def _inherited() -> dict[str, str]:
 async def running_stack(
     home: Home, console: Console, *, reloads: bool = False
 ) -> AsyncIterator[tuple[Running, float]]:
-    """A stack of our own and the seconds it took to start; everything is stopped at the end. `home` must be held.
+    """Start a stack; yields it and the seconds that took. Everything is stopped at the end. `home` must be held.
 
     With `reloads`, parts whose code changes are started again meanwhile.
     """

@@ -1,4 +1,4 @@
-"""make up: start everything, say where it is and what to type first, then show what happens until Ctrl-C."""
+"""make up: start everything, print the addresses and first commands, then show the log lines until Ctrl-C."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ async def token(running: Running, customer: str, *scopes: str) -> str:
 
 
 def _typed(path: Path) -> str:
-    """As somebody in this folder would type it."""
+    """The path as typed in the current folder."""
     here = Path.cwd()
     return shlex.quote(str(path.relative_to(here) if path.is_relative_to(here) else path))
 
@@ -58,7 +58,7 @@ async def _welcome(home: Home, console: Console, running: Running, took_s: float
     rows = {
         "Gateway": running.gateway,
         "Provider": f"{running.sandbox}   (checkout pages; test cards: python -m infra.sandbox.engine.cards)",
-        "Mail": f"{running.mail}/moto-api/   (what was sent: /moto-api/data.json)",
+        "Mail": f"{running.mail}/moto-api/   (sent mails: /moto-api/data.json)",
         "Auth": f"{running.auth}/token",
         "Database": running.database_url,
         "Logs": str(home.logs),
@@ -76,4 +76,4 @@ async def _welcome(home: Home, console: Console, running: Running, took_s: float
   -d '{body}'"""
     )
     say(f"""curl -s {running.gateway}/v1/orders -H "Authorization: Bearer $(cat {shown})"\n""")
-    say(console.dim("What happens from now on; Ctrl-C stops everything."))
+    say(console.dim("The log follows; Ctrl-C stops everything."))

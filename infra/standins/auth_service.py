@@ -1,4 +1,4 @@
-"""A stand-in for the cinema's Auth service: real keys, real tokens, no passwords. Loopback only, unless told otherwise.
+"""A stand-in for the cinema's Auth service: real keys and tokens, no passwords. Loopback only by default.
 
     python -m infra.standins.auth_service --port 8090 --data .local/auth
 
@@ -39,7 +39,7 @@ Algorithm = Literal["RS256", "EdDSA"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SigningKey:
-    """A private key and the name under which its public half is published."""
+    """A private key, and the key id of its public half."""
 
     algorithm: Algorithm
     kid: str
@@ -57,7 +57,7 @@ class SigningKeys:
 
     @classmethod
     def open(cls, data: Path) -> SigningKeys:
-        """The keys kept in `data`, made there on first use; processes that start together get the same keys."""
+        """The keys in the folder `data`, created on first use. Processes that start at the same time get the same keys."""
         data.mkdir(parents=True, exist_ok=True, mode=0o700)
         return cls({name: _load_or_make(data, name) for name in ("RS256", "EdDSA")})
 
@@ -160,7 +160,7 @@ def _make(algorithm: Algorithm) -> bytes:
 
 
 def _write_once(path: Path, content: bytes) -> None:
-    """Whole or not at all, and the first writer wins: link() refuses to overwrite."""
+    """Write a complete file or none. The first writer wins, because link() refuses to overwrite."""
     draft = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "wb") as file:

@@ -1,9 +1,9 @@
-"""The front door of the local stack, as NGINX is in production: one address, the table of shared_lib/contract/routes.py, nothing clever.
+"""The gateway of the local stack, in place of NGINX: one address that routes by shared_lib/contract/routes.py.
 
     python -m infra.standins.gateway --port 8100 --doors '{"create_order": "http://127.0.0.1:9001", ...}'
 
-It never leads to /events and drops ce-* headers: nobody outside can play the relay. Bodies end at 64 KiB. Every answer
-carries an X-Request-Id. Long polls pass; calls are never repeated, because only the caller knows whether that is safe.
+It never routes to /events and drops ce-* headers, so outside callers cannot deliver events. Bodies are limited to 64 KiB, and
+every answer has an X-Request-Id. Long polls pass. It retries no call: only the caller knows whether a retry is safe.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ from shared_lib.contract.routes import door_of
 
 BODY_BYTES_MAX: Final = 64 * 1024
 URL_BYTES_MAX: Final = 4096
-_QUERY: Final = "%&=/?:@!$'()*+,;[]~-._"  # what a query may hold as it is
+_QUERY: Final = "%&=/?:@!$'()*+,;[]~-._"  # characters of a query that need no escaping
 # Longer than the longest poll (25 s) and the slowest provider call behind a door.
 TIMEOUT: Final = httpx.Timeout(60.0, connect=2.0)
 METHODS: Final = ["GET", "POST", "PATCH", "PUT", "DELETE", "HEAD", "OPTIONS"]
-# A client library would walk /v1/orders/../../events; only plain segments pass.
+# A client library would resolve /v1/orders/../../events to /events; only plain segments pass.
 _PLAIN: Final = re.compile(r"(/[A-Za-z0-9_-]+)+/?")
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9_-]{8,64}")
 _HOP_BY_HOP: Final = frozenset(
@@ -55,7 +55,7 @@ _NOT_ANSWERED: Final = _HOP_BY_HOP | {"content-length", "content-encoding", "x-r
 
 
 class Gateway:
-    """Passes calls on to the doors it was given."""
+    """Forwards calls to the doors."""
 
     def __init__(self, doors: Mapping[str, str]) -> None:
         self._doors = doors
@@ -66,7 +66,7 @@ class Gateway:
         await self._http.aclose()
 
     async def pass_on(self, request: Request) -> Response:
-        """One call to one door. 404 for what is not public, 413 for too much, 502-504 when the door fails."""
+        """Forward one call to one door: 404 for paths that are not public, 413 for large bodies, 502-504 when the door fails."""
         given = request.headers.get("x-request-id", "")
         request_id = given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
         answer = await self._answer(request, request_id)
@@ -91,12 +91,12 @@ class Gateway:
         except (httpx.LocalProtocolError, httpx.InvalidURL):
             return _problem(400, "request_malformed", "Malformed request")
         except (httpx.ConnectError, httpx.ConnectTimeout):
-            return _problem(503, "unavailable", f"The function {door} is not there", retry_after_s=1)
+            return _problem(503, "unavailable", f"The function {door} cannot be reached", retry_after_s=1)
         except httpx.TimeoutException:
-            return _problem(504, "unavailable", f"The function {door} does not answer in time")
+            return _problem(504, "unavailable", f"The function {door} did not answer in time")
         except httpx.TransportError:
-            # Whether it was done is unknown: the caller asks again with the same key.
-            return _problem(502, "unavailable", f"The function {door} went away", retry_after_s=1)
+            # The outcome is unknown: the caller retries with the same key.
+            return _problem(502, "unavailable", f"The function {door} closed the connection", retry_after_s=1)
         answer = Response(reply.content, reply.status_code)
         dropped = _NOT_ANSWERED if request.method != "HEAD" else _NOT_ANSWERED - {"content-length"}
         kept = [(name.lower(), value) for name, value in reply.headers.raw]
@@ -107,7 +107,7 @@ class Gateway:
 
 
 def _passed_on(request: Request) -> list[tuple[bytes, bytes]]:
-    """Byte by byte: a header may hold any of them, and the same name may come twice."""
+    """As bytes: a header value may hold any of them, and a name may occur twice."""
     headers = [
         (name, value)
         for name, value in request.scope["headers"]
@@ -136,13 +136,13 @@ def _problem(status: int, code: str, title: str, *, retry_after_s: int | None = 
 
 
 async def _thanks(request: Request) -> Response:
-    """Where the provider's page leads back to: the cinema's own page, if there were a cinema."""
+    """The page that the provider returns the customer to, in place of the cinema's own."""
     order = html.escape(request.query_params.get("order_id", ""))
     return HTMLResponse(
         "<!doctype html><html lang=en><meta charset=utf-8><title>Back at the cinema</title>"
         "<body style='font:18px/1.5 system-ui;max-width:34rem;margin:12vh auto;padding:0 1rem'>"
-        f"<h1>Back at the cinema</h1><p>Order <code>{order}</code>. The provider tells Boxoffice by a signed webhook "
-        "whether it was paid; this page has no say in it.</p></body></html>"
+        f"<h1>Back at the cinema</h1><p>Order <code>{order}</code>. The provider reports the payment to Boxoffice "
+        "by a signed webhook; this page changes nothing.</p></body></html>"
     )
 
 
@@ -179,7 +179,7 @@ def main(arguments: list[str]) -> None:
         port=options.port,
         log_level="warning",
         access_log=False,
-        proxy_headers=False,  # nobody stands in front of it
+        proxy_headers=False,  # no proxy stands in front of it
         timeout_keep_alive=95,
         timeout_graceful_shutdown=2,
     )

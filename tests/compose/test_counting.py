@@ -15,7 +15,7 @@ from infra.demo.cinema import Cinema as CinemaOnTheBus
 from infra.demo.town import Json
 from infra.drill.books import counted
 from infra.drill.customer import Customer, Wish
-from infra.drill.load import TURN, UNTOLD
+from infra.drill.load import MOVE_CLOCK, UNSENT_NOTICES
 from infra.local.home import Running
 from tests.kit.cinema import Cinema
 from tests.kit.waiting import PATIENCE_S
@@ -52,9 +52,9 @@ async def test_all_is_well_when_it_is(cinema: Cinema, served: Customer) -> None:
         "doubled": [],
         "faults": [],
     }
-    (untold,) = await rows(cinema, UNTOLD, watchers=[])
+    (untold,) = await rows(cinema, UNSENT_NOTICES, watchers=[])
     assert not any(untold.values()), untold
-    (played,) = await rows(cinema, UNTOLD, watchers=[served.id])
+    (played,) = await rows(cinema, UNSENT_NOTICES, watchers=[served.id])
     assert played["starts"] == 1
 
 
@@ -102,7 +102,7 @@ async def test_money_the_provider_took_twice_is_doubled(cinema: Cinema, served: 
 
 async def test_a_month_can_pass_and_passes(cinema: Cinema, served: Customer) -> None:
     before = cinema.now()
-    await rows(cinema, TURN, by=timedelta(days=31))
+    await rows(cinema, MOVE_CLOCK, by=timedelta(days=31))
     assert cinema.now() - before >= timedelta(days=31)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from infra.demo.town import UNREST
+from infra.demo.town import UNFINISHED
 from infra.servers.moto import EmbeddedMoto
 from shared_lib.phases.facts import TOLD_AFTER
 from shared_lib.phases.notifications import ClaimedNotification, ClaimNotification, claim_notifications
@@ -210,7 +210,7 @@ async def test_a_job_about_what_its_customer_does_not_have_is_refused_for_good(
 
 async def test_a_stack_is_at_rest_while_a_job_waits_for_its_minute(subscribed: Cinema) -> None:
     cinema = subscribed
-    events = f"SELECT events FROM ({UNREST}) AS unrest"
+    events = f"SELECT events FROM ({UNFINISHED}) AS unrest"
     await opt_out(cinema)
     assert cinema.value(events) == 1, "the fact"
     await cinema.drain()

@@ -118,7 +118,7 @@ def test_only_what_holds_a_key_of_the_provider_may_reach_it() -> None:
 @pytest.mark.parametrize(
     ("changed", "code", "words"),
     [
-        ({}, 0, "Every way is as wished"),
+        ({}, 0, "Every connection is as expected"),
         ({"sandbox:8080": True}, 1, "**open**"),
         ({"mail:5000": False}, 1, "**closed**"),
     ],

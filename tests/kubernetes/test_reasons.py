@@ -68,7 +68,7 @@ def test_the_end_of_a_log_is_read_where_something_has_ended_badly() -> None:
 def test_who_is_not_as_wished_is_named_and_who_is_missing_too() -> None:
     found = troubles(RECORDED, {"failing-job", "good-job", "door-outside", "relay"})
     assert found == {
-        "relay": "is not there",
+        "relay": "does not exist",
         "failing-job": "failed",
         "door-outside": "not ready (RevisionMissing)",
     }

@@ -50,7 +50,7 @@ def test_up_answers_survives_a_killed_door_and_stops_without_leaving_anybody(
 ) -> None:
     data = server_folders()
     with launched("up", data) as up:
-        up.until("What happens from now on")
+        up.until("The log follows")
         script = re.search(r"^curl .*?thanks\"}'$", up.output, re.MULTILINE | re.DOTALL)
         assert script, up.output
         first = subprocess.run(["bash", "-c", script[0]], capture_output=True, text=True, check=True)

@@ -49,7 +49,7 @@ def code(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def stack(code: Path, server_folders: Callable[[], Path]) -> Iterator[Launched]:
     with launched("up", server_folders(), "--reload", root=code) as up:
-        up.until("What happens from now on")
+        up.until("The log follows")
         up.until("for changes.")
         yield up
 
