@@ -8,55 +8,9 @@ from datetime import timedelta
 
 import pytest
 
-from infra.servers.access import role_url
 from shared_lib.cli.main import main
-from shared_lib.processes import Role
-from tests.kit.cinema import AUDIENCE, AUTH_ISSUER, EVENT_SECRET, Cinema
-
-Capture = pytest.CaptureFixture[str]
-
-
-@pytest.fixture
-def environment(cinema: Cinema, redis_url: str, webhook_secret: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What an operator's shell would hold."""
-    routes = cinema.rt.settings.event_routes
-    for name, value in {
-        "DATABASE_URL": role_url(cinema.database_url, Role.OPERATOR),
-        "REDIS_URL": redis_url,
-        "AUTH_JWKS_URL": f"{cinema.url}/.well-known/jwks.json",
-        "AUTH_ISSUER": AUTH_ISSUER,
-        "AUTH_AUDIENCE": AUDIENCE,
-        "SANDBOX_URL": cinema.sandbox.url,
-        "SANDBOX_API_KEY": cinema.sandbox.api_key,
-        "SANDBOX_WEBHOOK_SECRETS": webhook_secret,
-        "EVENT_SECRETS": EVENT_SECRET,
-        "EVENT_ROUTES": "{" + ",".join(f'"{kind}":"{url}"' for kind, url in routes.items()) + "}",
-    }.items():
-        monkeypatch.setenv(f"BOXOFFICE_{name}", value)
-    from shared_lib.settings import settings  # noqa: PLC0415
-
-    settings.cache_clear()
-
-
-@pytest.fixture
-def run(environment: None, capsys: Capture) -> Run:
-    return Run(capsys)
-
-
-class Run:
-    """Runs a command in a thread: the cinema lives in this loop. Remembers what it printed."""
-
-    def __init__(self, capsys: Capture) -> None:
-        self._capsys = capsys
-        self.err = ""
-
-    async def __call__(self, *arguments: str, status: int = 0) -> str:
-        self._capsys.readouterr()
-        found = await asyncio.to_thread(main, arguments)
-        printed = self._capsys.readouterr()
-        self.err = printed.err
-        assert found == status, printed.out + printed.err
-        return printed.out
+from tests.cli.command import Capture, Run
+from tests.kit.cinema import Cinema
 
 
 async def test_explain_tells_the_story_of_an_order_in_time(cinema: Cinema, run: Run) -> None:

@@ -8,10 +8,8 @@ import pytest
 
 from infra.servers.access import role_url
 from shared_lib.processes import Role
-from tests.cli.test_commands import Run, environment, run
+from tests.cli.command import Run
 from tests.kit.cinema import Cinema
-
-__all__ = ["environment", "run"]  # its fixtures
 
 WRITING = [
     ("catalog", "retire", "prc_metropolis_buy"),

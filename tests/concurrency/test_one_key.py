@@ -16,7 +16,7 @@ from shared_lib.domain.errors import Code
 from tests.kit.cinema import RETURN_URL, Cinema
 from tests.kit.cinema_fixtures import OpenCinema
 from tests.kit.crash_points import watch
-from tests.kit.instance import mortal
+from tests.kit.instance import second_instance
 from tests.kit.recovery import provider_payments, single
 from tests.kit.waiting import PATIENCE_S
 
@@ -154,7 +154,7 @@ async def test_one_key_for_two_different_requests_at_once_makes_one_of_them(cine
 @pytest.mark.parametrize("trouble", [Trouble("works"), Trouble("stopped")], ids=["redis", "no redis"])
 async def test_two_processes_race_with_one_key(troubled: Cinema, trouble: Trouble) -> None:
     await troubled.control("/control/faults", {"kind": "slow", "operation": "checkout.create", "ms": 300})
-    async with mortal(troubled) as other:
+    async with second_instance(troubled) as other:
         halves = await asyncio.gather(*(same_request(one, REQUESTS // 2) for one in (troubled, other.cinema)))
         body = assert_one_set_of_bytes([*halves[0], *halves[1]])
         for one in (troubled, other.cinema):

@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 
 from tests.kit.cinema import Cinema
-from tests.kit.instance import mortal
+from tests.kit.instance import second_instance
 from tests.kit.recovery import assert_charged_once, come_to_rest
 
 RACERS = 100
@@ -23,7 +23,7 @@ async def give_back(cinema: Cinema, order_id: str, key: str, **more: Any) -> htt
 
 async def test_a_hundred_refunds_in_two_processes_never_exceed_what_was_taken(cinema: Cinema) -> None:
     order = await cinema.bought("prc_metropolis_buy")
-    async with mortal(cinema) as other:
+    async with second_instance(cinema) as other:
         answers = await asyncio.gather(
             *(
                 give_back((cinema, other.cinema)[n % 2], order["id"], f"refund-{n}", amount_minor=100)

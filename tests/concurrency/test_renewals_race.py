@@ -12,14 +12,14 @@ import pytest
 from tests.concurrency.crowd import seed
 from tests.concurrency.recording import Record
 from tests.kit.cinema import Cinema
-from tests.kit.instance import Mortal, mortal
+from tests.kit.instance import Instance, second_instance
 
 TICK, JOB = "billing.tick.renewal", "billing.job.charge_renewals"
 AT_ONCE = 4  # jobs each function works on
 MINOR = 799
 
 
-async def claim(*functions: Mortal) -> None:
+async def claim(*functions: Instance) -> None:
     """Both hear the tick at the same moment, again and again, until nothing is due."""
     for _ in range(40):
         await asyncio.gather(*(one.cinema.event(TICK) for one in functions))
@@ -33,7 +33,7 @@ async def claim(*functions: Mortal) -> None:
     raise AssertionError("the ticks never end")
 
 
-async def deliver(function: Mortal, jobs: list[dict[str, Any]]) -> None:
+async def deliver(function: Instance, jobs: list[dict[str, Any]]) -> None:
     """Every job, some at once. A function that died takes none any more."""
     limit = asyncio.Semaphore(AT_ONCE)
 
@@ -69,7 +69,7 @@ async def test_two_renew_functions_race_over_ten_thousand_and_each_is_charged_on
     crowd: Cinema, record: Record
 ) -> None:
     seed(crowd, 10_000)
-    async with mortal(crowd) as one, mortal(crowd) as other:
+    async with second_instance(crowd) as one, second_instance(crowd) as other:
         await claim(one, other)
         jobs = jobs_of(crowd)
         assert sum(len(job["payment_ids"]) for job in jobs) == 10_000
@@ -83,7 +83,7 @@ async def test_one_of_two_renew_functions_is_killed_in_the_middle_and_each_is_ch
     crowd: Cinema, record: Record
 ) -> None:
     seed(crowd, 2_000)
-    async with mortal(crowd) as survivor, mortal(crowd) as killed:
+    async with second_instance(crowd) as survivor, second_instance(crowd) as killed:
         await claim(survivor, killed)
         jobs = jobs_of(crowd)
         delivering = asyncio.gather(deliver(survivor, jobs), deliver(killed, jobs[::-1]))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.kit.cinema import RETURN_URL, Cinema
-from tests.kit.instance import mortal
+from tests.kit.instance import second_instance
 from tests.kit.recovery import assert_charged_once, come_to_rest, leases_end, provider_payments, single
 
 FILM = {"price_id": "prc_metropolis_buy", "return_url": RETURN_URL}
@@ -26,7 +26,7 @@ async def pay_and_rest(cinema: Cinema, order_id: str) -> None:
 async def test_w1_killed_before_the_intent_is_committed_nothing_exists_and_the_retry_makes_one_order(
     cinema: Cinema,
 ) -> None:
-    async with mortal(cinema, "open_orders:before_commit") as doomed:
+    async with second_instance(cinema, "open_orders:before_commit") as doomed:
         await doomed.dies_during(doomed.cinema.call("POST", "/v1/orders", FILM, key=KEY))
     assert cinema.value("SELECT count(*) FROM orders") == 0
     await leases_end(cinema)
@@ -48,7 +48,7 @@ async def test_w1_killed_before_the_intent_is_committed_nothing_exists_and_the_r
 async def test_w3_w4_killed_around_the_provider_call_the_order_is_taken_over_under_the_same_payment(
     cinema: Cinema, window: str, asked_before: int
 ) -> None:
-    async with mortal(cinema, window) as doomed:
+    async with second_instance(cinema, window) as doomed:
         await doomed.dies_during(doomed.cinema.call("POST", "/v1/orders", FILM, key=KEY))
     order_id = single(cinema, "SELECT id FROM orders")
     assert len(await provider_payments(cinema, order_id)) == asked_before
@@ -79,7 +79,7 @@ async def test_w3_w4_killed_between_a_charge_that_must_be_confirmed_and_its_page
     await come_to_rest(cinema)
     (method,) = (await cinema.get("/v1/payment-methods"))["items"]
     body = FILM | {"payment_method_id": method["id"]}
-    async with mortal(cinema, window) as doomed:
+    async with second_instance(cinema, window) as doomed:
         await doomed.dies_during(doomed.cinema.call("POST", "/v1/orders", body, key=KEY))
     order_id = single(cinema, "SELECT id FROM orders WHERE id <> %s", plan["id"])
     theirs = await provider_payments(cinema, order_id)
@@ -109,7 +109,7 @@ async def test_w4_the_answer_of_an_executed_call_is_lost_and_found_again(cinema:
 
 
 async def test_w5_killed_after_the_outcome_is_committed_the_next_relay_tells_it(cinema: Cinema) -> None:
-    async with mortal(cinema, "settle_payments:after_commit") as doomed:
+    async with second_instance(cinema, "settle_payments:after_commit") as doomed:
         await doomed.dies_during(doomed.cinema.call("POST", "/v1/orders", FILM, key=KEY))
     order_id = single(cinema, "SELECT id FROM orders")
     assert single(cinema, "SELECT type FROM outbox") == "billing.order.created"
@@ -129,7 +129,7 @@ async def test_w6_a_relay_killed_between_delivery_and_delete_tells_again_and_the
     order = await cinema.bought("prc_metropolis_buy")
     waiting = cinema.rows("SELECT event_id FROM outbox WHERE type = 'billing.order.paid'")
     assert len(waiting) == 1
-    async with mortal(cinema, "deliver:after", relay=True) as doomed:
+    async with second_instance(cinema, "deliver:after", relay=True) as doomed:
         await doomed.died()
     assert cinema.rows("SELECT event_id FROM outbox WHERE type = 'billing.order.paid'") == waiting
     await come_to_rest(cinema)

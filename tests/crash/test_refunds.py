@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from tests.kit.cinema import Cinema
-from tests.kit.instance import mortal
+from tests.kit.instance import second_instance
 from tests.kit.recovery import assert_charged_once, come_to_rest, leases_end, single
 
 KEY = "one-refund"
@@ -41,7 +41,7 @@ async def test_w11_a_killed_refund_is_finished_once_and_leaves_no_room_for_anoth
     cinema: Cinema, window: str, reserved: int, asked: int
 ) -> None:
     order = await cinema.bought("prc_metropolis_buy")
-    async with mortal(cinema, window) as doomed:
+    async with second_instance(cinema, window) as doomed:
         await doomed.dies_during(give_back(doomed.cinema, order["id"], KEY))
     assert cinema.value("SELECT count(*) FROM refunds") == reserved
     assert await refunds_at_provider(cinema) == asked
@@ -80,7 +80,7 @@ async def test_w12_a_refund_waits_until_a_charge_that_may_have_happened_is_known
         "payment_method_id": method["id"],
     }
     await cinema.control("/control/webhooks", {"mode": "drop", "times": None})
-    async with mortal(cinema, "charge:after") as doomed:
+    async with second_instance(cinema, "charge:after") as doomed:
         await doomed.dies_during(doomed.cinema.call("POST", "/v1/orders", body))
     order_id = single(cinema, "SELECT id FROM orders WHERE product_id = 'prd_stalker'")
     answer = await give_back(cinema, order_id, "too-early")

@@ -25,7 +25,7 @@ from tests.crash.renewing import (
 )
 from tests.kit.cinema import Cinema
 from tests.kit.crash_points import watch
-from tests.kit.instance import mortal
+from tests.kit.instance import second_instance
 from tests.kit.recovery import assert_charged_once, come_to_rest, provider_payments, single
 
 
@@ -35,7 +35,7 @@ async def test_w14_a_tick_killed_around_its_commit_is_repeated_and_charges_once(
     cinema: Cinema, window: str
 ) -> None:
     await due(cinema)
-    async with mortal(cinema, window) as doomed:
+    async with second_instance(cinema, window) as doomed:
         await doomed.dies_during(doomed.cinema.event(TICK))
     await come_to_rest(cinema)
     await assert_renewed_once(cinema)
@@ -55,7 +55,7 @@ async def test_w14_a_tick_killed_around_its_commit_is_repeated_and_charges_once(
 async def test_w3_w4_w5_a_killed_charge_is_taken_over_and_taken_once(cinema: Cinema, window: str) -> None:
     await due(cinema)
     assert (await cinema.event(TICK)).is_success
-    async with mortal(cinema, window) as doomed:
+    async with second_instance(cinema, window) as doomed:
         await doomed.dies_during(doomed.cinema.event(JOB, charge_job(cinema)))
     await come_to_rest(cinema)
     assert len(await provider_payments(cinema, single(cinema, CYCLE))) == 1
@@ -144,7 +144,7 @@ async def test_w13_sent_then_cancel_and_the_charge_finishes_and_is_returned_by_i
 async def test_w13_sent_killed_then_cancel_and_the_charge_is_found_and_returned(cinema: Cinema) -> None:
     subscription = await due(cinema)
     assert (await cinema.event(TICK)).is_success
-    async with mortal(cinema, "charge:after") as doomed:
+    async with second_instance(cinema, "charge:after") as doomed:
         await doomed.dies_during(doomed.cinema.event(JOB, charge_job(cinema)))
     assert (await opt_out(cinema, subscription))["charge_in_flight"] is True
     await assert_returned_by_itself(cinema)
@@ -152,7 +152,7 @@ async def test_w13_sent_killed_then_cancel_and_the_charge_is_found_and_returned(
 
 async def test_w14_ticks_and_jobs_in_two_processes_at_once_charge_once(cinema: Cinema) -> None:
     await due(cinema)
-    async with mortal(cinema) as other:
+    async with second_instance(cinema) as other:
         await all_succeed(one.event(TICK) for one in (cinema, other.cinema) for _ in range(8))
         job = charge_job(cinema)
         await all_succeed(one.event(JOB, job) for one in (cinema, other.cinema) for _ in range(8))

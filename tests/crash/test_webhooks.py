@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.kit.cinema import Cinema
-from tests.kit.instance import mortal
+from tests.kit.instance import second_instance
 from tests.kit.recovery import (
     assert_charged_once,
     come_to_rest,
@@ -48,7 +48,7 @@ async def paid_but_untold(cinema: Cinema) -> tuple[str, dict[str, Any]]:
 async def test_w7_a_webhook_overtakes_the_outcome_of_a_killed_charge_and_settles_it(cinema: Cinema) -> None:
     bought = await cinema.bought("prc_metropolis_buy", customer="eve")
     method = await saved_method(cinema)
-    async with mortal(cinema, "charge:after") as doomed:
+    async with second_instance(cinema, "charge:after") as doomed:
         body = {
             "price_id": "prc_stalker_buy",
             "return_url": "http://cinema.test/",
@@ -191,7 +191,7 @@ async def test_w10_a_webhook_is_acknowledged_only_once_it_is_committed(
     cinema: Cinema, webhook_secret: str, window: str, believed: str
 ) -> None:
     order_id, webhook = await paid_but_untold(cinema)
-    async with mortal(cinema, window) as doomed:
+    async with second_instance(cinema, window) as doomed:
         await doomed.dies_during(post_webhook(doomed.cinema, webhook, webhook_secret))
     assert single(cinema, "SELECT status FROM orders") == believed
     assert await let_go(cinema) == 1  # not acknowledged, so the provider delivers it again

@@ -12,7 +12,6 @@ import pytest
 
 from tests.k8s.apiserver import Answer, Apiserver
 from tests.k8s.manifests import (
-    CLUSTER_SCOPED,
     NAMESPACE,
     OVERLAYS,
     PRODUCTION,
@@ -23,6 +22,7 @@ from tests.k8s.manifests import (
     at,
     rendered,
 )
+from tests.k8s.namespaces import FIRST, moved
 
 pytestmark = pytest.mark.k8s
 
@@ -33,7 +33,6 @@ NOT_OF_PODS: Final = (
     "responseStartTimeoutSeconds",
     "idleTimeoutSeconds",
 )
-FIRST: Final = ("Namespace", "ServiceAccount")
 
 
 # Of these operators there are no CRDs at hand, so that an apiserver of ours does not know their objects. Rules look at them.
@@ -105,19 +104,6 @@ def asked_of(manifests: Manifests, served: frozenset[str]) -> Manifests:
         and (thing["kind"] in FIRST or thing not in same)
     ]
     return Manifests(manifests.variant, kept)
-
-
-def moved(manifests: Manifests, namespace: str) -> Manifests:
-    """A copy with every object in this namespace, which takes the place of `boxoffice`."""
-    copied = manifests.planted()
-    for thing in copied.objects:
-        if thing["kind"] == "Namespace":
-            thing["metadata"]["name"] = namespace
-            # Templates are only warned of, and a warning is a failure here.
-            thing["metadata"]["labels"]["pod-security.kubernetes.io/warn"] = "restricted"
-        elif thing["kind"] not in CLUSTER_SCOPED:
-            thing["metadata"]["namespace"] = namespace
-    return copied
 
 
 def as_pod(pod: Pod, namespace: str) -> Object:

@@ -12,7 +12,7 @@ import yaml  # type: ignore[import-untyped]  # it ships no annotations
 
 from tests.k8s.apiserver import Apiserver
 from tests.k8s.manifests import K8S, NAMESPACE, PRODUCTION, Object, at, rendered
-from tests.k8s.test_admission import FIRST, moved
+from tests.k8s.namespaces import FIRST, moved
 
 pytestmark = pytest.mark.k8s
 

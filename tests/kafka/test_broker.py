@@ -39,20 +39,18 @@ def test_nobody_there_is_an_error_after_the_time_given() -> None:
 
 
 @pytest.mark.slow
-def test_what_was_acknowledged_survives_a_stop_and_a_kill(
-    mortal_kafka: OwnKafka, new_topic: NewTopic
-) -> None:
-    topic = new_topic("kept", partitions=1, bootstrap=mortal_kafka.bootstrap)
-    for end in (mortal_kafka.stop, mortal_kafka.kill):
-        with closing(KafkaProducer(bootstrap_servers=mortal_kafka.bootstrap)) as producer:
+def test_what_was_acknowledged_survives_a_stop_and_a_kill(own_kafka: OwnKafka, new_topic: NewTopic) -> None:
+    topic = new_topic("kept", partitions=1, bootstrap=own_kafka.bootstrap)
+    for end in (own_kafka.stop, own_kafka.kill):
+        with closing(KafkaProducer(bootstrap_servers=own_kafka.bootstrap)) as producer:
             producer.send(topic, end.__name__.encode()).get(PATIENCE_S)
         end()
-        assert not mortal_kafka.running
-        mortal_kafka.start()
+        assert not own_kafka.running
+        own_kafka.start()
     with closing(
         KafkaConsumer(
             topic,
-            bootstrap_servers=mortal_kafka.bootstrap,
+            bootstrap_servers=own_kafka.bootstrap,
             auto_offset_reset="earliest",
             consumer_timeout_ms=int(PATIENCE_S * 1000),
         )

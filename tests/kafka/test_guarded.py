@@ -12,16 +12,15 @@ from kafka.errors import KafkaError
 from pydantic import ValidationError
 
 from infra.kafka.broker import EmbeddedKafka
-from infra.kafka.jars import NoKafkaError, classpath
 from shared_lib.settings import KafkaAccess
 from shared_lib.workers import topics
 from shared_lib.workers.kafka_client import opened, servers
 from shared_lib.workers.trigger import letterbox
-from tests.kit.tls import authority, server_pair
+from tests.kit.kafka import guarded_broker, kafka_access
+from tests.kit.tls import authority
 
 ROOT = Path(__file__).parents[2]
 PASSWORD = "of-the-relay"
-LOGIN = "org.apache.kafka.common.security.plain.PlainLoginModule"
 
 
 @pytest.fixture(scope="module")
@@ -32,35 +31,15 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def guarded(folder: Path) -> Iterator[EmbeddedKafka]:
     """A broker whose second listener wants TLS and the password of the user `boxoffice`."""
-    try:
-        classpath()
-    except NoKafkaError as missing:
-        pytest.skip(str(missing))
-    signer = authority()
-    signer.pem(folder / "root.crt")
     authority().pem(folder / "stranger.crt")
-    cert, key = server_pair(signer, folder, "127.0.0.1")
-    (folder / "server.pem").write_bytes(key.read_bytes() + cert.read_bytes())
-    properties = {
-        "ssl.keystore.type": "PEM",
-        "ssl.keystore.location": str(folder / "server.pem"),
-        "sasl.enabled.mechanisms": "PLAIN",
-        "listener.name.sasl_ssl.plain.sasl.jaas.config": f'{LOGIN} required user_boxoffice="{PASSWORD}";',
-    }
-    with EmbeddedKafka(guarded=properties) as broker:
+    with guarded_broker(folder, {"boxoffice": PASSWORD}) as broker:
         yield broker
 
 
 @pytest.fixture
 def access(guarded: EmbeddedKafka, folder: Path, monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
-    for name, value in {
-        "SECURITY": "SASL_SSL",
-        "CA_FILE": str(folder / "root.crt"),
-        "SASL_MECHANISM": "PLAIN",
-        "USERNAME": "boxoffice",
-        "PASSWORD": PASSWORD,
-    }.items():
-        monkeypatch.setenv(f"BOXOFFICE_KAFKA_{name}", value)
+    for name, value in kafka_access(folder, "boxoffice", PASSWORD).items():
+        monkeypatch.setenv(name, value)
     assert guarded.running
     return monkeypatch
 

@@ -78,32 +78,32 @@ async def test_relays_that_join_and_leave_share_the_work_and_keep_each_customers
 @pytest.mark.slow
 @pytest.mark.parametrize("how", ["stop", "kill"])
 async def test_while_the_broker_is_away_the_outbox_grows_and_then_drains_by_itself(
-    rt: Runtime, mortal_kafka: OwnKafka, new_topic: NewTopic, how: str
+    rt: Runtime, own_kafka: OwnKafka, new_topic: NewTopic, how: str
 ) -> None:
-    topic, rounds = new_topic(bootstrap=mortal_kafka.bootstrap), 60
-    async with running(KafkaRelay(rt, [mortal_kafka.bootstrap])):
+    topic, rounds = new_topic(bootstrap=own_kafka.bootstrap), 60
+    async with running(KafkaRelay(rt, [own_kafka.bootstrap])):
         telling = asyncio.create_task(tell(rt, topic, rounds, pause_s=0.03))
         await asyncio.sleep(0.6)
-        await asyncio.to_thread(getattr(mortal_kafka, how))
+        await asyncio.to_thread(getattr(own_kafka, how))
         await telling  # committing does not wait for Kafka
         assert await waiting(rt) > 0
-        await asyncio.to_thread(mortal_kafka.start)
+        await asyncio.to_thread(own_kafka.start)
         await empty(rt, 60)
-    assert first_told(all_records(mortal_kafka.bootstrap, topic)) == everything(rounds)
+    assert first_told(all_records(own_kafka.bootstrap, topic)) == everything(rounds)
     assert await dead(rt) == []
 
 
 @pytest.mark.slow
 async def test_what_no_broker_has_acknowledged_stays_in_the_outbox(
-    rt: Runtime, mortal_kafka: OwnKafka, new_topic: NewTopic
+    rt: Runtime, own_kafka: OwnKafka, new_topic: NewTopic
 ) -> None:
     """The relay has read the events and handed them to its producer, and ends while the broker is away."""
-    topic = new_topic(bootstrap=mortal_kafka.bootstrap)
-    relay = KafkaRelay(rt, [mortal_kafka.bootstrap])
+    topic = new_topic(bootstrap=own_kafka.bootstrap)
+    relay = KafkaRelay(rt, [own_kafka.bootstrap])
     async with running(relay):
         await tell(rt, topic, 1)
         await empty(rt)
-        await asyncio.to_thread(mortal_kafka.kill)
+        await asyncio.to_thread(own_kafka.kill)
         await tell(rt, topic, 1, first=2)
 
         async def are_on_their_way() -> bool:
@@ -112,25 +112,25 @@ async def test_what_no_broker_has_acknowledged_stays_in_the_outbox(
         await until(are_on_their_way)
         await asyncio.sleep(0.5)  # time in which a relay that forgets too early would do so
         assert await waiting(rt) == CUSTOMERS
-    await asyncio.to_thread(mortal_kafka.start)
-    async with running(KafkaRelay(rt, [mortal_kafka.bootstrap])):
+    await asyncio.to_thread(own_kafka.start)
+    async with running(KafkaRelay(rt, [own_kafka.bootstrap])):
         await empty(rt)
-    assert first_told(all_records(mortal_kafka.bootstrap, topic)) == everything(2)
+    assert first_told(all_records(own_kafka.bootstrap, topic)) == everything(2)
 
 
 async def test_a_relay_starts_without_a_broker_and_waits_for_it(
-    rt: Runtime, mortal_kafka: OwnKafka, new_topic: NewTopic, database_url: str
+    rt: Runtime, own_kafka: OwnKafka, new_topic: NewTopic, database_url: str
 ) -> None:
-    topic = new_topic(bootstrap=mortal_kafka.bootstrap)
-    await asyncio.to_thread(mortal_kafka.stop)
-    with relay_process(database_url, mortal_kafka.bootstrap) as relay:
+    topic = new_topic(bootstrap=own_kafka.bootstrap)
+    await asyncio.to_thread(own_kafka.stop)
+    with relay_process(database_url, own_kafka.bootstrap) as relay:
         await tell(rt, topic, 2)
         await asyncio.sleep(2)
         assert relay.poll() is None
-        await asyncio.to_thread(mortal_kafka.start)
+        await asyncio.to_thread(own_kafka.start)
         await empty(rt)
     assert relay.returncode == 0
-    assert first_told(all_records(mortal_kafka.bootstrap, topic)) == everything(2)
+    assert first_told(all_records(own_kafka.bootstrap, topic)) == everything(2)
 
 
 async def test_a_relay_killed_between_acknowledgement_and_delete_tells_the_same_events_again(

@@ -25,7 +25,6 @@ from kafka.admin import (
 from kafka.errors import GroupAuthorizationFailedError, TopicAuthorizationFailedError
 
 from infra.kafka.broker import EmbeddedKafka
-from infra.kafka.jars import NoKafkaError, classpath
 from infra.kubernetes.generate import ROOT
 from shared_lib.cli.main import main
 from shared_lib.phases.records import OutboxRow
@@ -41,9 +40,9 @@ from shared_lib.workers.trigger.letters import DeadLetters
 from shared_lib.workers.trigger.member import Group
 from shared_lib.workers.trigger.trigger import Limits, Trigger
 from tests.kafka.records import all_records, header
-from tests.kit.tls import authority, server_pair
-from tests.kit.waiting import PATIENCE_S
-from tests.trigger.ground import QUICK, SIGNER, Door, Heard, event_headers, opened, until
+from tests.kit.doors import SIGNER, DoorRequest, RecordingDoor, event_headers, opened
+from tests.kit.kafka import QUICK, guarded_broker, kafka_access
+from tests.kit.waiting import PATIENCE_S, until
 
 pytestmark = pytest.mark.kafka
 
@@ -53,7 +52,6 @@ USERS: dict[str, Any] = {
     for file in FILES
     for one in yaml.safe_load_all(file.read_text())
 }
-LOGIN = "org.apache.kafka.common.security.plain.PlainLoginModule"
 PATTERNS = {"literal": ACLResourcePatternType.LITERAL, "prefix": ACLResourcePatternType.PREFIXED}
 GROUP = Settings.model_fields["trigger_group"].default
 
@@ -78,25 +76,13 @@ def authorities(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def guarded(authorities: Path) -> Iterator[EmbeddedKafka]:
-    """A broker that allows nothing without an ACL, but to who comes by its plain listener: the operator of this test."""
-    try:
-        classpath()
-    except NoKafkaError as missing:
-        pytest.skip(str(missing))
-    signer = authority()
-    signer.pem(authorities / "root.crt")
-    cert, key = server_pair(signer, authorities, "127.0.0.1")
-    (authorities / "server.pem").write_bytes(key.read_bytes() + cert.read_bytes())
-    passwords = " ".join(f'user_{user}="of-{user}"' for user in USERS)
-    properties = {
-        "ssl.keystore.type": "PEM",
-        "ssl.keystore.location": str(authorities / "server.pem"),
-        "sasl.enabled.mechanisms": "PLAIN",
-        "listener.name.sasl_ssl.plain.sasl.jaas.config": f"{LOGIN} required {passwords};",
+    """A broker that allows nothing without an ACL, except through its plain listener, which is this test's operator."""
+    passwords = {user: f"of-{user}" for user in USERS}
+    rules = {
         "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
         "super.users": "User:ANONYMOUS",
     }
-    with EmbeddedKafka(guarded=properties) as broker:
+    with guarded_broker(authorities, passwords, **rules) as broker:
         topics.create([broker.bootstrap])
         with closing(KafkaAdminClient(bootstrap_servers=[broker.bootstrap])) as admin:
             admin.create_acls(list(acls()))
@@ -104,20 +90,15 @@ def guarded(authorities: Path) -> Iterator[EmbeddedKafka]:
 
 
 class Be:
-    """Makes this process a user of Kafka; clients are who one was when they were made."""
+    """`be(user)` makes this process that user of Kafka; a client stays the user that this process was when it was made."""
 
     def __init__(self, broker: EmbeddedKafka, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.bootstrap, self._set = [broker.guarded_bootstrap], monkeypatch.setenv
-        for name, value in {
-            "SECURITY": "SASL_SSL",
-            "CA_FILE": str(folder / "root.crt"),
-            "SASL_MECHANISM": "PLAIN",
-        }.items():
-            self._set(f"BOXOFFICE_KAFKA_{name}", value)
+        self.bootstrap = [broker.guarded_bootstrap]
+        self._folder, self._set = folder, monkeypatch.setenv
 
     def __call__(self, user: str) -> list[str]:
-        self._set("BOXOFFICE_KAFKA_USERNAME", user)
-        self._set("BOXOFFICE_KAFKA_PASSWORD", f"of-{user}")
+        for name, value in kafka_access(self._folder, user, f"of-{user}").items():
+            self._set(name, value)
         return self.bootstrap
 
 
@@ -226,10 +207,10 @@ async def test_the_trigger_and_the_command_line_may_do_all_that_they_do(
             headers = event_headers(f"evt_{kind}", kind)
             producer.send(topic, json.dumps({"n": 1}).encode(), key=b"ann", headers=headers).get(PATIENCE_S)
 
-    async def answer(heard: Heard) -> int:
+    async def answer(heard: DoorRequest) -> int:
         return 422 if heard.headers["ce-type"] == "billing.poison" else 200
 
-    door, stop = Door(answer), asyncio.Event()
+    door, stop = RecordingDoor(answer), asyncio.Event()
     bootstrap = be("kafka-trigger")
     async with opened(door) as url:
         doors = DoorClient(QUICK, SIGNER, requests_max=4)

@@ -76,14 +76,14 @@ def test_a_broker_that_is_not_there_is_an_error() -> None:
 
 @pytest.mark.slow
 async def test_a_broker_that_stays_away_stops_the_stream_and_what_it_held_is_not_called_acknowledged(
-    mortal_kafka: OwnKafka, new_topic: NewTopic
+    own_kafka: OwnKafka, new_topic: NewTopic
 ) -> None:
-    topic = new_topic(bootstrap=mortal_kafka.bootstrap)
-    stream = await asyncio.to_thread(Stream, [mortal_kafka.bootstrap])
+    topic = new_topic(bootstrap=own_kafka.bootstrap)
+    stream = await asyncio.to_thread(Stream, [own_kafka.bootstrap])
     try:
         first = await asyncio.to_thread(stream.send, [row(1, topic)])
         assert (await asyncio.to_thread(stream.wait, first, PATIENCE_S)).acknowledged == [1]
-        await asyncio.to_thread(mortal_kafka.kill)
+        await asyncio.to_thread(own_kafka.kill)
         held = await asyncio.to_thread(stream.send, [row(n, topic) for n in range(2, 50)])
         fate = await asyncio.to_thread(stream.wait, held, 1.0)
         assert fate.acknowledged == []
@@ -91,6 +91,6 @@ async def test_a_broker_that_stays_away_stops_the_stream_and_what_it_held_is_not
         assert stream.stopped_by is not None
     finally:
         await asyncio.to_thread(stream.close)
-        await asyncio.to_thread(mortal_kafka.start)
+        await asyncio.to_thread(own_kafka.start)
     await asyncio.sleep(0.5)
-    assert told(mortal_kafka.bootstrap, topic) == ["evt_1"]
+    assert told(own_kafka.bootstrap, topic) == ["evt_1"]

@@ -1,4 +1,4 @@
-"""A second instance of Boxoffice, in a process of its own, that is killed at a boundary; the first one survives it."""
+"""A second instance of Boxoffice in a process of its own, which can be killed at a crash point; the first one, `cinema`, survives."""
 
 from __future__ import annotations
 
@@ -25,21 +25,21 @@ ROOT = Path(__file__).parents[2]
 
 
 @dataclass(frozen=True)
-class Mortal:
-    """`cinema` calls the instance that will be killed."""
+class Instance:
+    """`cinema` sends its calls to this instance."""
 
     cinema: Cinema
     process: asyncio.subprocess.Process
     output: IO[bytes]
 
     async def died(self) -> None:
-        """It reached its boundary: SIGKILL, and nothing else, ended it."""
+        """Wait until it has reached its crash point: SIGKILL ended it."""
         async with asyncio.timeout(PATIENCE_S):
             code = await self.process.wait()
         assert code == -signal.SIGKILL, self.said()
 
     async def dies_during(self, *calls: Any) -> None:
-        """The callers lose their connections, and the instance its life."""
+        """Make the calls; the instance is killed meanwhile and every caller loses its connection."""
         answers = await asyncio.gather(*calls, return_exceptions=True)
         assert all(isinstance(answer, httpx.TransportError) for answer in answers), (answers, self.said())
         await self.died()
@@ -50,8 +50,10 @@ class Mortal:
 
 
 @asynccontextmanager
-async def mortal(cinema: Cinema, crash_at: str = "", *, relay: bool = False) -> AsyncIterator[Mortal]:
-    """An instance on the same database, Redis and provider, which dies where `crash_at` says."""
+async def second_instance(
+    cinema: Cinema, crash_at: str = "", *, relay: bool = False
+) -> AsyncIterator[Instance]:
+    """An instance on the same database, Redis and provider. It is killed at the crash point `crash_at` (kit/crash_points.py)."""
     port = free_port()
     more = {"CRASH_AT": crash_at, "CRASH_ROLE": "relay" if relay else "", "PYTHONPATH": str(ROOT)}
     argv = ["-m", "uvicorn", "tests.kit.crash_app:app", "--port", str(port), "--log-level", "critical"]
@@ -65,7 +67,7 @@ async def mortal(cinema: Cinema, crash_at: str = "", *, relay: bool = False) -> 
             stdout=output,
             stderr=output,
         )
-        one = Mortal(replace(cinema, url=f"http://127.0.0.1:{port}"), process, output)
+        one = Instance(replace(cinema, url=f"http://127.0.0.1:{port}"), process, output)
         try:
             if not relay:
                 await _listens(one)
@@ -97,7 +99,7 @@ def _text(value: Any) -> str:
             return str(value)
 
 
-async def _listens(one: Mortal) -> None:
+async def _listens(one: Instance) -> None:
     async with asyncio.timeout(PATIENCE_S):
         while one.process.returncode is None:
             try:

@@ -47,7 +47,7 @@ def _mortal_broker() -> Iterator[OwnKafka]:
 
 
 @pytest.fixture
-def mortal_kafka(_mortal_broker: OwnKafka) -> OwnKafka:
+def own_kafka(_mortal_broker: OwnKafka) -> OwnKafka:
     """A broker that only such tests use, to stop(), kill() and start(). One that an earlier test stopped runs again."""
     return _mortal_broker.start()
 

@@ -11,7 +11,7 @@ import httpx
 
 from tests.kit.answers import assert_problem
 from tests.kit.cinema import Cinema
-from tests.kit.instance import mortal
+from tests.kit.instance import second_instance
 from tests.kit.steps import BASIC, FILM, RENTAL
 
 OPERATOR = ("billing:operator",)
@@ -89,7 +89,7 @@ async def test_with_one_left_two_returns_at_once_in_two_processes_are_one(cinema
     orders = [await cinema.bought(price) for price in prices]
     for order in orders[:2]:
         assert (await give_back(cinema, order)).status_code == 201
-    async with mortal(cinema) as other:
+    async with second_instance(cinema) as other:
         answers = await asyncio.gather(
             *(give_back((cinema, other.cinema)[n % 2], order) for n, order in enumerate(orders[2:]))
         )

@@ -4,29 +4,29 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.trigger.ground import Street
+from tests.kit.kafka import OwnTopic
 
-NewStreet = Callable[..., Street]
+NewOwnTopic = Callable[..., OwnTopic]
 
 
 @pytest.fixture
-def new_street(kafka: str) -> Iterator[NewStreet]:
-    """A maker of streets; `dead_letters=False` leaves their topic out."""
-    streets = []
+def new_own_topic(kafka: str) -> Iterator[NewOwnTopic]:
+    """A maker of topics, each with a topic for its dead letters unless `dead_letters=False`."""
+    topics = []
 
-    def make(partitions: int = 1, *, dead_letters: bool = True) -> Street:
-        street = Street(kafka, partitions)
+    def make(partitions: int = 1, *, dead_letters: bool = True) -> OwnTopic:
+        own_topic = OwnTopic(kafka, partitions)
         if dead_letters:
-            street.open_dead_letters()
-        streets.append(street)
-        return street
+            own_topic.open_dead_letters()
+        topics.append(own_topic)
+        return own_topic
 
     yield make
-    for street in streets:
-        street.close()
+    for own_topic in topics:
+        own_topic.close()
 
 
 @pytest.fixture
-def street(new_street: NewStreet) -> Street:
-    """One partition: whatever comes at the same time comes from lanes of it."""
-    return new_street()
+def own_topic(new_own_topic: NewOwnTopic) -> OwnTopic:
+    """A topic with one partition."""
+    return new_own_topic()

@@ -14,23 +14,23 @@ from pathlib import Path
 
 from infra.sandbox.launch import new_webhook_secret
 from infra.servers.leash import spawn
+from tests.kit.kafka import OwnTopic
 from tests.kit.waiting import PATIENCE_S
-from tests.trigger.ground import Street
 
 ROOT = Path(__file__).parents[2]
 
 
 class TriggerProcess:
-    def __init__(self, street: Street, door: str, *, instance: str = "", port: int = 0) -> None:
+    def __init__(self, own_topic: OwnTopic, door: str, *, instance: str = "", port: int = 0) -> None:
         settings = {
             "DATABASE_URL": "postgresql://nobody@127.0.0.1:1/none",  # it needs none
             "SANDBOX_URL": "http://127.0.0.1:9",
             "SANDBOX_WEBHOOK_SECRETS": new_webhook_secret(),
             "EVENT_SECRETS": new_webhook_secret(),
-            "KAFKA_BOOTSTRAP": ",".join(street.bootstrap),
+            "KAFKA_BOOTSTRAP": ",".join(own_topic.bootstrap),
             "EVENT_ROUTES": json.dumps({"billing.": door}),
-            "TRIGGER_TOPICS": street.topic,
-            "TRIGGER_GROUP": street.group,
+            "TRIGGER_TOPICS": own_topic.name,
+            "TRIGGER_GROUP": own_topic.group,
             "TRIGGER_INSTANCE": instance,
             "TRIGGER_PORT": str(port),
         }

@@ -18,9 +18,10 @@ from shared_lib.store.batch import Batcher, connection_pool
 from shared_lib.store.inbox import take
 from shared_lib.store.transaction import Transaction
 from shared_lib.workers.trigger import health
-from tests.kit.waiting import PATIENCE_S
-from tests.trigger.conftest import NewStreet
-from tests.trigger.ground import Door, Heard, Street, opened, until
+from tests.kit.doors import DoorRequest, RecordingDoor, opened
+from tests.kit.kafka import OwnTopic
+from tests.kit.waiting import PATIENCE_S, until
+from tests.trigger.conftest import NewOwnTopic
 from tests.trigger.processes import TriggerProcess, processes
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow]
@@ -30,7 +31,7 @@ EACH = EVENTS // CUSTOMERS
 TERM, KILL = signal.SIGTERM, signal.SIGKILL
 
 
-async def note(tx: Transaction, heard: Sequence[Heard]) -> list[bool]:
+async def note(tx: Transaction, heard: Sequence[DoorRequest]) -> list[bool]:
     """A consumer's transaction: the inbox and the effect together. What was taken before has no effect."""
     new = await take(tx, [(one.headers["ce-source"], one.id) for one in heard])
     rows = [(one.key, one.n) for one in heard if (one.headers["ce-source"], one.id) in new]
@@ -42,7 +43,7 @@ async def note(tx: Transaction, heard: Sequence[Heard]) -> list[bool]:
 
 
 @pytest.fixture
-async def consumer(database_url: str) -> AsyncIterator[Door]:
+async def consumer(database_url: str) -> AsyncIterator[RecordingDoor]:
     """A door with an inbox in PostgreSQL."""
     with psycopg.connect(database_url, autocommit=True) as db:
         db.execute("CREATE TABLE effects (at bigserial PRIMARY KEY, customer text NOT NULL, n int NOT NULL)")
@@ -50,22 +51,22 @@ async def consumer(database_url: str) -> AsyncIterator[Door]:
     await pool.open()
     batcher = Batcher(pool, writers=2)
 
-    async def answer(heard: Heard) -> int:
+    async def answer(heard: DoorRequest) -> int:
         await batcher.run(note, heard)
         return 200
 
-    yield Door(answer)
+    yield RecordingDoor(answer)
     await pool.close()
 
 
 async def test_triggers_that_come_go_and_die_lose_nothing_and_keep_each_customers_order(
-    new_street: NewStreet, consumer: Door, database_url: str
+    new_own_topic: NewOwnTopic, consumer: RecordingDoor, database_url: str
 ) -> None:
-    street = new_street(partitions=12)
+    own_topic = new_own_topic(partitions=12)
     for n in range(EACH):
         for customer in range(CUSTOMERS):
-            street.send(f"cus_{customer}", n)
-    await street.sent()
+            own_topic.send(f"cus_{customer}", n)
+    await own_topic.sent()
     with processes() as running:
         async with opened(consumer) as url:
 
@@ -73,7 +74,7 @@ async def test_triggers_that_come_go_and_die_lose_nothing_and_keep_each_customer
                 await until(lambda: len(consumer.heard) >= share * EVENTS, within_s=PATIENCE_S)
 
             def starts() -> None:
-                running.append(TriggerProcess(street, url))
+                running.append(TriggerProcess(own_topic, url))
 
             starts()
             starts()
@@ -98,7 +99,7 @@ async def test_triggers_that_come_go_and_die_lose_nothing_and_keep_each_customer
                 rows = db.execute("SELECT customer, n FROM effects ORDER BY customer, at").fetchall()
 
             async def all_committed() -> bool:
-                return await street.committed() == EVENTS
+                return await own_topic.committed() == EVENTS
 
             await until(all_committed)
             for left in running[3:]:
@@ -108,31 +109,31 @@ async def test_triggers_that_come_go_and_die_lose_nothing_and_keep_each_customer
     }
     assert len(orders) == CUSTOMERS
     assert all(order == list(range(EACH)) for order in orders.values())
-    assert await street.letters() == []
+    assert await own_topic.letters() == []
     print(f"{len(consumer.heard) - EVENTS} duplicates of {EVENTS} events were dropped by the inbox")
 
 
 async def test_one_that_slept_through_its_session_goes_on_with_nothing_that_moved(
-    street: Street,
+    own_topic: OwnTopic,
 ) -> None:
     """SIGSTOP is what a frozen virtual machine looks like: its queue is full of events that are somebody else's now."""
     customers, each = 40, 15
 
-    async def slow(_: Heard) -> int:
+    async def slow(_: DoorRequest) -> int:
         await asyncio.sleep(0.1)
         return 200
 
-    sleepers, others = Door(slow), Door(slow)
+    sleepers, others = RecordingDoor(slow), RecordingDoor(slow)
     for n in range(each):
         for customer in range(customers):
-            street.send(f"cus_{customer}", n)
-    await street.sent()
+            own_topic.send(f"cus_{customer}", n)
+    await own_topic.sent()
     with processes() as running:
         async with opened(sleepers) as url, opened(others) as other_url:
-            running.append(TriggerProcess(street, url))
+            running.append(TriggerProcess(own_topic, url))
             await until(lambda: len(sleepers.heard) > customers)
             running[0].process.send_signal(signal.SIGSTOP)
-            running.append(TriggerProcess(street, other_url))
+            running.append(TriggerProcess(own_topic, other_url))
             await until(lambda: len(others.heard) > customers)
             asleep = len(sleepers.heard)
             running[0].process.send_signal(signal.SIGCONT)
@@ -142,13 +143,13 @@ async def test_one_that_slept_through_its_session_goes_on_with_nothing_that_move
             await until(lambda: len({one.id for one in sleepers.heard + others.heard}) == customers * each)
 
 
-async def test_health_is_told_on_loopback_and_by_the_command(street: Street) -> None:
-    port, door = free_port(), Door()
+async def test_health_is_told_on_loopback_and_by_the_command(own_topic: OwnTopic) -> None:
+    port, door = free_port(), RecordingDoor()
     assert health.ask(port)[0] is False
     with processes() as running:
         async with opened(door) as url:
-            running.append(TriggerProcess(street, url, instance="one", port=port))
-            street.send("ann", 1)
+            running.append(TriggerProcess(own_topic, url, instance="one", port=port))
+            own_topic.send("ann", 1)
             await until(lambda: len(door.heard) == 1)
             with await asyncio.to_thread(
                 urllib.request.urlopen, f"http://127.0.0.1:{port}/healthz"
@@ -166,39 +167,39 @@ async def test_health_is_told_on_loopback_and_by_the_command(street: Street) -> 
             assert asked.returncode == 0
             assert b'"partitions": 1' in said
             # Somebody else with its name: the first is told that it is not the one, and ends.
-            running.append(TriggerProcess(street, url, instance="one"))
+            running.append(TriggerProcess(own_topic, url, instance="one"))
             assert await asyncio.to_thread(running[0].process.wait, 30) == 1
             assert "FencedInstanceIdError" in running[0].says()
-            street.send("ann", 2)
+            own_topic.send("ann", 2)
             await until(lambda: len(door.heard) == 2)
             assert await asyncio.to_thread(running[1].end, TERM) == 0
 
 
-async def test_a_broker_that_is_killed_and_comes_back_costs_no_event(mortal_kafka: OwnKafka) -> None:
-    street = Street(mortal_kafka.bootstrap, 4)
-    street.open_dead_letters()
+async def test_a_broker_that_is_killed_and_comes_back_costs_no_event(own_kafka: OwnKafka) -> None:
+    own_topic = OwnTopic(own_kafka.bootstrap, 4)
+    own_topic.open_dead_letters()
     customers, each = 40, 100
 
-    async def slow(_: Heard) -> int:
+    async def slow(_: DoorRequest) -> int:
         await asyncio.sleep(0.02)
         return 200
 
-    door = Door(slow)
-    async with opened(door) as url, street.triggered({"billing.": url}):
+    door = RecordingDoor(slow)
+    async with opened(door) as url, own_topic.triggered({"billing.": url}):
         for n in range(each):
             for customer in range(customers):
-                street.send(f"cus_{customer}", n)
-        await street.sent()
+                own_topic.send(f"cus_{customer}", n)
+        await own_topic.sent()
         await until(lambda: len(door.heard) > 500)
-        await asyncio.to_thread(mortal_kafka.kill)
+        await asyncio.to_thread(own_kafka.kill)
         await asyncio.sleep(2)
-        await asyncio.to_thread(mortal_kafka.start)
+        await asyncio.to_thread(own_kafka.start)
         await until(lambda: len({one.id for one in door.heard}) == customers * each, within_s=PATIENCE_S)
 
         async def all_committed() -> bool:
-            return await street.committed() == customers * each
+            return await own_topic.committed() == customers * each
 
         await until(all_committed)
     first = {customer: list(dict.fromkeys(order)) for customer, order in door.order().items()}
     assert first == {f"cus_{customer}": list(range(each)) for customer in range(customers)}
-    street.close()
+    own_topic.close()

@@ -14,8 +14,10 @@ from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 from shared_lib.cli.main import main
 from shared_lib.store.outbox import FACTS, JOBS
 from shared_lib.workers.topics import DEAD_LETTERS, PLAYBACK, TOPICS, create
-from tests.trigger.conftest import NewStreet
-from tests.trigger.ground import Door, Heard, Street, event_headers, opened, until
+from tests.kit.doors import DoorRequest, RecordingDoor, event_headers, opened
+from tests.kit.kafka import OwnTopic
+from tests.kit.waiting import until
+from tests.trigger.conftest import NewOwnTopic
 
 pytestmark = pytest.mark.kafka
 Capture = pytest.CaptureFixture[str]
@@ -39,14 +41,14 @@ class Operator:
 
 @pytest.fixture
 def operator(
-    kafka: str, street: Street, database_url: str, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+    kafka: str, own_topic: OwnTopic, database_url: str, monkeypatch: pytest.MonkeyPatch, capsys: Capture
 ) -> Operator:
-    street.dead = DEAD_LETTERS  # what the command line reads; letters of other tests may stand there
+    own_topic.dead = DEAD_LETTERS  # what the command line reads; letters of other tests may stand there
     for name, value in {
         "DATABASE_URL": database_url,
         "KAFKA_BOOTSTRAP": kafka,
-        "TRIGGER_GROUP": street.group,
-        "TRIGGER_TOPICS": street.topic,
+        "TRIGGER_GROUP": own_topic.group,
+        "TRIGGER_TOPICS": own_topic.name,
     }.items():
         monkeypatch.setenv(f"BOXOFFICE_{name}", value)
     return Operator(capsys)
@@ -57,22 +59,22 @@ def ids_of(listed: str, kind: str) -> list[str]:
 
 
 async def test_a_poison_event_is_seen_read_and_delivered_after_the_fix(
-    street: Street, operator: Operator
+    own_topic: OwnTopic, operator: Operator
 ) -> None:
-    kind = f"billing.poison.{street.group[-6:]}"
+    kind = f"billing.poison.{own_topic.group[-6:]}"
     mended = False
 
-    async def answer(heard: Heard) -> int:
+    async def answer(heard: DoorRequest) -> int:
         return 200 if mended or heard.headers["ce-type"] != kind else 422
 
-    door = Door(answer)
-    async with opened(door) as url, street.triggered({"billing.": url}):
-        street.send("ann", 1, kind=kind, value=b'{"n": 1, "title": "Nosferatu"}')
-        street.send("ann", 2)
+    door = RecordingDoor(answer)
+    async with opened(door) as url, own_topic.triggered({"billing.": url}):
+        own_topic.send("ann", 1, kind=kind, value=b'{"n": 1, "title": "Nosferatu"}')
+        own_topic.send("ann", 2)
         await until(lambda: len(door.heard) == 2)
         (id_,) = ids_of(await operator("dead-letters", "list"), kind)
         shown = await operator("dead-letters", "show", id_)
-        for words in (kind, "evt_ann_1", street.topic, "answered 422", '"title": "Nosferatu"', "for ann"):
+        for words in (kind, "evt_ann_1", own_topic.name, "answered 422", '"title": "Nosferatu"', "for ann"):
             assert words in shown, shown
         assert "1 produced again" in await operator("dead-letters", "replay", id_)
         await until(lambda: len(door.heard) == 3)
@@ -90,11 +92,11 @@ async def test_a_poison_event_is_seen_read_and_delivered_after_the_fix(
     await operator("dead-letters", "show", id_, status=2)
 
 
-async def test_all_of_both_stores_are_sent_again(street: Street, operator: Operator) -> None:
-    kind = f"billing.poison.{street.group[-6:]}"
-    async with street.triggered({"nobody.": "http://127.0.0.1:1"}):
+async def test_all_of_both_stores_are_sent_again(own_topic: OwnTopic, operator: Operator) -> None:
+    kind = f"billing.poison.{own_topic.group[-6:]}"
+    async with own_topic.triggered({"nobody.": "http://127.0.0.1:1"}):
         for n in range(3):
-            street.send("ann", n, kind=kind)
+            own_topic.send("ann", n, kind=kind)
 
         async def all_dead() -> bool:
             return len(ids_of(await operator("dead-letters", "list"), kind)) == 3
@@ -118,12 +120,12 @@ def knative(kind: str, event_id: str, **more: bytes) -> list[tuple[str, bytes]]:
 
 
 async def test_letters_of_a_kafkasource_go_back_to_their_topic_under_their_customer(
-    street: Street, operator: Operator
+    own_topic: OwnTopic, operator: Operator
 ) -> None:
-    mark = street.group[-6:]
+    mark = own_topic.group[-6:]
     kinds = {f"billing.poison.{mark}": FACTS, f"billing.job.{mark}": JOBS, f"cinema.{mark}": PLAYBACK}
-    create(street.bootstrap, TOPICS)
-    with closing(KafkaProducer(bootstrap_servers=street.bootstrap)) as sink:
+    create(own_topic.bootstrap, TOPICS)
+    with closing(KafkaProducer(bootstrap_servers=own_topic.bootstrap)) as sink:
         for n, kind in enumerate(kinds):
             letter = json.dumps({"customer_id": f"ann-{mark}", "n": n}).encode()
             sink.send(DEAD_LETTERS, value=letter, headers=knative(kind, f"evt_{n}_{mark}")).get(10)
@@ -134,24 +136,24 @@ async def test_letters_of_a_kafkasource_go_back_to_their_topic_under_their_custo
         for words in (f"of {topic} for ann-{mark}", 'answered 503: {"code":"unavailable"}'):
             assert words in shown, shown
         assert "1 produced again" in await operator("dead-letters", "replay", id_)
-        assert await again(street, topic, mark) == [(f"ann-{mark}".encode(), kind.encode())]
+        assert await again(own_topic, topic, mark) == [(f"ann-{mark}".encode(), kind.encode())]
     listed = await operator("dead-letters", "list")
     assert [ids_of(listed, kind) for kind in kinds] == [[], [], []]
 
 
-async def test_a_kafkasource_that_fails_again_is_seen_again(street: Street, operator: Operator) -> None:
-    kind = f"billing.poison.{street.group[-6:]}"
-    create(street.bootstrap, TOPICS)
+async def test_a_kafkasource_that_fails_again_is_seen_again(own_topic: OwnTopic, operator: Operator) -> None:
+    kind = f"billing.poison.{own_topic.group[-6:]}"
+    create(own_topic.bootstrap, TOPICS)
     for _ in range(2):
-        with closing(KafkaProducer(bootstrap_servers=street.bootstrap)) as sink:
+        with closing(KafkaProducer(bootstrap_servers=own_topic.bootstrap)) as sink:
             sink.send(DEAD_LETTERS, value=b"{}", headers=knative(kind, "evt_same")).get(10)
         (id_,) = ids_of(await operator("dead-letters", "list"), kind)
         await operator("dead-letters", "replay", id_)
 
 
-async def again(street: Street, topic: str, mark: str) -> list[tuple[bytes | None, bytes]]:
+async def again(own_topic: OwnTopic, topic: str, mark: str) -> list[tuple[bytes | None, bytes]]:
     """Key and type of this test's records in a topic."""
-    return await asyncio.to_thread(_again, street.bootstrap, topic, mark)
+    return await asyncio.to_thread(_again, own_topic.bootstrap, topic, mark)
 
 
 def _again(bootstrap: list[str], topic: str, mark: str) -> list[tuple[bytes | None, bytes]]:
@@ -169,35 +171,35 @@ def _again(bootstrap: list[str], topic: str, mark: str) -> list[tuple[bytes | No
     return [(key, headers["ce_type"]) for key, headers in mine]
 
 
-async def test_lag_is_told_and_nobody_consuming_is_an_alarm(street: Street, operator: Operator) -> None:
+async def test_lag_is_told_and_nobody_consuming_is_an_alarm(own_topic: OwnTopic, operator: Operator) -> None:
     for n in range(3):
-        street.send("ann", n)
-    await street.sent()
+        own_topic.send("ann", n)
+    await own_topic.sent()
     told = await operator("lag", status=1)
     assert "have no consumer" in told
-    assert re.search(rf"^{street.topic}\s+0\s+0\s+3\s+3\s+\d+ s\s+-$", told, re.MULTILINE), told
-    door = Door()
-    async with opened(door) as url, street.triggered({"billing.": url}, instance="one"):
+    assert re.search(rf"^{own_topic.name}\s+0\s+0\s+3\s+3\s+\d+ s\s+-$", told, re.MULTILINE), told
+    door = RecordingDoor()
+    async with opened(door) as url, own_topic.triggered({"billing.": url}, instance="one"):
 
         async def done() -> bool:
-            return await street.committed() == 3
+            return await own_topic.committed() == 3
 
         await until(done)
         told = await operator("lag")
-    assert re.search(rf"^{street.topic}\s+0\s+3\s+3\s+0\s+-\s+one$", told, re.MULTILINE), told
+    assert re.search(rf"^{own_topic.name}\s+0\s+3\s+3\s+0\s+-\s+one$", told, re.MULTILINE), told
     assert "1 members, 0 records behind" in told
 
 
-async def test_a_record_that_waits_too_long_is_an_alarm(street: Street, operator: Operator) -> None:
+async def test_a_record_that_waits_too_long_is_an_alarm(own_topic: OwnTopic, operator: Operator) -> None:
     opened_at_last = asyncio.Event()
 
-    async def answer(_: Heard) -> int:
+    async def answer(_: DoorRequest) -> int:
         await opened_at_last.wait()
         return 200
 
-    door = Door(answer)
-    async with opened(door) as url, street.triggered({"billing.": url}):
-        street.send("ann", 1)
+    door = RecordingDoor(answer)
+    async with opened(door) as url, own_topic.triggered({"billing.": url}):
+        own_topic.send("ann", 1)
         await until(lambda: len(door.heard) == 1)
         await asyncio.sleep(1.1)
         assert "0 records" not in await operator("lag")
@@ -220,13 +222,13 @@ async def test_a_topic_that_is_not_there_is_said(operator: Operator, monkeypatch
     assert "nothing.here" in operator.err
 
 
-def test_a_letter_written_twice_is_one(new_street: NewStreet) -> None:
+def test_a_letter_written_twice_is_one(new_own_topic: NewOwnTopic) -> None:
     from shared_lib.workers.trigger import letterbox  # noqa: PLC0415
 
-    street = new_street()
-    died = [("dead_topic", street.topic.encode()), ("dead_partition", b"0"), ("dead_offset", b"7")]
+    own_topic = new_own_topic()
+    died = [("dead_topic", own_topic.name.encode()), ("dead_partition", b"0"), ("dead_offset", b"7")]
     for _ in range(2):
-        street._producer.send(street.dead, value=b"x", headers=died).get(10)
-    (letter,) = letterbox.waiting(street.bootstrap, street.dead)
-    letterbox.replay(street.bootstrap, [letter], street.dead)
-    assert letterbox.waiting(street.bootstrap, street.dead) == []
+        own_topic._producer.send(own_topic.dead, value=b"x", headers=died).get(10)
+    (letter,) = letterbox.waiting(own_topic.bootstrap, own_topic.dead)
+    letterbox.replay(own_topic.bootstrap, [letter], own_topic.dead)
+    assert letterbox.waiting(own_topic.bootstrap, own_topic.dead) == []

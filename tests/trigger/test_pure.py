@@ -24,7 +24,7 @@ from shared_lib.workers.trigger.letters import (
 )
 from shared_lib.workers.trigger.member import MAX_POLL_INTERVAL_S
 from shared_lib.workers.trigger.tracker import Tracker
-from tests.trigger.ground import event_headers
+from tests.kit.doors import event_headers
 
 OFFSETS = st.sets(st.integers(0, 60), min_size=1).map(sorted)
 
