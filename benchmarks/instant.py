@@ -26,7 +26,6 @@ from shared_lib.providers.base import (
     RefundSnapshot,
     RefundState,
     SavedMethodRef,
-    Trust,
     WebhookRejected,
 )
 
@@ -40,13 +39,7 @@ class InstantProvider:
 
     name = NAME
     capabilities = Capabilities(
-        amount_style="minor_int",
-        idempotency_key_max=255,
         idempotency_ttl=timedelta(hours=24),
-        must_complete=False,
-        can_cancel_checkout=True,
-        can_list_by_date=True,
-        webhook_trust=Trust.SIGNED,
         currencies=frozenset({"EUR"}),
         minimum_minor={"EUR": 50},
         max_concurrency=64,

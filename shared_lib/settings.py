@@ -217,12 +217,11 @@ class Settings(KafkaAccess):
         """Whether providers must report live payments; elsewhere they must report test payments."""
         return self.environment is Environment.PRODUCTION
 
-    def may_return_to(self, url: str) -> bool:
-        """Whether the origin is allowed, exactly. False for anything that a browser could parse differently than we do."""
-        return self.page_to_return_to(url) is not None
-
     def page_to_return_to(self, url: str) -> str | None:
-        """The address with scheme and host in lower case, as every provider accepts it. None if it is not allowed."""
+        """The address with scheme and host in lower case, as every provider accepts it.
+
+        None if its origin is not allowed, exactly, or if a browser could parse it differently than we do.
+        """
         origin, rest = _split(url)
         return origin + rest if origin in self.return_url_origins else None
 

@@ -38,11 +38,10 @@ class SubscriptionEvent(StrEnum):
 
 
 class OnMissed(StrEnum):
-    """What to do about periods that passed while we were down."""
+    """What to bill when periods passed while renewals did not run: the latest of them alone, or each in its turn."""
 
     BILL_LATEST = "bill_latest"
     BILL_EACH = "bill_each"
-    SKIP_AND_EXTEND = "skip_and_extend"
 
 
 _S, _E = SubscriptionStatus, SubscriptionEvent
@@ -201,7 +200,6 @@ def next_billing(subscription: Subscription, now: datetime, on_missed: OnMissed)
 
     Our outage is not the customer's debt: by default only the latest missed period is billed and nothing shifts.
     After a refund that shortened the paid period the next one follows on it, and the anchor moves there.
-    `skip_and_extend` gives the missed time away: the next period starts now and the anchor moves there.
     """
     n, upcoming = subscription.period_n + 1, subscription.period(subscription.period_n + 1)
     if subscription.period_end is not None and upcoming.start - subscription.period_end > SHORTEST:
@@ -210,19 +208,18 @@ def next_billing(subscription: Subscription, now: datetime, on_missed: OnMissed)
             subscription, anchor_at=subscription.period_end, anchor_n=subscription.period_n
         )
         upcoming = subscription.period(n)
-    anchored, missed = subscription, now >= upcoming.end
     match on_missed:
         case OnMissed.BILL_EACH:
             pass
         case OnMissed.BILL_LATEST:
-            n = subscription.number_at(now) if missed else n
-        case OnMissed.SKIP_AND_EXTEND:
-            if missed:
-                anchored = replace(subscription, anchor_at=now, anchor_n=subscription.period_n)
+            n = subscription.number_at(now) if now >= upcoming.end else n
         case _ as unreachable:
             assert_never(unreachable)
-    if anchored.anchor_at is None:
+    if subscription.anchor_at is None:
         raise ValueError("a subscription that never started has nothing to renew")
     return NextBilling(
-        period_n=n, period=anchored.period(n), anchor_at=anchored.anchor_at, anchor_n=anchored.anchor_n
+        period_n=n,
+        period=upcoming if n == subscription.period_n + 1 else subscription.period(n),
+        anchor_at=subscription.anchor_at,
+        anchor_n=subscription.anchor_n,
     )

@@ -216,15 +216,9 @@ class ProviderEvent:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Capabilities:
-    """What a provider can do, as data: checked when plans and settings are loaded, not by failing calls."""
+    """What a provider can do, as data, so that it is checked before a call and not by a call that fails. Each field is read."""
 
-    amount_style: str  # "minor_int" | "decimal_str"
-    idempotency_key_max: int
     idempotency_ttl: timedelta
-    must_complete: bool  # PayPal: capture after approval
-    can_cancel_checkout: bool
-    can_list_by_date: bool
-    webhook_trust: Trust
     currencies: frozenset[str]
     minimum_minor: Mapping[str, int]  # smallest chargeable amount by currency; zero (verification) is apart
     max_concurrency: int  # charges that one process keeps in flight; several processes add up at the provider

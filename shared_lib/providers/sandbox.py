@@ -24,7 +24,6 @@ from shared_lib.providers.base import (
     RefundRequest,
     RefundSnapshot,
     SavedMethodRef,
-    Trust,
     Unavailable,
     WebhookRejected,
     WebhookUnreadable,
@@ -67,13 +66,7 @@ _MINIMUM_MINOR = MappingProxyType(
 )
 
 CAPABILITIES = Capabilities(
-    amount_style="minor_int",
-    idempotency_key_max=255,
     idempotency_ttl=timedelta(hours=24),
-    must_complete=False,
-    can_cancel_checkout=True,
-    can_list_by_date=True,
-    webhook_trust=Trust.SIGNED,
     currencies=frozenset(_MINIMUM_MINOR),
     minimum_minor=_MINIMUM_MINOR,
     max_concurrency=16,

@@ -199,7 +199,7 @@ def test_every_setting_is_one_and_together_they_are_accepted(
             for key, value in given.items():
                 patched.setenv(key, value)
             settings = Settings()
-        assert settings.may_return_to(settings.public_url + "/thanks")
+        assert settings.page_to_return_to(settings.public_url + "/thanks")
         assert settings.kafka_bootstrap == ("kafka:9092",)
 
 

@@ -124,7 +124,7 @@ def test_the_settings_are_accepted(name: str, monkeypatch: pytest.MonkeyPatch) -
     for key, value in ours.items():
         monkeypatch.setenv(key, value)
     own = Settings()
-    assert own.may_return_to("https://cinema.example/thanks")
+    assert own.page_to_return_to("https://cinema.example/thanks")
     assert (
         yaml.safe_load(substituted(FILE.read_text(), {}))["functions"][name]["environment"][
             "BOXOFFICE_ENVIRONMENT"

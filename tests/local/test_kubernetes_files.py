@@ -154,7 +154,7 @@ def test_every_setting_is_one_and_together_they_are_accepted(monkeypatch: pytest
     for name, value in given.items():
         monkeypatch.setenv(name, value)
     own = Settings()
-    assert own.may_return_to(own.public_url + "/thanks")
+    assert own.page_to_return_to(own.public_url + "/thanks")
     assert own.kafka_bootstrap == ("kafka:9092",)
     assert own.trigger_instance == ""  # workers/trigger.yaml says why
 
