@@ -1,4 +1,4 @@
-# The front door. `make` explains; every target sets up what it needs, so any of them may be the first command.
+# `make` lists the targets. Each target sets up what it needs, so any of them may be the first command.
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
@@ -12,8 +12,7 @@ READY := $(VENV)/.ready
 CODE := $(wildcard shared_lib functions infra benchmarks tests)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-# The stack in containers. Everything about it works without the virtualenv.
-# So does everything about the cluster, TARGET=kind.
+# Commands of the stack in containers and of the kind cluster work without the virtualenv.
 ELSEWHERE := $(filter compose kind,$(TARGET))
 COMPOSE := $(PYTHON) -m infra.compose
 KUBERNETES := $(PYTHON) -m infra.kubernetes
@@ -29,31 +28,31 @@ help:
 ##@ Start
 
 .PHONY: demo
-demo: $(if $(ELSEWHERE),,$(READY)) ## play the whole story and count the money; TARGET=compose|kind: on the stack of up_all, kind_up
+demo: $(if $(ELSEWHERE),,$(READY)) ## play the whole story and compare the money; TARGET=compose|kind: on the stack of up_all or kind_up
 	@$(if $(ELSEWHERE),$(THERE) demo,$(BIN)/python -m infra.demo) $(ARGS)
 
 .PHONY: up
-up: $(READY) ## start all functions, PostgreSQL, Redis, mail and the sandbox; ARGS=--reload: what runs a changed file starts again
+up: $(READY) ## start all functions, PostgreSQL, Redis, mail and the sandbox; ARGS=--reload: restart what runs a changed file
 	@$(BIN)/python -m infra.local up $(ARGS)
 
 .PHONY: up_all
-up_all: ## start everything in containers, on Kafka behind NGINX, and wait until all is healthy: needs Docker
+up_all: ## start everything in containers, on Kafka behind NGINX, and wait until it is healthy; needs Docker
 	@$(COMPOSE) up $(ARGS)
 
 .PHONY: down_all
-down_all: ## stop the containers; ARGS=-v also forgets their data
+down_all: ## stop the containers; ARGS=-v also deletes their data
 	@$(COMPOSE) down $(ARGS)
 
 .PHONY: kind_up
-kind_up: ## the whole of Boxoffice in a kind cluster, stage by stage: needs Docker, kind and kubectl; twice changes nothing
+kind_up: ## start Boxoffice in a kind cluster, stage by stage; needs Docker, kind and kubectl; repeating it changes nothing
 	@$(KUBERNETES) up
 
 .PHONY: kind_cluster
-kind_cluster: ## stage 1: a cluster with a kubeconfig of its own; KIND_NODE_IMAGE=... of that image
+kind_cluster: ## stage 1: a cluster with a kubeconfig of its own; KIND_NODE_IMAGE=...: the node image
 	@$(KUBERNETES) cluster
 
 .PHONY: kind_platform
-kind_platform: ## stage 2: Knative Serving and Kourier; a platform that is already there is kept
+kind_platform: ## stage 2: Knative Serving and Kourier; an installed platform is kept
 	@$(KUBERNETES) platform
 
 .PHONY: kind_images
@@ -61,7 +60,7 @@ kind_images: ## stage 3: build our images and load them; BUILD_DOCKER_HOST, BUIL
 	@$(KUBERNETES) images
 
 .PHONY: kind_deploy
-kind_deploy: ## stage 4: secrets, manifests, jobs, then wait, or say why a pod does not run
+kind_deploy: ## stage 4: secrets, manifests, jobs; then wait, or explain why a pod does not run
 	@$(KUBERNETES) deploy
 
 .PHONY: kind_down
@@ -75,7 +74,7 @@ db: $(if $(ELSEWHERE),,$(READY)) ## open psql on the running stack's database, r
 	@$(if $(ELSEWHERE),$(THERE) db,$(BIN)/python -m infra.local.psql)
 
 .PHONY: logs
-logs: ## follow what the running stack writes; TARGET=compose|kind: containers or pods, ARGS=relay: one of them
+logs: ## follow the logs of the running stack; TARGET=compose|kind: containers or pods, ARGS=relay: one of them
 	@if [ "$(TARGET)" = kind ]; then exec $(KUBERNETES) logs $(ARGS); fi; \
 	  if [ "$(TARGET)" = compose ] || { [ ! -e .local/running.json ] && $(COMPOSE) running 2>/dev/null; }; then \
 	    exec $(COMPOSE) logs $(ARGS); \
@@ -83,7 +82,7 @@ logs: ## follow what the running stack writes; TARGET=compose|kind: containers o
 	  ls .local/logs/*.log >/dev/null 2>&1 || { echo "No logs yet: make up, or make up_all"; exit 1; }; \
 	  exec tail -n 20 -F .local/logs/*.log
 
-##@ Poke
+##@ Operate
 
 .PHONY: cli
 cli: $(if $(ELSEWHERE),,$(READY)) ## run the operator's command line on the running stack: make cli ARGS="explain ord_..."
@@ -93,11 +92,11 @@ cli: $(if $(ELSEWHERE),,$(READY)) ## run the operator's command line on the runn
 CUSTOMER ?= ann
 
 .PHONY: token
-token: ## print a token of up_all's stack, TARGET=kind: of kind_up's: make token CUSTOMER=bob
+token: ## print a token for the stack of up_all, TARGET=kind: of kind_up: make token CUSTOMER=bob
 	@$(THERE) token $(CUSTOMER) $(ARGS)
 
 .PHONY: kills
-kills: ## kill each container, TARGET=kind: each pod, in turn under a load of orders, and count what was lost
+kills: ## kill each container (TARGET=kind: each pod) in turn under a load of orders, and count what was lost or doubled
 	@$(if $(filter kind,$(TARGET)),$(KUBERNETES) kills,$(PYTHON) -m infra.drill) $(ARGS)
 
 .PHONY: bench
@@ -129,7 +128,7 @@ k8s_check: $(READY) ## check k8s/ against rules and a real apiserver: K8S_KUBECO
 	@$(BIN)/python -m pytest -m k8s tests/k8s $(ARGS)
 
 .PHONY: cluster_test
-cluster_test: $(READY) ## run Boxoffice on a cluster of pods, with troubles: K8S_TOOLS, or K8S_KUBECONFIG (tests/cluster)
+cluster_test: $(READY) ## run Boxoffice on a cluster of pods, with failures: K8S_TOOLS, or K8S_KUBECONFIG (tests/cluster)
 	@$(BIN)/python -m pytest -m cluster tests/cluster $(ARGS)
 
 .PHONY: lint
@@ -146,11 +145,11 @@ words: $(READY) ## check for vague subjects, secrets, and names of one machine
 	@$(BIN)/python -m tests.words
 
 .PHONY: contracts
-contracts: $(READY) ## check who imports whom
+contracts: $(READY) ## check which modules import which
 	@$(BIN)/lint-imports
 
 .PHONY: docs-check
-docs-check: $(READY) ## check that the generated pages say what the code says
+docs-check: $(READY) ## check that the generated pages match the code
 	@$(BIN)/python -m shared_lib.cli.docs --check
 
 ##@ Change
@@ -160,7 +159,7 @@ hooks: $(READY) ## let git check each commit as continuous integration would: fo
 	@$(BIN)/pre-commit install
 
 .PHONY: fmt
-fmt: $(READY) ## format, and repair what ruff can repair
+fmt: $(READY) ## format, and apply ruff's fixes
 	@$(BIN)/ruff check --fix-only --quiet $(CODE)
 	@$(BIN)/ruff format $(CODE)
 
@@ -169,8 +168,8 @@ docs: $(READY) ## write the generated pages: state machines, events, OpenAPI, pr
 	@$(BIN)/python -m shared_lib.cli.docs
 
 .PHONY: migration
-migration: $(READY) ## draft a migration from the difference to the tables: make migration NAME="add promotions"
-	@test -n "$(NAME)" || { echo 'Say what changes: make migration NAME="add promotions"'; exit 1; }
+migration: $(READY) ## draft a migration from the difference between tables and migrations: make migration NAME="add promotions"
+	@test -n "$(NAME)" || { echo 'A name is missing: make migration NAME="add promotions"'; exit 1; }
 	@$(BIN)/python -m infra.local.migration "$(NAME)"
 
 LOCK := pip-compile --quiet --generate-hashes --strip-extras --allow-unsafe --no-header \

@@ -196,7 +196,7 @@ def test_bare_make_explains_every_target() -> None:
     explained = set(re.findall(r"^  (\S+)\s+\S", printed, re.MULTILINE))
     assert declared - explained == {"help"}
     assert explained <= declared
-    assert re.findall(r"^(\w+)$", printed, re.MULTILINE) == ["Start", "Look", "Poke", "Check", "Change"]
+    assert re.findall(r"^(\w+)$", printed, re.MULTILINE) == ["Start", "Look", "Operate", "Check", "Change"]
 
 
 def test_the_domain_imports_the_standard_library_alone() -> None:

@@ -1,4 +1,4 @@
-"""Start the sandbox as a process of its own, and end that process and no other."""
+"""Start the sandbox as a process of its own, and stop it."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def running_sandbox(
     speed: float = 1.0,
     processing_s: float = 4.0,
 ) -> Iterator[SandboxHandle]:
-    """A sandbox that listens, on a free port unless one is given. Its state stays in data_dir."""
+    """A running sandbox, on a free port unless one is given. Its state stays in data_dir."""
     options = {
         "--port": str(port),
         "--data": str(data_dir),
@@ -65,7 +65,7 @@ def running_sandbox(
     data_dir.mkdir(parents=True, exist_ok=True)
     log = data_dir / "sandbox.log"
     with log.open("a") as errors:
-        process = subprocess.Popen(  # noqa: S603  # our own module, our own options
+        process = subprocess.Popen(  # noqa: S603  # our own module and options
             [sys.executable, "-m", "infra.sandbox", *given],
             cwd=_ROOT,
             env=environment,
@@ -91,12 +91,12 @@ def stop(process: subprocess.Popen[str]) -> None:
 
 
 def _address(process: subprocess.Popen[str], log: Path) -> str:
-    """The line it prints once it listens."""
+    """Its address, from the line that it prints when it listens."""
     assert process.stdout is not None
-    impatience = threading.Timer(START_TIMEOUT_S, process.kill)
-    impatience.start()
+    timer = threading.Timer(START_TIMEOUT_S, process.kill)
+    timer.start()
     line = process.stdout.readline()
-    impatience.cancel()
+    timer.cancel()
     if not line:
         raise RuntimeError(f"The sandbox did not start: {log.read_text()[-2000:]}")
     return str(json.loads(line)["url"])

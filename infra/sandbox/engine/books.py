@@ -1,9 +1,9 @@
-"""The provider's double-entry books: what the demo's final table and the tests compare ours with.
+"""The provider's double-entry books: the demo's last table and the tests compare Boxoffice's ledger with them.
 
 card:<slug>:<customer>    a customer's card; a capture debits it, money given back credits it
 merchant:balance          what was captured for the merchant
 merchant:refunds          what the merchant gave back
-refunds:in_transit        given back and not yet arrived
+refunds:in_transit        given back and not arrived yet
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ SELECT account, currency, sum(amount) AS balance FROM (
 def post(
     at: Moment, payment: Row, amount_minor: int, *, debit: str, credit: str, refund: str | None = None
 ) -> None:
-    """Add one entry. Nothing moves for a zero amount, so nothing is written."""
+    """Add one entry. A zero amount writes none."""
     if amount_minor == 0:
         return
     at.tx.execute(

@@ -15,14 +15,14 @@ CREATE TABLE IF NOT EXISTS payments (
     currency        TEXT NOT NULL,
     captured_minor  INTEGER NOT NULL DEFAULT 0 CHECK (captured_minor >= 0),
     refunded_minor  INTEGER NOT NULL DEFAULT 0 CHECK (refunded_minor BETWEEN 0 AND captured_minor),
-    their_payment   TEXT,            -- metadata.payment_id: how the merchant finds it again
+    their_payment   TEXT,            -- metadata.payment_id, by which the merchant finds it
     their_order     TEXT,            -- metadata.order_id
-    request         TEXT NOT NULL,   -- JSON: what was asked for
-    card            TEXT,            -- slug of the test card that is or was charged; never a number
+    request         TEXT NOT NULL,   -- JSON: the request
+    card            TEXT,            -- slug of the charged test card, never its number
     method_id       TEXT,
     decline_code    TEXT,
     attempts        TEXT NOT NULL DEFAULT '{}',  -- JSON: card slug -> attempts on the page
-    processing_until INTEGER,        -- the answer of a slow card is due then
+    processing_until INTEGER,        -- when the answer of a slow card is due
     expires_at      INTEGER,
     created_at      INTEGER NOT NULL
 ) STRICT;
@@ -40,7 +40,7 @@ CREATE TABLE IF NOT EXISTS refunds (
     failure_reason TEXT,
     their_refund   TEXT,           -- metadata.refund_id
     request        TEXT NOT NULL,
-    next_status    TEXT,           -- what becomes of it at due_at
+    next_status    TEXT,           -- the status it gets at due_at
     due_at         INTEGER,
     created_at     INTEGER NOT NULL
 ) STRICT;
@@ -59,7 +59,7 @@ CREATE TABLE IF NOT EXISTS methods (
     deleted_at  INTEGER
 ) STRICT;
 
--- One row is one balanced double entry: it cannot be half written, and it is never changed.
+-- Each row is one balanced double entry, so none can be half written. Rows are never changed.
 CREATE TABLE IF NOT EXISTS entries (
     seq          INTEGER PRIMARY KEY AUTOINCREMENT,
     debit        TEXT NOT NULL,
