@@ -104,8 +104,6 @@ def check(rt: Runtime, command: CreateOrder) -> str:
         raise refuse(Code.PROVIDER_UNKNOWN, f"Known providers: {', '.join(rt.providers)}.")
     if command.provider in rt.settings.providers_closed:
         raise refuse(Code.PROVIDER_CLOSED, f"{command.provider} accepts no new orders.")
-    if command.promotion_code:
-        raise refuse(Code.PROMOTION_UNKNOWN, "There is no such promotion code.")
     return return_url
 
 

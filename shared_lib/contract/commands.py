@@ -26,7 +26,6 @@ class CreateOrder(Command):
     price_id: Identifier
     return_url: Annotated[str, Field(min_length=8, max_length=2048)]
     provider: Identifier | None = None
-    promotion_code: Annotated[str, Field(min_length=1, max_length=64)] | None = None
     payment_method_id: Identifier | None = None
 
 

@@ -99,7 +99,6 @@ OPERATIONS: Final = (
             Code.ORDER_OPEN,
             Code.TOO_MANY_OPEN_ORDERS,
             Code.TRIAL_USED,
-            Code.PROMOTION_UNKNOWN,
             Code.PAYMENT_DECLINED,
             Code.INPUT_REFUSED,
             Code.PROVIDER_REFUSED,

@@ -102,7 +102,6 @@ PROBLEMS: Final[Mapping[Code, Problem]] = {
         "Trial already used",
         "Tell the customer, and offer the plan at its regular price: the next order has it",
     ),
-    Code.PROMOTION_UNKNOWN: Problem(422, "Unknown promotion code", "Omit `promotion_code`"),
     Code.ORDER_NOT_CANCELABLE: Problem(
         409, "Order cannot be canceled", "Request a refund, or opt out of renewals"
     ),

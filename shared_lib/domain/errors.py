@@ -53,7 +53,6 @@ class Code(StrEnum):
     ORDER_OPEN = "order_open"
     TOO_MANY_OPEN_ORDERS = "too_many_open_orders"
     TRIAL_USED = "trial_used"
-    PROMOTION_UNKNOWN = "promotion_unknown"
     ORDER_NOT_CANCELABLE = "order_not_cancelable"
     PAYMENT_DECLINED = "payment_declined"
     INPUT_REFUSED = "input_refused"

@@ -107,7 +107,7 @@ async def test_a_field_given_twice_is_refused(cinema: Cinema) -> None:
 
 
 async def test_too_large_a_body_is_refused_by_its_announced_length(cinema: Cinema) -> None:
-    body = json.dumps(order_body(promotion_code="x" * 70_000)).encode()
+    body = json.dumps(order_body(payment_method_id="x" * 70_000)).encode()
     with nothing_changes(cinema):
         assert_problem(await cinema.call("POST", "/v1/orders", body), "body_too_large")
 
