@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from shared_lib.domain.dunning import DEFAULT, DunningPolicy, access_until, gives_up_at, next_retry_at
 from shared_lib.domain.payment import DeclineKind
-from tests.domain.examples import DAY, SECOND, instants, utc
+from tests.kit.examples import DAY, SECOND, instants, utc
 
 DECLINED_AT = utc(2025, 3, 10, 9)
 

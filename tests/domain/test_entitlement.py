@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from shared_lib.domain.catalog import Price, PriceKind
 from shared_lib.domain.entitlement import EntitlementStatus, access_end, end_after_first_play
-from tests.domain.examples import DAY, TICK, an_entitlement, eur, instants, utc
+from tests.kit.examples import DAY, TICK, an_entitlement, eur, instants, utc
 
 PAID_AT = utc(2025, 5, 1, 18)
 HOURS_48 = timedelta(hours=48)

@@ -18,7 +18,7 @@ from shared_lib.domain.ledger import (
     refunded,
 )
 from shared_lib.domain.money import Money
-from tests.domain.examples import eur
+from tests.kit.examples import eur
 
 SANDBOX = held_by("sandbox")
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared_lib.domain.money import Money, exponent, zero
-from tests.domain.examples import eur
+from tests.kit.examples import eur
 
 CURRENCIES = ("EUR", "USD", "RUB", "JPY", "KWD", "CLF")
 minors = st.integers(-(2**63), 2**63 - 1)  # what a BIGINT holds

@@ -11,7 +11,7 @@ from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from shared_lib.domain.period import Cadence, Interval, Period, Unit
-from tests.domain.examples import DAY, TICK, instants, intervals, utc, zones
+from tests.kit.examples import DAY, TICK, instants, intervals, utc, zones
 
 MONTHLY, YEARLY, DAILY = Interval(Unit.MONTH, 1), Interval(Unit.YEAR, 1), Interval(Unit.DAY, 1)
 

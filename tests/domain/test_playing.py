@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from shared_lib.domain.catalog import PriceKind
 from shared_lib.domain.entitlement import EntitlementStatus
 from shared_lib.domain.playing import TRAVEL_MAX, Access, began_at, counted_for
-from tests.domain.examples import DAY, SECOND, TICK, an_entitlement, instants, utc
+from tests.kit.examples import DAY, SECOND, TICK, an_entitlement, instants, utc
 
 HOUR = timedelta(hours=1)
 PAID_AT = utc(2025, 5, 1, 18)

@@ -13,7 +13,7 @@ from shared_lib.domain.order import OrderEvent, refund_event
 from shared_lib.domain.payment import Payment, PaymentFlow, PaymentStatus
 from shared_lib.domain.period import Period
 from shared_lib.domain.refund import customer_refund, shortened_end, unused_share
-from tests.domain.examples import DAY, SECOND, TICK, an_entitlement, an_order, eur, instants, utc
+from tests.kit.examples import DAY, SECOND, TICK, an_entitlement, an_order, eur, instants, utc
 
 PAID_AT = utc(2025, 4, 1, 12)
 APRIL = Period(PAID_AT, PAID_AT + 30 * DAY)

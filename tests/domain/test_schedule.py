@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared_lib.domain.schedule import ask_unknown_at, look_at_pending_at, send_again_at
-from tests.domain.examples import instants, utc
+from tests.kit.examples import instants, utc
 
 NOW = utc(2025, 6, 1)
 Schedule = Callable[[datetime, int], datetime]

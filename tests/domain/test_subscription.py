@@ -20,7 +20,7 @@ from shared_lib.domain.subscription import (
     next_billing,
     start,
 )
-from tests.domain.examples import DAY, SECOND, TICK, a_subscription, instants, utc, zones
+from tests.kit.examples import DAY, SECOND, TICK, a_subscription, instants, utc, zones
 
 MONTHLY = Interval(Unit.MONTH, 1)
 JANUARY_31 = utc(2025, 1, 31, 12)

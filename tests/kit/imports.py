@@ -1,6 +1,6 @@
 """What a test file depends on: grimp's graph of imports, and the ways around it that this repository uses.
 
-Nodes are modules ("tests.flows.test_orders"), fixtures ("tests.conftest:redis_url"), the text of a module that
+Nodes are modules ("tests.flows.test_orders"), fixtures ("tests.kit.server_fixtures:redis_url"), the text of a module that
 holds fixtures ("tests.conftest:"), files that are not Python ("docs/compose.md") and their folders ("docs/"). An edge leads from what
 depends to what it depends on.
 

@@ -9,7 +9,7 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
-from tests.domain.examples import utc
+from tests.kit.examples import utc
 
 MAY, JUNE, JULY = utc(2025, 5, 1), utc(2025, 6, 1), utc(2025, 7, 1)
 

@@ -9,7 +9,7 @@ from psycopg import errors, sql
 
 from shared_lib.domain.payment import LIVE as LIVE_PAYMENTS
 from shared_lib.domain.payment import PaymentStatus
-from tests.domain.examples import DAY
+from tests.kit.examples import DAY
 from tests.store.row_writer import JULY, JUNE, MAY, RowWriter
 
 # --- One charge per period.

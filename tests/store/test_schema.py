@@ -27,7 +27,7 @@ from shared_lib.domain.subscription import SubscriptionStatus
 from shared_lib.processes import Role
 from shared_lib.store import access
 from shared_lib.store.migrate import differences, upgrade
-from tests.domain.examples import DAY
+from tests.kit.examples import DAY
 from tests.store.row_writer import JULY, JUNE, MAY, RowWriter
 
 GRANTS = Path(access.__file__).with_name("grants.sql")
