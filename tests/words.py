@@ -39,8 +39,6 @@ PAST: Final = ("CHANGELOG.md", "docs/decisions/", "shared_lib/store/migrations/v
 NOT_YET: Final = (
     "docs/events.md",
     "functions/",
-    "infra/",
-    "k8s/",
     "shared_lib/asking/",
     "shared_lib/channels/",
     "shared_lib/cli/",
