@@ -14,10 +14,10 @@ from typing import Any, Final
 from benchmarks.figures import cpu_s
 from benchmarks.meter import Cost, Meter
 from infra.servers.ports import free_port, wait_for_http
+from shared_lib.billing.facts import instant
 from shared_lib.contract.routes import EVENTS_PATH
 from shared_lib.events.incoming import binary
 from shared_lib.events.proof import EventSigner
-from shared_lib.phases.facts import instant
 
 CONNECTIONS: Final = 16
 SECRET: Final = "whsec_" + b64encode(b"the secret of a benchmark's events").decode()

@@ -12,7 +12,8 @@ from benchmarks.meter import Cost, Meter
 from benchmarks.stage import Stage
 from shared_lib.domain.messages import NotificationStatus
 from shared_lib.domain.money import Money
-from shared_lib.phases.housekeeping import forget_keys, forget_messages
+from shared_lib.domain.playing import Played
+from shared_lib.phases.housekeeping import purge_keys, purge_messages
 from shared_lib.phases.notifications import (
     ClaimedNotification,
     ClaimNotification,
@@ -20,7 +21,7 @@ from shared_lib.phases.notifications import (
     claim_notifications,
     mark_sent,
 )
-from shared_lib.phases.playback import Played, start_playback
+from shared_lib.phases.playback import start_playback
 from shared_lib.phases.records import BatchResult, delete_acknowledged
 from shared_lib.phases.webhooks import Received, settle_from_webhooks
 from shared_lib.providers.base import (
@@ -55,9 +56,9 @@ async def afterwards(meter: Meter) -> list[Cost]:
             await mailed(meter, rt),
             await leg(meter, rt, "its play", start_playback, plays(stage)),
             await told(meter, rt),
-            await leg(meter, rt, "its key, forgotten", forget_keys, old_keys(stage), of=FORGET_BATCH),
+            await leg(meter, rt, "its key, forgotten", purge_keys, old_keys(stage), of=FORGET_BATCH),
             await leg(
-                meter, rt, "its message, forgotten", forget_messages, old_messages(stage), of=FORGET_BATCH
+                meter, rt, "its message, forgotten", purge_messages, old_messages(stage), of=FORGET_BATCH
             ),
         ]
     finally:

@@ -19,7 +19,7 @@ from benchmarks.orders import last_line
 from benchmarks.stage import ROOT, Stage, open_stage, seed_orders
 from infra.kafka.choice import OwnKafka, own_broker
 from infra.servers.ports import free_port, wait_for_http
-from shared_lib.store.outbox import FACTS
+from shared_lib.billing.events import FACTS
 from shared_lib.workers import topics
 
 BEFORE_S: Final = 10.0

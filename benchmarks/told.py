@@ -8,8 +8,9 @@ from typing import Any, Final, NamedTuple
 
 import psycopg
 
+from shared_lib.billing.events import FACTS
 from shared_lib.ids import new_id
-from shared_lib.store.outbox import FACTS, shard_of
+from shared_lib.store.outbox import shard_of
 
 TOPIC: Final = FACTS
 CUSTOMERS: Final = 5_000

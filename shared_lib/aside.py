@@ -7,8 +7,9 @@ from typing import TypeVar
 
 import structlog
 
-from shared_lib.domain.messages import SetAsideKind
-from shared_lib.phases.undecided import Due, SetAside, Undecidable, set_aside, take_back
+from shared_lib.billing.case import Undecidable
+from shared_lib.domain.messages import Due, SetAside, SetAsideKind
+from shared_lib.phases.undecided import set_aside, take_back
 from shared_lib.runtime import Runtime
 from shared_lib.store.batch import Failed
 from shared_lib.store.transaction import Transaction

@@ -1,7 +1,7 @@
-"""Waiting for orders to change: one question to PostgreSQL serves all who wait on this instance.
+"""Waiting for orders to change: one query serves every request that waits on this instance.
 
-Another instance, or a provider's webhook, commits the change, so looking is all there is. LISTEN and NOTIFY would tell
-sooner, and would serialize the commits of everyone who notifies (decision 0029).
+Another instance, or a provider's webhook, commits the change, so the database is polled. LISTEN and NOTIFY would be
+sooner, and would serialize the commits of all processes that notify (decision 0029).
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class OrderWatch:
 
     @contextmanager
     def place(self, customer_id: str) -> Iterator[None]:
-        """A customer's place among those who wait. Raises RefusedError when there are too many."""
+        """A customer's place among the requests that wait. Raises RefusedError when there are too many."""
         if self._per_customer[customer_id] >= PER_CUSTOMER:
             raise RefusedError(
                 Refusal(
@@ -76,7 +76,7 @@ class OrderWatch:
         poll = _Poll(known, asyncio.get_running_loop().create_future())
         self._polls[order_id].add(poll)
         if self._looking is None:
-            self._looking = asyncio.create_task(self._look_while_anyone_waits())
+            self._looking = asyncio.create_task(self._look_while_requests_wait())
         gone = asyncio.create_task(_hangs_up(request))
         try:
             either: list[asyncio.Future[Any]] = [poll.changed, gone]
@@ -92,7 +92,7 @@ class OrderWatch:
             if not self._polls[order_id]:
                 del self._polls[order_id]
 
-    async def _look_while_anyone_waits(self) -> None:
+    async def _look_while_requests_wait(self) -> None:
         try:
             while self._polls:
                 await asyncio.sleep(LOOK_EVERY_S)
@@ -111,7 +111,7 @@ class OrderWatch:
             self._looking = None
 
     def _answer_all(self) -> None:
-        """Those who wait ask again, and reach an instance that stays: none is cut off when the server stops."""
+        """Their callers ask again, and reach an instance that stays: none is cut off when the server stops."""
         for poll in (poll for polls in self._polls.values() for poll in polls):
             if not poll.changed.done():
                 poll.changed.set_result(False)

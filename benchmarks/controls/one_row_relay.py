@@ -10,8 +10,8 @@ import sys
 import psycopg
 from kafka import KafkaProducer
 
+from shared_lib.billing.facts import instant
 from shared_lib.events.incoming import kafka_record
-from shared_lib.phases.facts import instant
 
 TAKE = """
     SELECT id, event_id, topic, type, subject, sequence, partition_key, data::text, traceparent, created_at

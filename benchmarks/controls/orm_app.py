@@ -34,9 +34,10 @@ from benchmarks.controls.web import (
     order_created,
     provider,
 )
+from shared_lib.billing.events import FACTS
 from shared_lib.domain.money import Money
 from shared_lib.ids import new_id
-from shared_lib.store.outbox import FACTS, shard_of
+from shared_lib.store.outbox import shard_of
 from shared_lib.store.tables import (
     CustomerRow,
     EntitlementRow,

@@ -22,11 +22,12 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from benchmarks.figures import cpu_s, peak_mib
 from benchmarks.instant import InstantProvider
+from shared_lib.billing.events import FACTS
 from shared_lib.domain.money import Money
 from shared_lib.domain.period import Cadence, Interval, Period, Unit
 from shared_lib.ids import new_id
 from shared_lib.providers.base import ChargeRequest, PaymentSnapshot, SavedMethodRef
-from shared_lib.store.outbox import FACTS, shard_of
+from shared_lib.store.outbox import shard_of
 from shared_lib.store.tables import (
     EntitlementRow,
     LedgerEntryRow,

@@ -1,7 +1,7 @@
 """GET everything a customer may see: orders, subscriptions, entitlements, payment methods and the catalog.
 
 GET /v1/orders/{id}?wait=25 answers when the order changes, or after that many seconds.
-DELETE /v1/payment-methods/{id} forgets a saved method here and at its provider.
+DELETE /v1/payment-methods/{id} detaches a saved method here and at its provider.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from typing import Final
 import functions_framework.aio
 from starlette.requests import Request
 
+from shared_lib.billing.facts import instant
 from shared_lib.contract import routes
 from shared_lib.contract.views import (
     Catalog,
@@ -26,8 +27,7 @@ from shared_lib.contract.views import (
 )
 from shared_lib.domain.errors import Code
 from shared_lib.log import note
-from shared_lib.phases.facts import instant
-from shared_lib.phases.forgetting import ForgetMethod, MethodInUse, forget_methods
+from shared_lib.phases.methods import DetachMethod, MethodInUse, detach_methods
 from shared_lib.providers.base import ProviderError
 from shared_lib.queries import account as queries
 from shared_lib.queries.account import Ask, ShownOrder
@@ -136,32 +136,32 @@ def in_use(found: MethodInUse) -> RefusedError:
     )
 
 
-async def forget_method(request: Request, method_id: str) -> Reply:
-    """Forgotten here first: from then on nothing is charged, whether the provider answers or not."""
+async def detach_method(request: Request, method_id: str) -> Reply:
+    """Detached here first: from then on nothing is charged to it, whether the provider answers or not."""
     rt, ask = runtime(), await own(request, method_id)
     assert ask.customer_id is not None
     confirm = request.query_params.get("confirm", "false")
     if confirm not in ("true", "false"):
         raise refuse(Code.QUERY_INVALID, "confirm must be true or false.")
-    wanted = ForgetMethod(customer_id=ask.customer_id, method_id=method_id, confirmed=confirm == "true")
-    forgotten = await rt.run(forget_methods, wanted)
-    if isinstance(forgotten, MethodInUse):
-        raise in_use(forgotten)
-    if forgotten is None:
+    wanted = DetachMethod(customer_id=ask.customer_id, method_id=method_id, confirmed=confirm == "true")
+    detached = await rt.run(detach_methods, wanted)
+    if isinstance(detached, MethodInUse):
+        raise in_use(detached)
+    if detached is None:
         raise refuse(Code.NOT_FOUND, "There is no such payment method.")
-    provider = rt.providers.get(forgotten.provider)
+    provider = rt.providers.get(detached.provider)
     if provider is None:
-        note(outcome=f"forgotten here; {forgotten.provider} is not configured")
+        note(outcome=f"forgotten here; {detached.provider} is not configured")
         return Reply(204)
     try:
-        await provider.forget_method(forgotten)
+        await provider.forget_method(detached)
     except ProviderError as error:
         note(outcome=f"forgotten here, not by {error.provider}: {error.code}")
     return Reply(204)
 
 
 async def asked(request: Request, id_: str | None = None) -> Ask:
-    """A customer asks for their own things; an operator may look at one thing of anybody."""
+    """A customer asks for their own things; an operator may look at one thing of any customer."""
     principal = await identified(request)
     if id_ and OPERATOR in principal.scopes:
         return Ask(customer_id=None, id=id_)
@@ -180,5 +180,5 @@ CALLS: Final[Calls] = {
     routes.SHOW_SUBSCRIPTION: show_subscription,
     routes.LIST_ENTITLEMENTS: list_entitlements,
     routes.LIST_METHODS: list_methods,
-    routes.FORGET_METHOD: forget_method,
+    routes.FORGET_METHOD: detach_method,
 }

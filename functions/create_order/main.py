@@ -15,6 +15,10 @@ from starlette.requests import Request
 
 from shared_lib.aside import Round
 from shared_lib.asking.payments import ask_payment
+from shared_lib.billing.cancellations import CancelOrder
+from shared_lib.billing.leasing import LeasedPayment, LeaseRequest
+from shared_lib.billing.order_requests import Buyer, OrderRequest
+from shared_lib.billing.replies import Key, SavedReply
 from shared_lib.contract import routes
 from shared_lib.contract.commands import CreateOrder
 from shared_lib.contract.views import order_reply, order_view
@@ -23,12 +27,11 @@ from shared_lib.domain.messages import SetAsideKind
 from shared_lib.domain.values import replace
 from shared_lib.events.incoming import Consumer, Incoming, data_of, hand_over, is_event, take_request
 from shared_lib.log import note
-from shared_lib.phases.cancellations import CancelOrder, open_cancellations
-from shared_lib.phases.claims import Claim, Claimed, claim_payments
-from shared_lib.phases.orders import Buyer, OpenOrder, open_orders
-from shared_lib.phases.payments import Answered, settle_payments
+from shared_lib.phases.cancellations import open_cancellations
+from shared_lib.phases.leases import lease_payments
+from shared_lib.phases.orders import open_orders
+from shared_lib.phases.payments import AnsweredPayment, settle_payments
 from shared_lib.runtime import Runtime, runtime
-from shared_lib.store.keys import Key, SavedReply
 from shared_lib.web.auth import Principal
 from shared_lib.web.dispatch import Calls, dispatch
 from shared_lib.web.http import (
@@ -64,7 +67,7 @@ async def order(request: Request) -> Reply:
         if slot.reply:
             return slot.reply
 
-        wanted = wish(rt, request, principal, command, return_url=return_url, key=slot.key)
+        wanted = order_request(rt, request, principal, command, return_url=return_url, key=slot.key)
         # Commit what the customer wants,
         opened = await rt.run(open_orders, wanted)
         if isinstance(opened, SavedReply):
@@ -83,10 +86,10 @@ async def order(request: Request) -> Reply:
         return slot.answer(settled.reply)
 
 
-async def collect(rt: Runtime, to_ask: Claimed, slot: Slot) -> Answered:
-    """Ask for money outside any transaction, then commit what the provider said."""
-    said = await ask_payment(rt, to_ask, timeout_s=rt.settings.provider_answer_s)
-    settled = await rt.run(settle_payments, replace(said, answer=(slot.key, order_reply)))
+async def collect(rt: Runtime, to_ask: LeasedPayment, slot: Slot) -> AnsweredPayment:
+    """Ask for money outside any transaction, then commit what the provider answered."""
+    report = await ask_payment(rt, to_ask, timeout_s=rt.settings.provider_answer_s)
+    settled = await rt.run(settle_payments, replace(report, answer=(slot.key, order_reply)))
     assert settled is not None  # the payment was committed before it was asked about
     return settled
 
@@ -112,10 +115,10 @@ def _longest_return_url(rt: Runtime) -> int:
     return min(provider.capabilities.return_url_max for provider in rt.providers.values())
 
 
-def wish(
+def order_request(
     rt: Runtime, request: Request, principal: Principal, command: CreateOrder, *, return_url: str, key: Key
-) -> OpenOrder:
-    return OpenOrder(
+) -> OrderRequest:
+    return OrderRequest(
         key=key,
         buyer=Buyer(
             customer_id=principal.customer_id,
@@ -145,16 +148,16 @@ class StartPayment(BaseModel):
 
 
 async def start_payment(event: Incoming) -> None:
-    """Ask about one payment, whatever became of it. Nothing to do is done."""
+    """Ask about one payment, whatever became of it. A no-op when nothing is left to do."""
     rt, job = runtime(), data_of(event, StartPayment)
     round_ = Round(rt, SetAsideKind.PAYMENT)
-    wanted = [Claim(id=job.payment_id, providers=rt.providers.keys())]
-    for claimed in await round_.run(claim_payments, wanted, lambda want: want.id):
-        if claimed is None:
+    requests = [LeaseRequest(id=job.payment_id, providers=rt.providers.keys())]
+    for leased in await round_.run(lease_payments, requests, lambda request: request.id):
+        if leased is None:
             continue
-        note(order=claimed.order.id, payment=claimed.payment.id, provider=claimed.payment.provider)
-        said = replace(await ask_payment(rt, claimed), trace=event.traceparent)
-        await round_.run(settle_payments, [said], lambda news: news.payment_id)
+        note(order=leased.order.id, payment=leased.payment.id, provider=leased.payment.provider)
+        report = replace(await ask_payment(rt, leased), trace=event.traceparent)
+        await round_.run(settle_payments, [report], lambda one: one.payment_id)
 
 
 async def cancel(request: Request, order_id: str) -> Reply:
@@ -166,8 +169,8 @@ async def cancel(request: Request, order_id: str) -> Reply:
     )
     if opened.to_ask is None:
         return Reply(200, order_view(opened.order, opened.payment))
-    said = await ask_payment(rt, opened.to_ask, timeout_s=rt.settings.provider_answer_s)
-    settled = await rt.run(settle_payments, said)
+    report = await ask_payment(rt, opened.to_ask, timeout_s=rt.settings.provider_answer_s)
+    settled = await rt.run(settle_payments, report)
     assert settled is not None
     payment = settled.settled.payment
     if payment.is_live:

@@ -15,6 +15,7 @@ import functions_framework.aio
 import structlog
 from pydantic import BaseModel
 
+from shared_lib.billing.events import JobType
 from shared_lib.channels.base import Channel, ChannelError, Message
 from shared_lib.channels.breaker import StoppableChannel
 from shared_lib.channels.email_ses import SesEmail, ses_client
@@ -25,7 +26,6 @@ from shared_lib.events.incoming import Incoming, InvalidEventError, consumer, da
 from shared_lib.log import note
 from shared_lib.mail.render import Rendered, UnrenderableError, render, template_of
 from shared_lib.phases.notifications import (
-    SEND_AGAIN,
     ClaimedNotification,
     ClaimNotification,
     MarkSent,
@@ -33,7 +33,7 @@ from shared_lib.phases.notifications import (
     claim_notifications,
     mark_sent,
 )
-from shared_lib.phases.telling import Told, mail_facts
+from shared_lib.queries.mails import MailEvent, mail_facts
 from shared_lib.runtime import Runtime, runtime
 
 DETAIL_CHARS_MAX: Final = 200
@@ -52,13 +52,13 @@ class SendNotification(BaseModel):
 @functions_framework.aio.cloud_event
 @consumer
 async def notify(event: Incoming) -> None:
-    late = event.type == SEND_AGAIN
+    late = event.type == JobType.SEND_NOTIFICATION
     if late:
         event = first_told_by(event)
     if not deserves_mail(event):
         return
     rt, customer_id = runtime(), str(event.data.get("customer_id", ""))
-    known = await rt.read(mail_facts, Told(type=event.type, customer_id=customer_id, data=event.data))
+    known = await rt.read(mail_facts, MailEvent(type=event.type, customer_id=customer_id, data=event.data))
     if known is None:
         raise InvalidEventError(f"{event.type} is about nothing that its customer has")
     if not deserves_mail(replace(event, data=known.data)):

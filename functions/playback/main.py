@@ -11,9 +11,10 @@ from typing import Final
 import functions_framework.aio
 from pydantic import AwareDatetime, BaseModel
 
+from shared_lib.domain.playing import Played
 from shared_lib.events.incoming import Incoming, InvalidEventError, consumer, data_of
 from shared_lib.log import note
-from shared_lib.phases.playback import Played, start_playback
+from shared_lib.phases.playback import start_playback
 from shared_lib.runtime import runtime
 
 STARTED: Final = "cinema.playback.started"

@@ -1,7 +1,7 @@
 """CloudEvent billing.tick.reconcile, or a PingSource's: finish what another call began and could not end.
 
 Payments and refunds that are stuck or unknown: ask the provider. Parked webhooks and plays: apply them again. Keys and messages past
-their time: forget them. Orders past their time: their checkouts are closed at the provider, then they expire.
+their time: delete them. Orders past their time: their checkouts are closed at the provider, then they expire.
 
 One bad row stops no other row, and one stage that fails stops no other stage. A stage goes on while its batches are full, until
 TICK_MAX_S are over: a cluster's clock ticks once a minute, and one batch a minute would not keep up with a large cinema.
@@ -21,25 +21,35 @@ import structlog
 from shared_lib.aside import Round, reason_of
 from shared_lib.asking.payments import ASK_S, ask_payment, ask_refund
 from shared_lib.asking.webhooks import settle_event
+from shared_lib.billing.leasing import LeasedPayment, LeasedRefund, LeaseRequest
+from shared_lib.billing.reports import PaymentReport, RefundReport
 from shared_lib.domain.errors import Transient
-from shared_lib.domain.messages import SetAsideKind
+from shared_lib.domain.messages import SetAside, SetAsideKind
 from shared_lib.events.incoming import PING, Consumer, Incoming, consumer, hand_over
-from shared_lib.phases.claims import Claim, Claimed, ClaimedRefund, claim_payments, claim_refunds
-from shared_lib.phases.housekeeping import backlog, forget_keys, forget_messages, old_keys, old_messages
-from shared_lib.phases.observations import Observed, ObservedRefund
-from shared_lib.phases.parking import put_off_webhooks
+from shared_lib.phases.housekeeping import purge_keys, purge_messages
+from shared_lib.phases.leases import lease_payments, lease_refunds
 from shared_lib.phases.payments import settle_payments
-from shared_lib.phases.playback import parked_plays, start_playback
+from shared_lib.phases.playback import start_playback
 from shared_lib.phases.refunds import settle_refunds
-from shared_lib.phases.undecided import SetAside, due_payments, due_refunds, forget_decided
-from shared_lib.phases.webhooks import Parked, parked
+from shared_lib.phases.undecided import purge_decided
+from shared_lib.phases.webhooks import put_off_webhooks
 from shared_lib.providers.base import ProviderError
+from shared_lib.queries.due import (
+    Parked,
+    due_payments,
+    due_refunds,
+    expired_keys,
+    old_messages,
+    parked,
+    parked_plays,
+)
+from shared_lib.queries.health import backlog
 from shared_lib.runtime import Runtime, runtime
 from shared_lib.store.batch import Failed
 
 BATCH_MAX: Final = 200
 AT_ONCE: Final = 16
-FORGET_MAX: Final = 5000
+PURGE_MAX: Final = 5000
 TICK_MAX_S: Final = 20.0  # no batch begins later; the next tick goes on where this one stopped
 
 log = structlog.get_logger("boxoffice")
@@ -82,35 +92,35 @@ async def ask_about_payments(rt: Runtime) -> int:
     """Payments whose time to be looked at has come, each asked about under a lease."""
     due = await rt.read(due_payments, BATCH_MAX)
     round_ = Round(rt, SetAsideKind.PAYMENT)
-    wanted = [Claim(id=one.id, providers=rt.providers.keys()) for one in due]
-    claimed = [one for one in await round_.run(claim_payments, wanted, lambda want: want.id) if one]
+    requests = [LeaseRequest(id=one.id, providers=rt.providers.keys()) for one in due]
+    leased = [one for one in await round_.run(lease_payments, requests, lambda request: request.id) if one]
     limit = asyncio.Semaphore(AT_ONCE)
 
-    async def ask(one: Claimed) -> Observed:
+    async def ask(one: LeasedPayment) -> PaymentReport:
         async with limit:
             return await ask_payment(rt, one)
 
-    said = await asyncio.gather(*map(ask, claimed))
-    await round_.run(settle_payments, said, lambda news: news.payment_id)
+    reports = await asyncio.gather(*map(ask, leased))
+    await round_.run(settle_payments, reports, lambda report: report.payment_id)
     await round_.done(due)
-    return len(claimed)
+    return len(leased)
 
 
 async def ask_about_refunds(rt: Runtime) -> int:
     due = await rt.read(due_refunds, BATCH_MAX)
     round_ = Round(rt, SetAsideKind.REFUND)
-    wanted = [Claim(id=one.id, providers=rt.providers.keys()) for one in due]
-    claimed = [one for one in await round_.run(claim_refunds, wanted, lambda want: want.id) if one]
+    requests = [LeaseRequest(id=one.id, providers=rt.providers.keys()) for one in due]
+    leased = [one for one in await round_.run(lease_refunds, requests, lambda request: request.id) if one]
     limit = asyncio.Semaphore(AT_ONCE)
 
-    async def ask(one: ClaimedRefund) -> ObservedRefund:
+    async def ask(one: LeasedRefund) -> RefundReport:
         async with limit:
             return await ask_refund(rt, one)
 
-    said = await asyncio.gather(*map(ask, claimed))
-    await round_.run(settle_refunds, said, lambda news: news.refund_id)
+    reports = await asyncio.gather(*map(ask, leased))
+    await round_.run(settle_refunds, reports, lambda report: report.refund_id)
     await round_.done(due)
-    return len(claimed)
+    return len(leased)
 
 
 async def apply_parked(rt: Runtime) -> int:
@@ -162,17 +172,17 @@ async def apply_parked_plays(rt: Runtime) -> int:
             if not play
         ]
     )
-    plays = [play for _, play in waiting if play]
-    await round_.run(start_playback, plays, lambda play: "/".join(play.address))
+    ids = {play: due.id for due, play in waiting if play}
+    await round_.run(start_playback, list(ids), lambda play: ids[play])
     await round_.done(due for due, _ in waiting)
     return len(waiting)
 
 
-async def forget(rt: Runtime) -> int:
-    """Keys after 72 hours and messages after 30 days, and notes of rows that were decided since."""
-    keys = await rt.run_each(forget_keys, await rt.read(old_keys, FORGET_MAX))
-    messages = await rt.run_each(forget_messages, await rt.read(old_messages, FORGET_MAX))
-    await rt.run(forget_decided, None)
+async def purge_expired(rt: Runtime) -> int:
+    """Delete keys after 72 hours and messages after 30 days, and notes of rows that were decided since."""
+    keys = await rt.run_each(purge_keys, await rt.read(expired_keys, PURGE_MAX))
+    messages = await rt.run_each(purge_messages, await rt.read(old_messages, PURGE_MAX))
+    await rt.run(purge_decided, None)
     return sum(1 for answer in (*keys, *messages) if not isinstance(answer, Failed))
 
 
@@ -189,7 +199,7 @@ STAGES: Final[Mapping[str, Stage]] = MappingProxyType(
         "refunds": Stage(ask_about_refunds, BATCH_MAX),
         "webhooks": Stage(apply_parked, BATCH_MAX),
         "plays": Stage(apply_parked_plays, BATCH_MAX),
-        "forgotten": Stage(forget, FORGET_MAX),
+        "forgotten": Stage(purge_expired, PURGE_MAX),
     }
 )
 EVENTS: Final[Mapping[str, Consumer]] = {"billing.tick.reconcile": take_tick, PING: take_tick}

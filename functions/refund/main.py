@@ -1,7 +1,7 @@
 """POST /v1/refunds: give money back, once, and never more than was taken.
 
 CloudEvent billing.job.start_refund: ask the provider for a refund that already stands (a surplus, for example).
-POST /v1/refunds/{id}/approve, /reject: a second operator's word about a refund above what one may give back alone.
+POST /v1/refunds/{id}/approve, /reject: a second operator decides about a refund above what one may give back alone.
 CloudEvent billing.job.find_refunds: the provider gave back more than we know of; adopt what it lists.
 GET /v1/refunds/{id}.
 """
@@ -20,6 +20,12 @@ from starlette.requests import Request
 
 from shared_lib.aside import Round
 from shared_lib.asking.payments import ASK_S, ask_refund
+from shared_lib.billing.adoption import FoundRefund
+from shared_lib.billing.approvals import DecideRefund
+from shared_lib.billing.leasing import LeaseRequest
+from shared_lib.billing.refund_requests import OpenRefund
+from shared_lib.billing.replies import SavedReply
+from shared_lib.billing.returns import ReturnLimit
 from shared_lib.contract import routes
 from shared_lib.contract.commands import CreateRefund, RejectRefund
 from shared_lib.contract.views import refund_reply, refund_view
@@ -27,15 +33,14 @@ from shared_lib.domain.errors import Code, Transient
 from shared_lib.domain.messages import SetAsideKind
 from shared_lib.events.incoming import Consumer, Incoming, data_of, hand_over, is_event, take_request
 from shared_lib.log import note
-from shared_lib.phases.adopting import FoundRefund, adopt_refunds, refundable_ref
-from shared_lib.phases.approvals import DecideRefund, decide_refunds
-from shared_lib.phases.claims import Claim, claim_refunds
-from shared_lib.phases.refund_memory import ReturnLimit
-from shared_lib.phases.refunds import OpenRefund, open_refunds, settle_refunds
+from shared_lib.phases.adoption import adopt_refunds
+from shared_lib.phases.approvals import decide_refunds
+from shared_lib.phases.leases import lease_refunds
+from shared_lib.phases.refunds import open_refunds, settle_refunds
 from shared_lib.providers.base import ProviderError
 from shared_lib.queries.account import Ask, refunds
+from shared_lib.queries.refunds import refundable_ref
 from shared_lib.runtime import runtime
-from shared_lib.store.keys import SavedReply
 from shared_lib.web.auth import CUSTOMER, OPERATOR, Principal
 from shared_lib.web.dispatch import Calls, dispatch
 from shared_lib.web.http import (
@@ -99,13 +104,13 @@ async def give_back(request: Request) -> Reply:
 
         assert opened.to_ask is not None  # neither answered nor ours to ask would be a bug of open_refunds
         # then ask for it outside any transaction,
-        said = await ask_refund(rt, opened.to_ask, timeout_s=rt.settings.provider_answer_s)
-        # then commit what the provider said.
-        settled = await rt.run(settle_refunds, replace(said, answer=(slot.key, refund_reply)))
-        assert settled is not None
-        assert settled.reply is not None
-        note(outcome=settled.settled.refund.status)
-        return slot.answer(settled.reply)
+        report = await ask_refund(rt, opened.to_ask, timeout_s=rt.settings.provider_answer_s)
+        # then commit what the provider answered.
+        answered = await rt.run(settle_refunds, replace(report, answer=(slot.key, refund_reply)))
+        assert answered is not None
+        assert answered.reply is not None
+        note(outcome=answered.settled.refund.status)
+        return slot.answer(answered.reply)
 
 
 async def approve(request: Request, refund_id: str) -> Reply:
@@ -130,11 +135,11 @@ async def decide(refund_id: str, principal: Principal, *, rejected_because: str 
     decided = granted(await rt.run(decide_refunds, wanted))
     if decided.to_ask is None:
         return Reply(200, refund_view(decided.refund))
-    said = await ask_refund(rt, decided.to_ask, timeout_s=rt.settings.provider_answer_s)
-    settled = await rt.run(settle_refunds, said)
-    assert settled is not None
-    note(outcome=settled.settled.refund.status)
-    return Reply(200, refund_view(settled.settled.refund))
+    report = await ask_refund(rt, decided.to_ask, timeout_s=rt.settings.provider_answer_s)
+    answered = await rt.run(settle_refunds, report)
+    assert answered is not None
+    note(outcome=answered.settled.refund.status)
+    return Reply(200, refund_view(answered.settled.refund))
 
 
 async def show(request: Request, refund_id: str) -> Reply:
@@ -167,15 +172,15 @@ class StartRefund(BaseModel):
 
 
 async def start_refund(event: Incoming) -> None:
-    """Ask about one refund, whatever became of it. Nothing to do is done."""
+    """Ask about one refund, whatever became of it. A no-op when nothing is left to do."""
     rt, job = runtime(), data_of(event, StartRefund)
     round_ = Round(rt, SetAsideKind.REFUND)
-    wanted = [Claim(id=job.refund_id, providers=rt.providers.keys())]
-    for claimed in await round_.run(claim_refunds, wanted, lambda want: want.id):
-        if claimed is None:
+    wanted = [LeaseRequest(id=job.refund_id, providers=rt.providers.keys())]
+    for leased in await round_.run(lease_refunds, wanted, lambda want: want.id):
+        if leased is None:
             continue
-        note(refund=claimed.refund.id, order=claimed.refund.order_id)
-        await round_.run(settle_refunds, [await ask_refund(rt, claimed)], lambda news: news.refund_id)
+        note(refund=leased.refund.id, order=leased.refund.order_id)
+        await round_.run(settle_refunds, [await ask_refund(rt, leased)], lambda report: report.refund_id)
 
 
 class FindRefunds(BaseModel):
@@ -193,12 +198,12 @@ async def find_refunds(event: Incoming) -> None:
         return
     try:
         async with asyncio.timeout(ASK_S):
-            found = [said async for said in provider.list_refunds(ref)]
+            found = [
+                FoundRefund(payment_id=job.payment_id, outcome=it) async for it in provider.list_refunds(ref)
+            ]
     except (ProviderError, TimeoutError) as error:
         raise Transient(f"{provider.name} does not answer: {type(error).__name__}") from error
-    agreed = await rt.run_all(
-        adopt_refunds, [FoundRefund(payment_id=job.payment_id, said=said) for said in found]
-    )
+    agreed = await rt.run_all(adopt_refunds, found)
     note(payment=job.payment_id, found=len(found), agreed=sum(agreed))  # each that does not has its alarm
 
 

@@ -16,20 +16,31 @@ from pydantic import BaseModel
 
 from shared_lib.aside import Round
 from shared_lib.asking.payments import ask_payment
+from shared_lib.billing.due import RenewalRequest
+from shared_lib.billing.leasing import LeasedPayment, LeaseRequest
+from shared_lib.billing.reports import PaymentReport
 from shared_lib.domain.messages import SetAsideKind
-from shared_lib.events.incoming import PING, Consumer, Incoming, consumer, data_of, hand_over
-from shared_lib.phases.claims import Claim, Claimed, claim_payments
-from shared_lib.phases.observations import Observed
+from shared_lib.events.incoming import (
+    PING,
+    Consumer,
+    Incoming,
+    consumer,
+    data_of,
+    hand_over,
+)
+from shared_lib.phases.leases import lease_payments
 from shared_lib.phases.payments import settle_payments
-from shared_lib.phases.renewals import OpenRenewal, open_renewals
-from shared_lib.phases.undecided import due_subscriptions
+from shared_lib.phases.renewals import open_renewals
+from shared_lib.queries.due import due_subscriptions
 from shared_lib.runtime import Runtime, runtime
 
 CLAIM_LIMIT: Final = 1000
 CHUNKS_AT_ONCE: Final = 4  # a chunk that waited for its turn after its claim would outlive its lease
 TICK_MAX_S: Final = 20.0  # the next tick goes on where this one stopped
 SETTLE_MAX: Final = 200
-SETTLE_EVERY_S: Final = 0.1  # a crash loses at most this much of what providers said; reconcile asks again
+SETTLE_EVERY_S: Final = (
+    0.1  # a crash loses at most this much of what providers answered; reconcile asks again
+)
 
 log = structlog.get_logger("boxoffice")
 
@@ -60,8 +71,8 @@ async def claim_all_due(rt: Runtime, *, limit: int = CLAIM_LIMIT) -> int:
     while time.monotonic() < deadline:
         due = await rt.read(due_subscriptions, limit)
         round_ = Round(rt, SetAsideKind.SUBSCRIPTION)
-        wanted = [OpenRenewal(subscription_id=one.id, providers=rt.providers.keys()) for one in due]
-        opened = await round_.run(open_renewals, wanted, lambda want: want.subscription_id)
+        requests = [RenewalRequest(subscription_id=one.id, providers=rt.providers.keys()) for one in due]
+        opened = await round_.run(open_renewals, requests, lambda request: request.subscription_id)
         await round_.done(due)
         total += sum(1 for one in opened if one.payment_id)
         if len(due) < limit or not any(one.looked_at for one in opened):
@@ -71,33 +82,33 @@ async def claim_all_due(rt: Runtime, *, limit: int = CLAIM_LIMIT) -> int:
 
 
 async def charge(rt: Runtime, payment_ids: Sequence[str]) -> None:
-    """Charge one chunk: at once, as wide as the provider bears, and settle what is said in batches."""
+    """Charge one chunk: at once, as wide as the provider bears, and settle the answers in batches."""
     async with rt.keep("chunks", lambda: asyncio.Semaphore(CHUNKS_AT_ONCE)):
         round_ = Round(rt, SetAsideKind.PAYMENT)
-        wanted = [Claim(id=payment_id, providers=rt.providers.keys()) for payment_id in payment_ids]
-        claimed = await round_.run(claim_payments, wanted, lambda want: want.id)
-        async for said in in_batches(rt, [one for one in claimed if one]):
-            await round_.run(settle_payments, said, lambda news: news.payment_id)
+        requests = [LeaseRequest(id=payment_id, providers=rt.providers.keys()) for payment_id in payment_ids]
+        leased = await round_.run(lease_payments, requests, lambda request: request.id)
+        async for reports in in_batches(rt, [one for one in leased if one]):
+            await round_.run(settle_payments, reports, lambda report: report.payment_id)
 
 
-async def in_batches(rt: Runtime, claimed: Sequence[Claimed]) -> AsyncIterator[list[Observed]]:
-    """What providers say, as it comes, in batches of some size or some age."""
-    asking = {asyncio.create_task(ask(rt, one)) for one in claimed}
+async def in_batches(rt: Runtime, leased: Sequence[LeasedPayment]) -> AsyncIterator[list[PaymentReport]]:
+    """What providers answer, as it comes, in batches of some size or some age."""
+    asking = {asyncio.create_task(ask(rt, one)) for one in leased}
     while asking:
         done, asking = await asyncio.wait(asking, timeout=SETTLE_EVERY_S, return_when=asyncio.ALL_COMPLETED)
-        said = [task.result() for task in done]
-        for start in range(0, len(said), SETTLE_MAX):
-            yield said[start : start + SETTLE_MAX]
+        reports = [task.result() for task in done]
+        for start in range(0, len(reports), SETTLE_MAX):
+            yield reports[start : start + SETTLE_MAX]
 
 
-async def ask(rt: Runtime, claimed: Claimed) -> Observed:
+async def ask(rt: Runtime, leased: LeasedPayment) -> PaymentReport:
     """One provider bears so many calls of ours at once, whatever the number of chunks."""
-    provider = rt.providers[claimed.payment.provider]
+    provider = rt.providers[leased.payment.provider]
     limit = rt.keep(
         f"limit:{provider.name}", lambda: asyncio.Semaphore(provider.capabilities.max_concurrency)
     )
     async with limit:
-        return await ask_payment(rt, claimed)
+        return await ask_payment(rt, leased)
 
 
 EVENTS: Final[Mapping[str, Consumer]] = {

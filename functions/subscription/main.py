@@ -7,11 +7,12 @@ from typing import Final
 import functions_framework.aio
 from starlette.requests import Request
 
+from shared_lib.billing.auto_renew import ChangeAutoRenew
 from shared_lib.contract import routes
 from shared_lib.contract.commands import UpdateSubscription
 from shared_lib.contract.views import subscription_view
 from shared_lib.log import note
-from shared_lib.phases.subscriptions import ChangeAutoRenew, change_auto_renew
+from shared_lib.phases.auto_renew import change_auto_renew
 from shared_lib.runtime import runtime
 from shared_lib.web.dispatch import Calls, dispatch
 from shared_lib.web.http import Reply, authenticated, endpoint, granted, parse

@@ -1,6 +1,6 @@
 """POST /v1/webhooks/{provider}: believe what is signed, commit it, and answer 200 only then.
 
-400 for what is not authentic, 5xx to be called again. What we do not know yet is kept, not refused.
+400 for what is not authentic, 5xx to receive it again. An event about something unknown yet is kept, not refused.
 """
 
 from __future__ import annotations
@@ -15,11 +15,9 @@ from shared_lib.aside import Round, reason_of
 from shared_lib.asking.webhooks import settle_event
 from shared_lib.contract import routes
 from shared_lib.domain.errors import Code, Transient
-from shared_lib.domain.messages import SetAsideKind
+from shared_lib.domain.messages import SetAside, SetAsideKind
 from shared_lib.log import note
-from shared_lib.phases.parking import park_webhooks
-from shared_lib.phases.undecided import SetAside
-from shared_lib.phases.webhooks import Received, WebhookResult
+from shared_lib.phases.webhooks import Received, WebhookResult, park_webhooks
 from shared_lib.providers.base import (
     PaymentProvider,
     ProviderError,
@@ -68,17 +66,17 @@ async def receive(request: Request, name: str) -> Reply:
 
 
 def unreadable(raw: RawWebhook, error: WebhookUnreadable) -> RefusedError:
-    """Signed, so it is no attack: the provider speaks otherwise than we expect, and a person has to look."""
+    """It is signed, so it is no attack: the provider's format is not the one we know, and an operator has to look."""
     id_ = raw.headers.get("webhook-id")
     log.error("webhook_unreadable", provider=error.provider, webhook=id_, why=error.code)
     return refuse(Code.WEBHOOK_UNREADABLE, "The signature is valid, but the body cannot be parsed.")
 
 
 async def settle(rt: Runtime, provider: PaymentProvider, event: ProviderEvent) -> WebhookResult:
-    """Commit one event. When the provider must be asked and does not answer, it is called again by its 5xx.
+    """Commit one event. 5xx when the provider must be asked and does not answer: it sends the event again.
 
-    What cannot be settled although nothing is away is kept and set aside: a provider that hears 5xx to one event for
-    days may stop sending all of them.
+    An event that cannot be settled although every store is there is kept and set aside: a provider that gets 5xx to one
+    event for days may stop sending all of them.
     """
     try:
         result = await settle_event(rt, provider, event)

@@ -6,6 +6,8 @@ from datetime import datetime
 
 from pydantic import BaseModel, ConfigDict
 
+from shared_lib.billing.replies import SavedReply
+from shared_lib.billing.reports import LocalOutcome
 from shared_lib.contract.problems import problem_body
 from shared_lib.domain.catalog import Price, PriceKind
 from shared_lib.domain.entitlement import Entitlement
@@ -15,9 +17,7 @@ from shared_lib.domain.order import BillingReason, CancelReason, Order, OrderSta
 from shared_lib.domain.payment import Payment, PaymentFlow, PaymentStatus
 from shared_lib.domain.refund import Refund, RefundAccess, RefundStatus, returned_of_price
 from shared_lib.domain.subscription import Subscription, SubscriptionStatus
-from shared_lib.phases.observations import Silence
 from shared_lib.queries.account import ShownMethod, ShownOrder, ShownSubscription
-from shared_lib.store.keys import SavedReply
 
 Instant = datetime  # in UTC, which is written with a Z
 
@@ -192,7 +192,7 @@ def shown_order(shown: ShownOrder) -> OrderView:
 
 
 def order_reply(order: Order, payment: Payment) -> SavedReply:
-    """The answer to POST /v1/orders: 201 with a link or paid, 202 while nobody knows, 402 for a decline.
+    """The answer to POST /v1/orders: 201 with a link or paid, 202 while that is unknown, 402 for a decline.
 
     A payment that ended without ever reaching the provider was refused by it: that is our bug, so 502; unless a value
     of the customer was refused, then 422.
@@ -203,7 +203,7 @@ def order_reply(order: Order, payment: Payment) -> SavedReply:
             Code.TRIAL_USED, "Nothing was charged. Order again to subscribe at the regular price."
         )
         return SavedReply(409, problem_body(refusal, order_id=order.id), location)
-    if payment.status is PaymentStatus.CANCELED and payment.decline_reason == Silence.INPUT_REFUSED:
+    if payment.status is PaymentStatus.CANCELED and payment.decline_reason == LocalOutcome.INPUT_REFUSED:
         refusal = Refusal(Code.INPUT_REFUSED, "Nothing was charged; the order is canceled.")
         return SavedReply(422, problem_body(refusal, order_id=order.id), location)
     if payment.status is PaymentStatus.CANCELED and payment.provider_ref is None:

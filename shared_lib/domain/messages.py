@@ -1,7 +1,8 @@
-"""Statuses of what others told us, of what we tell customers, and of what is set aside."""
+"""Messages from providers and to customers, and rows that are set aside."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from enum import StrEnum
 
 
@@ -16,7 +17,7 @@ class NotificationStatus(StrEnum):
     SENT = "sent"
     FAILED = "failed"  # surely not sent; a job sends it again
     REFUSED = "refused"  # its address will never be accepted, or it was given up after days
-    UNKNOWN = "unknown"  # may have been sent; never sent again by itself
+    UNKNOWN = "unknown"  # may have been sent; an operator decides whether it is sent again
     SKIPPED = "skipped"  # no address
 
 
@@ -27,3 +28,28 @@ class SetAsideKind(StrEnum):
     PAYMENT = "payment"
     REFUND = "refund"
     MESSAGE = "message"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetAside:
+    """A row to set aside, with the reason in a few words."""
+
+    kind: SetAsideKind
+    id: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """The id of a row to be decided now. `again`: it was set aside before."""
+
+    id: str
+    again: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AutoRenewChange:
+    """The customer's change of a subscription's auto_renew, counted from 1."""
+
+    subscription_id: str
+    number: int

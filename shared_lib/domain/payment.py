@@ -6,13 +6,14 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
+from shared_lib.domain.lease import NO_LEASE, Lease
 from shared_lib.domain.money import Money
 from shared_lib.domain.state_machine import StateMachine
 
 
 class PaymentStatus(StrEnum):
     CREATED = "created"  # intent is committed, nothing was sent
-    SENDING = "sending"  # somebody holds the lease and is asking the provider
+    SENDING = "sending"  # a process holds the lease and asks the provider
     PENDING = "pending"  # the customer has a link, or the provider is working
     ACTION_REQUIRED = "action_required"  # the customer must confirm
     SUCCEEDED = "succeeded"  # money was taken
@@ -47,7 +48,7 @@ class DeclineKind(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decline:
-    """The provider's no, and whether asking again can help. `provider_code` is verbatim, for support."""
+    """A refusal of the bank or the provider, and whether asking again can help. `provider_code` is verbatim, for support."""
 
     kind: DeclineKind
     reason: str
@@ -75,11 +76,7 @@ class Payment:
     captured_minor: int = 0
     refund_reserved_minor: int = 0
     refunded_minor: int = 0
-    fence: int = 0  # counts the leases; an answer under an older one is not believed
-    lease_until: datetime | None = None
-    first_sent_at: datetime | None = None
-    checks: int = 0
-    next_check_at: datetime | None = None
+    lease: Lease = NO_LEASE
 
     @property
     def is_live(self) -> bool:
@@ -124,7 +121,7 @@ _ANSWERS: dict[PaymentEvent, PaymentStatus] = {
 
 def _edges() -> dict[tuple[PaymentStatus, PaymentEvent], PaymentStatus]:
     edges: dict[tuple[PaymentStatus, PaymentEvent], PaymentStatus] = {}
-    for status in LIVE:  # whoever brings the provider's answer, a live payment takes it
+    for status in LIVE:  # a live payment takes every answer of its provider
         edges |= {(status, event): target for event, target in _ANSWERS.items()}
     for event in (*_ANSWERS, _E.TIMED_OUT, _E.NOT_SENT):  # captured money outranks every other report
         edges[_S.SUCCEEDED, event] = _S.SUCCEEDED

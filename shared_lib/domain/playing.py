@@ -13,8 +13,32 @@ from typing import Final, assert_never
 from shared_lib.domain.catalog import PriceKind
 from shared_lib.domain.entitlement import RENTAL_FINISH_HOURS, Entitlement, EntitlementStatus
 
+# Plays stand beside webhooks in the inbox, under a name that no provider has: their senders cannot use up a webhook's id.
+PLAYS: Final = "play:"
+
 # How long an event is on its way, outages aside. A claim that is known to be wrong is put no further back than this.
 TRAVEL_MAX: Final = timedelta(hours=1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Played:
+    """A customer began to watch a product. `again`: it is parked in the inbox and is tried once more."""
+
+    source: str
+    event_id: str
+    customer_id: str
+    product_id: str
+    started_at: datetime
+    again: bool = False
+
+    @property
+    def address(self) -> tuple[str, str]:
+        """Where the inbox keeps the event."""
+        return PLAYS + self.source, self.event_id
+
+    @property
+    def title(self) -> tuple[str, str]:
+        return self.customer_id, self.product_id
 
 
 @dataclass(frozen=True, slots=True)

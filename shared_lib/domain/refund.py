@@ -1,4 +1,4 @@
-"""Refund: one return of part or all of one payment, reserved before anybody is asked."""
+"""Refund: one return of part or all of one payment, reserved before its provider is asked."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from enum import StrEnum
 from shared_lib.domain.catalog import PriceKind
 from shared_lib.domain.entitlement import Entitlement
 from shared_lib.domain.errors import Code, Refusal
+from shared_lib.domain.lease import NO_LEASE, Lease
 from shared_lib.domain.money import Money
 from shared_lib.domain.order import Order, OrderStatus
 from shared_lib.domain.payment import Payment
@@ -22,7 +23,7 @@ class RefundStatus(StrEnum):
     AWAITING_APPROVAL = (
         "awaiting_approval"  # the amount is reserved; a second operator decides whether it is sent
     )
-    REJECTED = "rejected"  # that operator said no; nothing was sent
+    REJECTED = "rejected"  # that operator refused; nothing was sent
     REQUESTED = "requested"  # the amount is reserved, nothing was sent
     SENDING = "sending"
     PENDING = "pending"
@@ -60,16 +61,12 @@ class Refund:
     amount: Money
     reason: str
     access: RefundAccess
-    surplus: bool  # money nobody owed us: the order it came for is not refunded by it
+    surplus: bool  # money that no order needs: the order it came for is not refunded by it
     requested_by: str
     created_at: datetime
     provider_ref: str | None = None
     failure_reason: str | None = None
-    fence: int = 0
-    lease_until: datetime | None = None
-    first_sent_at: datetime | None = None
-    checks: int = 0
-    next_check_at: datetime | None = None
+    lease: Lease = NO_LEASE
     decided_by: str | None = None  # the second operator, who approved or rejected it
     decided_at: datetime | None = None
 

@@ -1,92 +1,85 @@
-"""Payment methods that providers hand back: kept once, whoever brings them."""
+"""Saved payment methods that their owner takes away."""
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
 
-from shared_lib.ids import new_id
-from shared_lib.phases.desk import Desk
-from shared_lib.phases.observations import Observed
-from shared_lib.providers.base import PaymentSnapshot, SavedMethodRef
-from shared_lib.store.transaction import Row, Transaction
-
-
-class Methods:
-    """Our ids of the providers' tokens a batch speaks of. A new token gets its row before anything refers to it."""
-
-    def __init__(self, desk: Desk, known: dict[tuple[str, str], str]) -> None:
-        self._desk = desk
-        self._known = known
-
-    @classmethod
-    async def read(cls, desk: Desk, observed: Sequence[Observed]) -> Methods:
-        refs = {(method.provider, method.method_id) for news in observed if (method := _method(news))}
-        if not refs:
-            return cls(desk, {})
-        rows = await desk.tx.fetch(
-            """
-            SELECT provider, provider_ref, id FROM payment_methods
-            WHERE (provider, provider_ref) IN (SELECT * FROM unnest(%b::text[], %b::text[]))
-            """,
-            [[provider for provider, _ in refs], [ref for _, ref in refs]],
-        )
-        return cls(desk, {(row[0], row[1]): row[2] for row in rows})
-
-    def keep(self, said: PaymentSnapshot, customer_id: str) -> str | None:
-        """Our id of the method the snapshot carries, or None when it carries none."""
-        method = said.saved_method
-        if method is None:
-            return None
-        address = method.provider, method.method_id
-        if address not in self._known:
-            self._known[address] = new_id("pm")
-            self._desk.tx.later(_INSERT, self._row(self._known[address], customer_id, method))
-        return self._known[address]
-
-    def _row(self, method_id: str, customer_id: str, method: SavedMethodRef) -> Row:
-        return (
-            method_id,
-            customer_id,
-            method.provider,
-            method.method_id,
-            method.customer_id,
-            method.brand,
-            method.last4,
-            method.expires,
-            method.fingerprint,
-            self._desk.now,
-        )
+from shared_lib.billing.reports import SavedMethodRef
+from shared_lib.store.methods import method_of
+from shared_lib.store.transaction import Transaction
 
 
-_INSERT = """
-    INSERT INTO payment_methods
-        (id, customer_id, provider, provider_ref, provider_customer_ref, brand, last4, expires, card_key, created_at)
-    VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
-"""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DetachMethod:
+    """`confirmed`: also when subscriptions are charged to it."""
+
+    customer_id: str
+    method_id: str
+    confirmed: bool = False
 
 
-def never_again(desk: Desk, method_id: str) -> None:
-    """Its bank will not have it charged any more. Its owner may still see it, and take it away."""
-    desk.tx.later("UPDATE payment_methods SET usable = false WHERE id = %s", [method_id])
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChargedSubscription:
+    """A subscription that its next renewal charges to the method."""
+
+    subscription_id: str
+    title: str
+    renews_at: datetime | None
 
 
-def removed(tx: Transaction, provider: str, ref: str) -> None:
-    """The provider has deleted the token: it can never be charged again."""
-    tx.later(
-        "UPDATE payment_methods SET usable = false, deleted_at = coalesce(deleted_at, %s)"
-        " WHERE provider = %s AND provider_ref = %s",
-        [tx.now, provider, ref],
+@dataclass(frozen=True, slots=True)
+class MethodInUse:
+    """It stays until its owner confirms: these would have nothing left to be charged to."""
+
+    subscriptions: list[ChargedSubscription]
+
+
+async def detach_methods(
+    tx: Transaction, wanted: Sequence[DetachMethod]
+) -> list[SavedMethodRef | MethodInUse | None]:
+    """Mark methods as gone. None: the customer has no such method. Twice is the same as once."""
+    in_use = await _in_use(tx, [want for want in wanted if not want.confirmed])
+    gone = [want for want in wanted if want.confirmed or (want.customer_id, want.method_id) not in in_use]
+    rows = await tx.fetch(
+        """
+        UPDATE payment_methods m SET usable = false, deleted_at = coalesce(m.deleted_at, %s)
+        FROM unnest(%b::text[], %b::text[]) AS gone (customer_id, id)
+        WHERE m.id = gone.id AND m.customer_id = gone.customer_id
+        RETURNING m.customer_id, m.id, provider, provider_ref, provider_customer_ref, brand, last4, expires
+        """,
+        [await tx.clock(), [want.customer_id for want in gone], [want.method_id for want in gone]],
     )
+    found = {(customer_id, method_id): method_of(*columns) for customer_id, method_id, *columns in rows}
+    answers: list[SavedMethodRef | MethodInUse | None] = []
+    for want in wanted:
+        address = want.customer_id, want.method_id
+        charged = None if want.confirmed else in_use.get(address)
+        answers.append(MethodInUse(charged) if charged else found.get(address))
+    return answers
 
 
-def changed(tx: Transaction, provider: str, method: SavedMethodRef) -> None:
-    """The bank renewed the card: what is shown of it changes, and nothing else. What is deleted stays deleted."""
-    tx.later(
-        "UPDATE payment_methods SET brand = coalesce(%s, brand), last4 = coalesce(%s, last4),"
-        " expires = coalesce(%s, expires) WHERE provider = %s AND provider_ref = %s AND deleted_at IS NULL",
-        [method.brand, method.last4, method.expires, provider, method.method_id],
+async def _in_use(
+    tx: Transaction, wanted: Sequence[DetachMethod]
+) -> dict[tuple[str, str], list[ChargedSubscription]]:
+    """A renewal is charged to the subscription's own method and to no other, however many its customer has."""
+    if not wanted:
+        return {}
+    rows = await tx.fetch(
+        """
+        SELECT s.customer_id, m.id, s.id, s.product_title, s.period_end
+        FROM unnest(%b::text[], %b::text[]) AS gone (customer_id, id)
+        JOIN payment_methods m ON m.id = gone.id AND m.customer_id = gone.customer_id AND m.usable
+        JOIN subscriptions s ON s.customer_id = m.customer_id AND s.payment_method_id = m.id
+        WHERE s.auto_renew AND s.status IN ('trialing', 'active', 'past_due', 'suspended', 'paused')
+        ORDER BY s.id
+        """,
+        [[want.customer_id for want in wanted], [want.method_id for want in wanted]],
     )
-
-
-def _method(news: Observed) -> SavedMethodRef | None:
-    return news.said.saved_method if isinstance(news.said, PaymentSnapshot) else None
+    found: dict[tuple[str, str], list[ChargedSubscription]] = defaultdict(list)
+    for customer_id, method_id, subscription_id, title, renews_at in rows:
+        charged = ChargedSubscription(subscription_id=subscription_id, title=title, renews_at=renews_at)
+        found[customer_id, method_id].append(charged)
+    return found

@@ -1,4 +1,4 @@
-"""Notifications: claimed once per event and customer, so that nobody is told the same thing twice on purpose."""
+"""Notifications: claimed once per event and customer, so that no customer is meant to get the same mail twice."""
 
 from __future__ import annotations
 
@@ -7,19 +7,18 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
+from shared_lib.billing.events import JOBS, Event, JobType
 from shared_lib.domain.errors import Code, Refusal
-from shared_lib.domain.messages import NotificationStatus
+from shared_lib.domain.messages import AutoRenewChange, NotificationStatus
 from shared_lib.domain.subscription import Subscription
 from shared_lib.domain.values import replace
 from shared_lib.ids import new_id
 from shared_lib.store import outbox
-from shared_lib.store.outbox import JOBS, Event
-from shared_lib.store.rows.subscriptions import SUBSCRIPTIONS, lock_subscriptions, subscription_row
+from shared_lib.store.rows import SUBSCRIPTIONS, lock_subscriptions
 from shared_lib.store.transaction import Transaction
 
 LEASE = timedelta(seconds=30)
 
-SEND_AGAIN: Final = "billing.job.send_notification"
 # The pause after so many attempts. The last one is repeated.
 SEND_AGAIN_AFTER: Final = tuple(timedelta(seconds=s) for s in (2, 10, 30, 120, 300, 900))
 # A mail that is still unsent after this time is given up; doctor shows it.
@@ -28,22 +27,22 @@ GIVEN_UP_AFTER: Final = timedelta(days=3)
 _BUSY = Refusal(Code.UNAVAILABLE, "Somebody else is sending this notification.", retry_after_s=5)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AutoRenewChange:
-    """The customer's change of a subscription's auto_renew, counted from 1."""
-
-    subscription_id: str
-    number: int
+Address = tuple[str, str]
+"""Of a notification: the id of its event, and its customer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClaimNotification:
-    """One event a customer should hear of. With `change`: only if that one stands and was not mailed yet."""
+    """One event that is mailed to a customer. With `change`: only if that one stands and was not mailed yet."""
 
     event_id: str
     event_type: str
     customer_id: str
     change: AutoRenewChange | None = None
+
+    @property
+    def address(self) -> Address:
+        return self.event_id, self.customer_id
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,10 +85,10 @@ async def claim_notifications(
 
     None also for a change of auto_renew that a newer one followed, or that leads back to what the last mail said.
     A claim whose owner died is `sending` with a lease that is over: the mail may have left, so it becomes `unknown`
-    and waits for a human instead of being sent twice.
+    and waits for an operator instead of being sent twice.
     """
     settled = await _settled_changes(tx, [want for want in wanted if want.change])
-    by_address = {(w.event_id, w.customer_id): w for w in wanted if w.change is None or w in settled}
+    by_address = {want.address: want for want in wanted if want.change is None or want in settled}
     ids = {address: new_id("ntf") for address in by_address}
     ordered = [by_address[address] for address in sorted(ids)]
     rows = await tx.fetch(
@@ -107,36 +106,35 @@ async def claim_notifications(
         [
             await tx.clock() + LEASE,
             tx.now,
-            [ids[want.event_id, want.customer_id] for want in ordered],
+            [ids[want.address] for want in ordered],
             [want.event_id for want in ordered],
             [want.event_type for want in ordered],
             [want.customer_id for want in ordered],
             tx.now,
         ],
     )
-    claimed = {(row[0], row[1]): row for row in rows if row[3] == "sending"}
-    lost = {(row[0], row[1]) for row in rows if row[3] == "unknown"}
-    busy = await _busy(tx, [w for w in ordered if (w.event_id, w.customer_id) not in claimed.keys() | lost])
-    customers = await _addresses(tx, [customer_id for _, customer_id in claimed])
-    answers: list[ClaimedNotification | Refusal | None] = []
-    for want in wanted:
-        address = want.event_id, want.customer_id
-        if address in claimed:
-            email, locale = customers.get(want.customer_id, (None, "en"))
-            found = claimed.pop(address)  # the same event twice in one batch is claimed once
-            answers.append(
-                ClaimedNotification(
-                    id=found[2],
-                    customer_id=want.customer_id,
-                    email=email,
-                    locale=locale,
-                    attempts=found[4],
-                    created_at=found[5],
-                )
-            )
-        else:
-            answers.append(_BUSY if address in busy else None)
-    return answers
+    claimed: dict[Address, ClaimedNotification] = {}
+    lost: set[Address] = set()
+    customers = await _customers(tx, [customer_id for _, customer_id, *_ in rows])
+    for event_id, customer_id, id_, status, attempts, created_at in rows:
+        if status == NotificationStatus.UNKNOWN:
+            lost.add((event_id, customer_id))
+            continue
+        email, locale = customers.get(customer_id, (None, "en"))
+        claimed[event_id, customer_id] = ClaimedNotification(
+            id=id_,
+            customer_id=customer_id,
+            email=email,
+            locale=locale,
+            attempts=attempts,
+            created_at=created_at,
+        )
+    busy = await _busy(tx, [want for want in ordered if want.address not in claimed.keys() | lost])
+    return [
+        # The same event twice in one batch is claimed once.
+        claimed.pop(want.address, None) or (_BUSY if want.address in busy else None)
+        for want in wanted
+    ]
 
 
 async def _settled_changes(tx: Transaction, wanted: Sequence[ClaimNotification]) -> set[ClaimNotification]:
@@ -155,24 +153,22 @@ async def _settled_changes(tx: Transaction, wanted: Sequence[ClaimNotification])
         [[want.event_id for want in wanted], [want.customer_id for want in wanted]],
     )
     subscriptions = await locking.values()
-    claimed_before = {(row[0], row[1]) for row in await rows.rows()}
+    claimed_before = {(event_id, customer_id) for event_id, customer_id in await rows.rows()}
     settled: set[ClaimNotification] = set()
-    told: dict[str, Subscription] = {}
+    mailed: dict[str, Subscription] = {}
     for want, change in zip(wanted, changes, strict=True):
         found = subscriptions.get(change.subscription_id)
-        if (want.event_id, want.customer_id) in claimed_before:
+        if want.address in claimed_before:
             settled.add(want)
         elif found and found.stands(change.number, tx.now) and found.auto_renew is not found.auto_renew_told:
             settled.add(want)
-            told[found.id] = found
+            mailed[found.id] = found
             subscriptions[found.id] = replace(found, auto_renew_told=found.auto_renew)
-    SUBSCRIPTIONS.update(
-        tx, [(subscription_row(told[id_]), subscription_row(subscriptions[id_])) for id_ in sorted(told)]
-    )
+    SUBSCRIPTIONS.update(tx, [(mailed[id_], subscriptions[id_]) for id_ in sorted(mailed)])
     return settled
 
 
-async def _busy(tx: Transaction, wanted: Sequence[ClaimNotification]) -> set[tuple[str, str]]:
+async def _busy(tx: Transaction, wanted: Sequence[ClaimNotification]) -> set[Address]:
     if not wanted:
         return set()
     rows = await tx.fetch(
@@ -182,12 +178,13 @@ async def _busy(tx: Transaction, wanted: Sequence[ClaimNotification]) -> set[tup
         """,
         [[want.event_id for want in wanted], [want.customer_id for want in wanted]],
     )
-    return {(row[0], row[1]) for row in rows}
+    return {(event_id, customer_id) for event_id, customer_id in rows}
 
 
-async def _addresses(tx: Transaction, customer_ids: Sequence[str]) -> dict[str, tuple[str | None, str]]:
-    rows = await tx.fetch("SELECT id, email, locale FROM customers WHERE id = ANY(%s)", [list(customer_ids)])
-    return {row[0]: (row[1], row[2]) for row in rows}
+async def _customers(tx: Transaction, ids: Sequence[str]) -> dict[str, tuple[str | None, str]]:
+    """The address and the locale of each customer."""
+    rows = await tx.fetch("SELECT id, email, locale FROM customers WHERE id = ANY(%s)", [list(ids)])
+    return {id_: (email, locale) for id_, email, locale in rows}
 
 
 async def mark_sent(tx: Transaction, marks: Sequence[MarkSent]) -> list[None]:
@@ -222,7 +219,7 @@ def _job(tx: Transaction, again: SendAgain) -> Event:
     wait = SEND_AGAIN_AFTER[min(again.claimed.attempts, len(SEND_AGAIN_AFTER)) - 1]
     return Event(
         topic=JOBS,
-        type=SEND_AGAIN,
+        type=JobType.SEND_NOTIFICATION,
         subject=again.claimed.id,
         partition_key=again.claimed.customer_id,
         data={"event_id": again.event_id, "event_type": again.event_type, "data": again.data},

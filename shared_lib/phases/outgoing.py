@@ -1,47 +1,15 @@
-"""What leaves the outbox: read in order, deleted once acknowledged, put off when it must wait, kept when it is dead."""
+"""Events that were delivered, or not: deleted once acknowledged, put off when they must wait, kept when they are dead."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
-from typing import Any
+from datetime import timedelta
 
 from shared_lib.ids import new_id
-from shared_lib.store.outbox import READ_IN_ORDER, shard_of
-from shared_lib.store.transaction import Row, Transaction
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outgoing:
-    """One row of the outbox."""
-
-    row_id: int
-    event_id: str
-    topic: str
-    type: str
-    subject: str
-    sequence: int | None
-    partition_key: str
-    data: dict[str, Any]
-    traceparent: str | None
-    created_at: datetime
-    attempts: int
-
-    @property
-    def lane(self) -> tuple[str, str]:
-        """Events of one lane are delivered one after the other."""
-        return self.topic, self.partition_key
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ready:
-    """Which events to read: those of these shards, but not of lanes that are being worked on."""
-
-    shards: Sequence[int]
-    busy: Sequence[tuple[str, str]] = ()
-    limit: int = 500
+from shared_lib.store.outbox import Outgoing, shard_of
+from shared_lib.store.transaction import Transaction
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +19,7 @@ class Delivered:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PutOff:
-    """Not now. `counts` is False when nobody was there to take it: that is not the event's fault."""
+    """Not now. `counts` False: no door was there to take it, which is not the event's fault."""
 
     event: Outgoing
     wait: timedelta
@@ -60,73 +28,10 @@ class PutOff:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dead:
-    """Nobody will take it as it is."""
+    """No door will take it as it is."""
 
     event: Outgoing
     reason: str
-
-
-_COLUMNS = (
-    "id, event_id, topic, type, subject, sequence, partition_key, data, traceparent, created_at, attempts"
-)
-
-
-async def ready_events(tx: Transaction, ask: Ready) -> list[Outgoing]:
-    """A query: what may be delivered now. Whatever is there is read, never `id > last`: ids commit out of order."""
-    return [_outgoing(row) for row in await _ready(tx, ask, _COLUMNS)]
-
-
-async def ready_ids(tx: Transaction, ask: Ready) -> list[int]:
-    """A query: the same by row id alone, for when a value of a row cannot be read."""
-    return [row[0] for row in await _ready(tx, ask, "id")]
-
-
-async def events_of(tx: Transaction, row_ids: Sequence[int]) -> list[Outgoing]:
-    """A query: these rows, in order."""
-    rows = await tx.fetch(
-        f"SELECT {_COLUMNS} FROM outbox WHERE id = ANY(%b::bigint[]) ORDER BY id", [list(row_ids)]
-    )
-    return [_outgoing(row) for row in rows]
-
-
-async def _ready(tx: Transaction, ask: Ready, columns: str) -> list[Row]:
-    await tx.ask(READ_IN_ORDER)
-    now = await tx.clock()
-    return await tx.fetch(
-        f"""
-        SELECT {columns} FROM outbox o
-        WHERE shard = ANY(%s) AND available_at <= %s
-          AND NOT EXISTS (SELECT FROM unnest(%b::text[], %b::text[]) AS busy (topic, key)
-                          WHERE busy.topic = o.topic AND busy.key = o.partition_key)
-          AND NOT EXISTS (SELECT FROM outbox e WHERE e.topic = o.topic AND e.partition_key = o.partition_key
-                          AND e.attempts > 0 AND e.available_at > %s AND e.id < o.id)
-        ORDER BY id LIMIT %s
-        """,
-        [
-            list(ask.shards),
-            now,
-            [topic for topic, _ in ask.busy],
-            [key for _, key in ask.busy],
-            now,
-            ask.limit,
-        ],
-    )
-
-
-def _outgoing(row: Row) -> Outgoing:
-    return Outgoing(
-        row_id=row[0],
-        event_id=row[1],
-        topic=row[2],
-        type=row[3],
-        subject=row[4],
-        sequence=row[5],
-        partition_key=row[6],
-        data=row[7],
-        traceparent=row[8],
-        created_at=row[9],
-        attempts=row[10],
-    )
 
 
 async def settle_deliveries(tx: Transaction, outcomes: Sequence[Delivered | PutOff | Dead]) -> list[None]:
@@ -186,7 +91,7 @@ class Replay:
 
 
 async def replay_dead_letters(tx: Transaction, wanted: Sequence[Replay]) -> list[int]:
-    """Put dead letters back into the outbox, under their old event id: whoever took one before drops it."""
+    """Put dead letters back into the outbox, under their old event id: a door that took one before drops it."""
     answers = []
     for want in wanted:
         rows = await tx.fetch(

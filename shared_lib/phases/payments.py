@@ -1,24 +1,24 @@
-"""Settling payments: the only place where collected money is recorded, whoever brings the news."""
+"""Settling payments: what is reported about them is recorded, whichever door brings the report."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from shared_lib.domain.order import Order
-from shared_lib.domain.payment import Payment, PaymentStatus
-from shared_lib.phases.claims import Claimed, take_lease
-from shared_lib.phases.collecting import Collecting, Settled
-from shared_lib.phases.confirming import payment_that_matters
-from shared_lib.phases.desk import Desk
-from shared_lib.phases.known import Known
-from shared_lib.phases.observations import Observed
-from shared_lib.store.keys import Key, SavedReply, save_replies
+from shared_lib.billing.attempts import current_attempt
+from shared_lib.billing.leasing import LeasedPayment, Purpose, take_lease
+from shared_lib.billing.payments import Settled, settle
+from shared_lib.billing.replies import SavedReply
+from shared_lib.billing.reports import PaymentReport
+from shared_lib.domain.payment import PaymentStatus
+from shared_lib.store.cases import Cases
+from shared_lib.store.context import read_context
+from shared_lib.store.keys import save_replies
 from shared_lib.store.transaction import Transaction
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Answered:
+class AnsweredPayment:
     """A settled payment, with the bytes that answer the request that waited for it.
 
     `to_ask`: a page for the same order, which the request that waits is to ask for before it is answered.
@@ -26,53 +26,59 @@ class Answered:
 
     settled: Settled
     reply: SavedReply | None = None
-    to_ask: Claimed | None = None
+    to_ask: LeasedPayment | None = None
 
 
-async def settle_payments(tx: Transaction, observed: Sequence[Observed]) -> list[Answered | None]:
-    """Record what providers said of payments. None for a payment that does not exist."""
-    desk = Desk(tx)
-    await desk.lock_payments([news.payment_id for news in observed])
-    known = [news for news in observed if news.payment_id in desk.payments]
-    collecting = Collecting(desk, await Known.read(desk, known))
-    settled = [collecting.apply(news) if news.payment_id in desk.payments else None for news in observed]
+async def settle_payments(tx: Transaction, reports: Sequence[PaymentReport]) -> list[AnsweredPayment | None]:
+    """Record what is reported about payments. None for a payment that does not exist."""
+    cases = await Cases.of_payments(tx, [report.payment_id for report in reports])
+    context = await read_context(tx, cases, reports)
+    settled: list[Settled | None] = []
+    for report in reports:
+        case = cases.of_payment(report.payment_id)
+        if case is None:
+            settled.append(None)
+            continue
+        one = settle(case, report, context)
+        context = context.learn(case, one.case)
+        cases.keep(one.case)
+        settled.append(one)
     answers = [
-        _answered(collecting, news, outcome) if outcome else None
-        for news, outcome in zip(observed, settled, strict=True)
+        _answered(cases, report, one) if one else None for report, one in zip(reports, settled, strict=True)
     ]
-    desk.write()
-    save_replies(tx, replies(observed, answers))
+    cases.write()
+    save_replies(
+        tx,
+        [
+            (report.answer[0], answer.reply)
+            for report, answer in zip(reports, answers, strict=True)
+            if report.answer and answer and answer.reply
+        ],
+    )
     return answers
 
 
-def replies(observed: Sequence[Observed], answers: Sequence[Answered | None]) -> list[tuple[Key, SavedReply]]:
-    return [
-        (news.answer[0], answer.reply)
-        for news, answer in zip(observed, answers, strict=True)
-        if news.answer and answer and answer.reply
-    ]
-
-
-def _answered(collecting: Collecting, news: Observed, settled: Settled) -> Answered:
-    # Another item of the batch may have moved the same order on: the reply tells the last of it.
-    order = collecting.desk.orders[settled.order.id]
-    payment = collecting.desk.payments[settled.payment.id]
-    if news.answer is None:
-        return Answered(settled=Settled(order=order, payment=payment, alarm=settled.alarm))
-    payment = payment_that_matters(collecting.desk, payment)
+def _answered(cases: Cases, report: PaymentReport, settled: Settled) -> AnsweredPayment:
+    """Another report of the batch may have moved the same order on: the answer is what became of it at last."""
+    payment = settled.payment
+    case = cases.of_payment(payment.id)
+    assert case is not None
+    latest = Settled(case, case.payments[payment.id], settled.alarm)
+    if report.answer is None:
+        return AnsweredPayment(settled=latest)
+    payment = current_attempt(case, latest.payment)
     if payment.status is PaymentStatus.CREATED and payment.id != settled.payment.id:
-        return Answered(settled=settled, to_ask=_page_to_ask_for(collecting.desk, order, payment))
-    settled = Settled(order=order, payment=payment, alarm=settled.alarm)
-    return Answered(settled=settled, reply=news.answer[1](order, payment))
-
-
-def _page_to_ask_for(desk: Desk, order: Order, payment: Payment) -> Claimed:
-    return Claimed(
-        payment=take_lease(desk, payment),
-        status_before=payment.status,
-        order=order,
-        method=None,
-        email=None,  # the caller knows it
-        wanted=True,
-        now=desk.now,
-    )
+        case, leased = take_lease(case, payment)
+        cases.keep(case)
+        to_ask = LeasedPayment(
+            payment=leased,
+            status_before=payment.status,
+            order=case.order_of(leased),
+            method=None,
+            email=None,  # the caller knows it
+            purpose=Purpose.COLLECT,
+            now=case.now,
+        )
+        return AnsweredPayment(settled=settled, to_ask=to_ask)
+    latest = Settled(case, payment, settled.alarm)
+    return AnsweredPayment(settled=latest, reply=report.answer[1](latest.order, payment))

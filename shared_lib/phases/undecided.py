@@ -1,8 +1,8 @@
-"""Rows that could not be decided: set aside, passed over for a while, tried again later; and what is due otherwise.
+"""Rows that could not be decided: set aside, passed over for a while, tried again later.
 
-A query names what is due by id alone, so that no value of a broken row is read there. A phase takes one id per item, so
-that the coalescer can halve a batch until the culprit stands alone, whatever its error: an exception while it is read or
-decided, or the database's no when it is written. The culprit's row itself is not touched.
+queries/due.py names what is due by id alone, so that no value of a broken row is read there. A phase takes one id per
+item, so that the coalescer can halve a batch until the culprit stands alone, whatever its error: an exception while it is
+read or decided, or the database's refusal when it is written. The culprit's row itself is not touched.
 """
 
 from __future__ import annotations
@@ -11,28 +11,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from shared_lib.domain.messages import SetAsideKind
+from shared_lib.domain.messages import SetAside, SetAsideKind
 from shared_lib.domain.schedule import try_set_aside_at
 from shared_lib.store.transaction import Transaction
 
 # A row that was due to be tried again this long ago, and has not failed since, was decided by another way.
 DECIDED_AFTER = timedelta(hours=1)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Undecidable:
-    """An answer of a phase: this row cannot be decided now, and its neighbours can. Nothing was changed."""
-
-    reason: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SetAside:
-    """A row to set aside, with the reason in a few words."""
-
-    kind: SetAsideKind
-    id: str
-    reason: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,14 +27,6 @@ class Kept:
     next_try_at: datetime
 
 
-@dataclass(frozen=True, slots=True)
-class Due:
-    """The id of a row to be decided now. `again`: it was set aside before."""
-
-    id: str
-    again: bool = False
-
-
 async def set_aside(tx: Transaction, rows: Sequence[SetAside]) -> list[Kept]:
     """Pass over these rows for a while, longer each time: see `try_set_aside_at`."""
     now = await tx.clock()
@@ -59,7 +35,7 @@ async def set_aside(tx: Transaction, rows: Sequence[SetAside]) -> list[Kept]:
         " ORDER BY kind, id FOR UPDATE",
         [[row.kind for row in rows], [row.id for row in rows]],
     )
-    attempts = {(row[0], row[1]): row[2] for row in found}
+    attempts = {(kind, id_): count for kind, id_, count in found}
     kept = [
         Kept(
             attempts=(before := attempts.get((row.kind, row.id), 0)) + 1,
@@ -89,50 +65,7 @@ async def take_back(tx: Transaction, rows: Sequence[tuple[SetAsideKind, str]]) -
     return [None] * len(rows)
 
 
-async def forget_decided(tx: Transaction, wanted: Sequence[None]) -> list[None]:
-    """Rows that a webhook or a customer moved on are no longer due, so no round comes back to them."""
+async def purge_decided(tx: Transaction, wanted: Sequence[None]) -> list[None]:
+    """Drop rows that a webhook or a customer has moved on: they are no longer due, so no round comes back to them."""
     tx.later("DELETE FROM set_aside WHERE next_try_at <= %s", [await tx.clock() - DECIDED_AFTER])
     return [None] * len(wanted)
-
-
-def _due_query(kind: SetAsideKind, table: str, at: str, condition: str = "true") -> str:
-    return f"""
-        SELECT t.id, a.id IS NOT NULL FROM {table} t LEFT JOIN set_aside a ON a.kind = '{kind}' AND a.id = t.id
-        WHERE {condition} AND {at} <= %s AND (next_try_at IS NULL OR next_try_at <= %s)
-        ORDER BY {at}, t.id LIMIT %s
-    """
-
-
-_SUBSCRIPTIONS = _due_query(SetAsideKind.SUBSCRIPTION, "subscriptions", "next_action_at")
-_PAYMENTS = _due_query(
-    SetAsideKind.PAYMENT,
-    "payments",
-    "next_check_at",
-    "status IN ('created', 'sending', 'pending', 'action_required', 'unknown')",
-)
-_REFUNDS = _due_query(
-    SetAsideKind.REFUND,
-    "refunds",
-    "next_check_at",
-    "status IN ('requested', 'sending', 'pending', 'unknown')",
-)
-
-
-async def due_subscriptions(tx: Transaction, limit: int) -> list[Due]:
-    """A query: subscriptions whose time has come. Due means due <= now."""
-    return await _due(tx, _SUBSCRIPTIONS, limit)
-
-
-async def due_payments(tx: Transaction, limit: int) -> list[Due]:
-    """A query: payments to be looked at, the one that has waited longest first."""
-    return await _due(tx, _PAYMENTS, limit)
-
-
-async def due_refunds(tx: Transaction, limit: int) -> list[Due]:
-    """A query: refunds to be looked at."""
-    return await _due(tx, _REFUNDS, limit)
-
-
-async def _due(tx: Transaction, query: str, limit: int) -> list[Due]:
-    now = await tx.clock()
-    return [Due(row[0], row[1]) for row in await tx.fetch(query, [now, now, limit])]

@@ -2,31 +2,29 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from enum import StrEnum
+from typing import Final
 
-from pydantic import TypeAdapter, ValidationError
-
-from shared_lib.domain.messages import SetAsideKind
-from shared_lib.phases import methods
-from shared_lib.phases.adopting import observe
-from shared_lib.phases.collecting import Collecting
-from shared_lib.phases.desk import Desk
-from shared_lib.phases.known import Known
-from shared_lib.phases.observations import Observed
-from shared_lib.phases.undecided import Due, SetAside
+from shared_lib.billing.adoption import settle_found
+from shared_lib.billing.context import SettlementContext
+from shared_lib.billing.payments import settle
+from shared_lib.billing.reports import PaymentReport, RefundSnapshot
+from shared_lib.providers import kept
 from shared_lib.providers.base import EventKind, ProviderEvent
-from shared_lib.store import inbox
+from shared_lib.store import inbox, methods
+from shared_lib.store.cases import Cases
+from shared_lib.store.context import read_context
 from shared_lib.store.transaction import Transaction
 
-TRY_AGAIN = tuple(timedelta(seconds=s) for s in (1, 2, 5, 15, 60, 300))
-# After this a human looks: somebody took money in our name that no order of ours asked for.
-ORPHANED_AFTER = timedelta(days=1)
+TRY_AGAIN: Final = tuple(timedelta(seconds=s) for s in (1, 2, 5, 15, 60, 300))
+# After this an operator looks: money was taken in our name that no order of ours asked for.
+ORPHANED_AFTER: Final = timedelta(days=1)
 
-EVENT = TypeAdapter(ProviderEvent)
+Address = tuple[str, str]
+"""Of an event in the inbox: its provider, and the id by which it is taken once."""
 
 
 class WebhookResult(StrEnum):
@@ -41,7 +39,7 @@ class WebhookResult(StrEnum):
 class Received:
     """One verified event. `again`: it is parked in the inbox already and is tried once more.
 
-    `asked`: what it says was fetched just now. `other_mode`: it speaks of play money where money is real, or the reverse.
+    `asked`: its content was fetched just now. `other_mode`: it is of play money where money is real, or the reverse.
     """
 
     provider: str
@@ -50,93 +48,42 @@ class Received:
     asked: bool = False
     other_mode: bool = False
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Parked:
-    """What the inbox keeps, due to be tried again. `event` None: it is `unreadable`. `again`: it was set aside before."""
-
-    provider: str
-    event_id: str
-    event: ProviderEvent | None
-    received_at: datetime
-    unreadable: str = ""
-    again: bool = False
-
     @property
-    def due(self) -> Due:
-        return Due(f"{self.provider}/{self.event_id}", self.again)
+    def address(self) -> Address:
+        return self.provider, self.event.dedup_id
 
-    def aside(self, reason: str) -> SetAside:
-        return SetAside(kind=SetAsideKind.MESSAGE, id=self.due.id, reason=reason)
+
+# ---- settle --------------------------------------------------------------------------------------------------
 
 
 async def settle_from_webhooks(tx: Transaction, received: Sequence[Received]) -> list[WebhookResult]:
-    """Record what providers told us. The event id and its effect are committed together, so both happen once."""
+    """Record what providers reported. The event id and its effect are committed together, so both happen once."""
     taken = await _take(tx, received)
     payments = await _payments(tx, received)
     refunded = await _refunded(tx, received)
-    desk = Desk(tx)
-    order_ids = [order_id for _, order_id in (*payments.values(), *refunded.values())]
-    await desk.lock(order_ids, refunds=bool(refunded))
-    await desk.read_entitlements()
-    news = {
-        key: Observed(payment_id=payments[key][0], said=item.event.payment, asked=item.asked)
-        for item in received
-        if item.event.payment and (key := _address(item)) in payments
-    }
-    collecting = Collecting(desk, await Known.read(desk, list(news.values())))
+    cases = await Cases.of_payments(tx, {*payments.values(), *refunded.values()})
+    reports = _reports(received, payments)
+    context = await read_context(tx, cases, list(reports.values()))
     results: list[WebhookResult] = []
     for item in received:
-        key = _address(item)
-        if key not in taken:
+        address = item.address
+        if address not in taken:
             results.append(WebhookResult.DUPLICATE)
             continue
-        taken.discard(key)  # the same event twice in one batch
-        results.append(_apply(tx, collecting, item, news.get(key), refunded.get(key)))
-    desk.write()
+        taken.discard(address)  # the same event twice in one batch
+        result, context = _settle(
+            tx, cases, context, item, report=reports.get(address), refunded=refunded.get(address)
+        )
+        results.append(result)
+    cases.write()
     _note(tx, received, results)
     return results
 
 
-async def parked(tx: Transaction, limit: int) -> list[Parked]:
-    """A query: events whose time to be tried again has come, but those that are set aside."""
-    now = await tx.clock()
-    rows = await tx.fetch(
-        """
-        SELECT source, event_id, payload, received_at, a.id IS NOT NULL FROM inbox
-        LEFT JOIN set_aside a ON a.kind = 'message' AND a.id = source || '/' || event_id
-        WHERE status = 'parked' AND inbox.next_try_at <= %s AND NOT starts_with(source, %s)
-          AND (a.next_try_at IS NULL OR a.next_try_at <= %s)
-        ORDER BY inbox.next_try_at LIMIT %s
-        """,
-        [now, inbox.PLAYS, now, limit],
-    )
-    return [_parked(*row) for row in rows]
-
-
-def _parked(source: str, event_id: str, payload: object, received_at: datetime, again: bool) -> Parked:  # noqa: FBT001  # a column
-    event, unreadable = None, ""
-    try:
-        event = EVENT.validate_python(payload, strict=False)
-    except ValidationError as error:
-        unreadable = f"{error.error_count()} fields of the kept event cannot be read"
-    return Parked(
-        provider=source,
-        event_id=event_id,
-        event=event,
-        received_at=received_at,
-        unreadable=unreadable,
-        again=again,
-    )
-
-
-def _address(item: Received) -> tuple[str, str]:
-    return item.provider, item.event.dedup_id
-
-
-async def _take(tx: Transaction, received: Sequence[Received]) -> set[tuple[str, str]]:
-    taken = await inbox.take(tx, [_address(item) for item in received if not item.again])
-    again = [_address(item) for item in received if item.again]
+async def _take(tx: Transaction, received: Sequence[Received]) -> set[Address]:
+    """The addresses of those events that are ours to settle."""
+    taken = await inbox.take(tx, [item.address for item in received if not item.again])
+    again = [item.address for item in received if item.again]
     if again:
         rows = await tx.fetch(
             """
@@ -146,81 +93,118 @@ async def _take(tx: Transaction, received: Sequence[Received]) -> set[tuple[str,
             """,
             [[source for source, _ in again], [event_id for _, event_id in again]],
         )
-        taken |= {(row[0], row[1]) for row in rows}
+        taken |= {(source, event_id) for source, event_id in rows}
     return taken
 
 
-async def _payments(tx: Transaction, received: Sequence[Received]) -> dict[tuple[str, str], tuple[str, str]]:
-    """Our payment (and its order) of each event: by the provider's own id, else by the id in its metadata."""
-    about = [item for item in received if item.event.payment]
+async def _payments(tx: Transaction, received: Sequence[Received]) -> dict[Address, str]:
+    """Our payment of each event: by the provider's own id, else by the id in its metadata."""
+    about = [(item, snapshot) for item in received if (snapshot := item.event.payment)]
     if not about:
         return {}
     rows = await tx.fetch(
         """
-        SELECT asked.source, asked.event_id, p.id, p.order_id
+        SELECT asked.source, asked.event_id, p.id
         FROM unnest(%b::text[], %b::text[], %b::text[], %b::text[]) AS asked (source, event_id, ours, theirs)
         JOIN payments p ON p.id = asked.ours OR (p.provider = asked.source AND p.provider_ref = asked.theirs)
         ORDER BY p.provider = asked.source AND p.provider_ref IS NOT DISTINCT FROM asked.theirs
         """,
         [
-            [item.provider for item in about],
-            [item.event.dedup_id for item in about],
-            [item.event.payment.payment_id for item in about if item.event.payment],
-            [item.event.payment.ref.provider_payment_id for item in about if item.event.payment],
+            [item.provider for item, _ in about],
+            [item.event.dedup_id for item, _ in about],
+            [snapshot.payment_id for _, snapshot in about],
+            [snapshot.ref.provider_payment_id for _, snapshot in about],
         ],
     )
-    return {(row[0], row[1]): (row[2], row[3]) for row in rows}  # the last one wins
+    return {(source, event_id): payment_id for source, event_id, payment_id in rows}  # the last one wins
 
 
-async def _refunded(tx: Transaction, received: Sequence[Received]) -> dict[tuple[str, str], tuple[str, str]]:
-    """Our payment (and its order) that each refund returns. Its own row may not exist: it was made by another hand."""
-    about = [item for item in received if item.event.refund]
+async def _refunded(tx: Transaction, received: Sequence[Received]) -> dict[Address, str]:
+    """Our payment that each refund returns. The refund's own row may not exist: it was not made by us."""
+    about = [(item, snapshot) for item in received if (snapshot := item.event.refund)]
     if not about:
         return {}
     rows = await tx.fetch(
         """
-        SELECT asked.source, asked.event_id, p.id, p.order_id
+        SELECT asked.source, asked.event_id, p.id
         FROM unnest(%b::text[], %b::text[], %b::text[]) AS asked (source, event_id, theirs)
         JOIN payments p ON p.provider = asked.source AND p.provider_ref = asked.theirs
         """,
         [
-            [item.provider for item in about],
-            [item.event.dedup_id for item in about],
-            [item.event.refund.payment.provider_payment_id for item in about if item.event.refund],
+            [item.provider for item, _ in about],
+            [item.event.dedup_id for item, _ in about],
+            [snapshot.payment.provider_payment_id for _, snapshot in about],
         ],
     )
-    return {(row[0], row[1]): (row[2], row[3]) for row in rows}
+    return {(source, event_id): payment_id for source, event_id, payment_id in rows}
 
 
-def _apply(
+def _reports(
+    received: Sequence[Received], payments: Mapping[Address, str]
+) -> Mapping[Address, PaymentReport]:
+    return {
+        item.address: PaymentReport(
+            payment_id=payments[item.address], outcome=item.event.payment, asked=item.asked
+        )
+        for item in received
+        if item.event.payment and item.address in payments
+    }
+
+
+def _settle(
     tx: Transaction,
-    collecting: Collecting,
+    cases: Cases,
+    context: SettlementContext,
     item: Received,
-    news: Observed | None,
-    refunded: tuple[str, str] | None,
-) -> WebhookResult:
+    *,
+    report: PaymentReport | None,
+    refunded: str | None,
+) -> tuple[WebhookResult, SettlementContext]:
+    """`report`: of the event's payment. `refunded`: our payment that the event's refund returns."""
     event = item.event
     if item.other_mode:
-        return WebhookResult.PARKED
+        return WebhookResult.PARKED, context
     if event.payment and event.kind is EventKind.PAYMENT:
-        if news is None:
-            return WebhookResult.PARKED
-        return _result(agrees=not collecting.apply(news).alarm)
+        return _settle_payment(cases, context, report) if report else (WebhookResult.PARKED, context)
     if event.refund:
-        if news:  # its payment came with it
-            collecting.apply(news)
-        if refunded is None:
-            return WebhookResult.PARKED
-        desk = collecting.desk
-        agrees = observe(desk, desk.payments[refunded[0]], event.refund, asked=item.asked)
-        return _result(agrees=agrees)
-    if event.kind is EventKind.METHOD:
-        if event.method_gone:
-            methods.removed(tx, item.provider, event.object_id)
-        elif event.method:
-            methods.changed(tx, item.provider, event.method)
-        return WebhookResult.SETTLED
-    return WebhookResult.IGNORED
+        if report:  # its payment came with it
+            _, context = _settle_payment(cases, context, report)
+        return _settle_refund(cases, event.refund, refunded, asked=item.asked), context
+    return _settle_method(tx, item), context
+
+
+def _settle_payment(
+    cases: Cases, context: SettlementContext, report: PaymentReport
+) -> tuple[WebhookResult, SettlementContext]:
+    case = cases.of_payment(report.payment_id)
+    assert case is not None
+    settled = settle(case, report, context)
+    cases.keep(settled.case)
+    return _result(agrees=not settled.alarm), context.learn(case, settled.case)
+
+
+def _settle_method(tx: Transaction, item: Received) -> WebhookResult:
+    """A change of a saved method; any other event is about nothing of ours."""
+    event = item.event
+    if event.kind is not EventKind.METHOD:
+        return WebhookResult.IGNORED
+    if event.method_gone:
+        methods.mark_deleted(tx, item.provider, event.object_id)
+    elif event.method:
+        methods.update_card(tx, item.provider, event.method)
+    return WebhookResult.SETTLED
+
+
+def _settle_refund(
+    cases: Cases, snapshot: RefundSnapshot, refunded: str | None, *, asked: bool
+) -> WebhookResult:
+    if refunded is None:
+        return WebhookResult.PARKED
+    case = cases.of_payment(refunded)
+    assert case is not None
+    case, agrees = settle_found(case, case.payments[refunded], snapshot, asked=asked)
+    cases.keep(case)
+    return _result(agrees=agrees)
 
 
 def _result(*, agrees: bool) -> WebhookResult:
@@ -240,19 +224,54 @@ def _note(tx: Transaction, received: Sequence[Received], results: Sequence[Webho
                     WHERE source = %s AND event_id = %s
                     """,
                     [
-                        json.dumps(EVENT.dump_python(item.event, mode="json")),
+                        kept.written(item.event),
                         tx.now - ORPHANED_AFTER,
                         tx.now,
                         list(TRY_AGAIN),
                         len(TRY_AGAIN),
-                        *_address(item),
+                        *item.address,
                     ],
                 )
             case WebhookResult.SETTLED | WebhookResult.IGNORED if item.again:
                 tx.later(
                     "UPDATE inbox SET status = 'done', payload = NULL, next_try_at = NULL"
                     " WHERE source = %s AND event_id = %s",
-                    list(_address(item)),
+                    list(item.address),
                 )
             case _:
                 pass
+
+
+# ---- keep ----------------------------------------------------------------------------------------------------
+
+
+async def put_off_webhooks(tx: Transaction, addresses: Sequence[Address]) -> list[None]:
+    """Their provider must be asked and does not answer: these parked events are tried again later."""
+    tx.later(
+        """
+        UPDATE inbox SET attempts = attempts + 1, next_try_at = %s + (%s::interval[])[least(attempts + 1, %s)]
+        WHERE (source, event_id) IN (SELECT * FROM unnest(%s::text[], %s::text[])) AND status = 'parked'
+        """,
+        [
+            await tx.clock(),
+            list(TRY_AGAIN),
+            len(TRY_AGAIN),
+            [source for source, _ in addresses],
+            [event_id for _, event_id in addresses],
+        ],
+    )
+    return [None] * len(addresses)
+
+
+async def park_webhooks(tx: Transaction, received: Sequence[Received]) -> list[None]:
+    """Keep events that could not be settled. One that was taken before stays as it is."""
+    now = await tx.clock()
+    for item in received:
+        tx.later(
+            """
+            INSERT INTO inbox (source, event_id, status, payload, attempts, received_at, next_try_at)
+            VALUES (%s, %s, 'parked', %s, 1, %s, %s) ON CONFLICT DO NOTHING
+            """,
+            [*item.address, kept.written(item.event), now, now + TRY_AGAIN[0]],
+        )
+    return [None] * len(received)

@@ -12,6 +12,14 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Protocol, runtime_checkable
 
+from shared_lib.billing.reports import (
+    PaymentRef,
+    PaymentSnapshot,
+    PaymentState,
+    RefundSnapshot,
+    RefundState,
+    SavedMethodRef,
+)
 from shared_lib.domain.money import Money
 from shared_lib.domain.payment import Decline, DeclineKind
 from shared_lib.providers.errors import (
@@ -31,7 +39,6 @@ from shared_lib.providers.errors import (
     WebhookRejected,
     WebhookUnreadable,
 )
-from shared_lib.providers.links import followable
 
 __all__ = [
     "AnswerMismatch", "BadCredentials", "Capabilities", "ChargeRequest", "CheckoutRequest",
@@ -41,93 +48,6 @@ __all__ = [
     "RawWebhook", "RefundRejected", "RefundRequest", "RefundSnapshot", "RefundState",
     "SavedMethodRef", "Trust", "Unavailable", "WebhookRejected", "WebhookUnreadable",
 ]  # fmt: skip
-
-
-# ---- what the provider knows -------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PaymentRef:
-    """Provider-side address of one payment. Stored whole."""
-
-    provider: str
-    provider_payment_id: str  # theirs: cs_/pi_, YooKassa uuid, PayPal order id, tr_
-    capture_id: str | None = None  # PayPal capture id, Stripe pi_ once known
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SavedMethodRef:
-    """A token for charging again without the customer. Never card data."""
-
-    provider: str
-    method_id: str  # theirs: pm_, YooKassa payment_method.id, PayPal vault id, mdt_
-    customer_id: str | None = None  # theirs: cus_, PayPal customer.id, cst_
-    brand: str | None = None  # "visa"
-    last4: str | None = None
-    title: str | None = None  # "Visa •4242", for mails
-    expires: str | None = None  # "YYYY-MM"
-    fingerprint: str | None = field(
-        default=None, repr=False
-    )  # the same card, the same one; hashed behind HashedCards
-
-
-class PaymentState(StrEnum):
-    PENDING = "pending"  # created or in flight: keep asking
-    ACTION_REQUIRED = "action_required"  # the customer has to do something
-    APPROVED = "approved"  # the customer consented, WE must complete (PayPal, two-stage)
-    SUCCEEDED = "succeeded"  # money taken
-    DECLINED = "declined"  # final, has a Decline
-    CANCELED = "canceled"  # final, by us or by the customer
-    EXPIRED = "expired"  # final, the customer never paid
-
-
-class RefundState(StrEnum):
-    PENDING = "pending"
-    ACTION_REQUIRED = "action_required"
-    SUCCEEDED = "succeeded"  # may still turn to FAILED days later
-    FAILED = "failed"
-    CANCELED = "canceled"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PaymentSnapshot:
-    """One observation of one payment, whoever brought it: an answer, a webhook, a list. May be settled."""
-
-    ref: PaymentRef
-    state: PaymentState
-    amount: Money  # what was asked for; zero verifies a card
-    captured: Money  # cumulative and monotone: what was taken, refunds not subtracted
-    refunded: Money  # cumulative: what was given back
-    payment_id: str | None  # ours, read back from metadata
-    order_id: str | None  # ours, read back from metadata
-    checkout_url: str | None = None  # while the customer may act
-    expires_at: datetime | None = None  # of the checkout link
-    saved_method: SavedMethodRef | None = None
-    decline: Decline | None = None  # present exactly when DECLINED
-    created_at: datetime | None = None
-    livemode: bool = True
-    others: tuple[PaymentSnapshot, ...] = ()  # further objects of the provider that a search by our id found
-    raw: Mapping[str, object] = field(default_factory=dict, repr=False, compare=False)
-
-    def __post_init__(self) -> None:
-        """Whichever adapter read it: a link that is not `followable` is none, and is neither shown nor mailed."""
-        if self.checkout_url is not None and not followable(self.checkout_url):
-            object.__setattr__(self, "checkout_url", None)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RefundSnapshot:
-    """One observation of one refund."""
-
-    provider_refund_id: str
-    our_refund_id: str | None  # read back from metadata
-    payment: PaymentRef
-    state: RefundState
-    amount: Money
-    reason: str | None = None  # why it failed, where it did
-    payment_id: str | None = None  # ours, read back from metadata
-    order_id: str | None = None  # ours, read back from metadata
-    created_at: datetime | None = None
 
 
 # ---- what we ask -------------------------------------------------------------------------------------------
@@ -175,7 +95,7 @@ class RefundRequest:
     reason: str = "requested_by_customer"
 
 
-# ---- what the provider tells -------------------------------------------------------------------------------
+# ---- what the provider reports -----------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""Fingerprints of cards leave a provider's client as keyed hashes, whatever brought them, so nothing behind it sees one."""
+"""Fingerprints of cards leave a provider's client as keyed hashes, so no other module sees one."""
 
 from __future__ import annotations
 
@@ -30,7 +30,6 @@ class HashedCards:
     """A PaymentProvider in front of another. `SavedMethodRef.fingerprint` of every answer is HMAC-SHA256 in hex.
 
     The provider's name is part of what is hashed: two providers that number cards alike do not mean the same card.
-    The provider's own words (`raw`) are left behind, because they hold the fingerprint too.
     """
 
     def __init__(self, real: PaymentProvider, pepper: bytes) -> None:
@@ -97,11 +96,11 @@ class HashedCards:
 
     def _hashed(self, payment: PaymentSnapshot) -> PaymentSnapshot:
         method = payment.saved_method
-        if method is None and not payment.others and not payment.raw:
+        if method is None and not payment.others:
             return payment  # most answers to a new checkout
         if method and method.fingerprint:
             card = f"{self.name}\n{method.fingerprint}".encode()
             key = hmac.new(self.__pepper, card, hashlib.sha256).hexdigest()
             method = replace(method, fingerprint=key)
         others = tuple(self._hashed(other) for other in payment.others)
-        return replace(payment, saved_method=method, others=others, raw={})
+        return replace(payment, saved_method=method, others=others)

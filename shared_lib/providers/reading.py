@@ -1,4 +1,4 @@
-"""Reading somebody else's JSON: what is promised is checked, what is new is tolerated."""
+"""Reading a provider's JSON: what is promised is checked, what is new is tolerated."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, TypeVar
 
+from shared_lib.domain.links import followable
 from shared_lib.domain.money import Money
-from shared_lib.providers.links import followable
 from shared_lib.untrusted import storable
 
 TEXT_CHARS_MAX = 500
@@ -22,7 +22,7 @@ S = TypeVar("S", bound=StrEnum)
 log = logging.getLogger(__name__)
 
 
-class Unreadable(ValueError):  # noqa: N818  # a finding about somebody else's bytes
+class Unreadable(ValueError):  # noqa: N818  # a finding about a provider's bytes
     """Not the object that was promised. Names the field, never its value."""
 
 

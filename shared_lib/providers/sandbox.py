@@ -34,12 +34,12 @@ from shared_lib.providers.sandbox_answers import (
     error_of,
     event_of,
     page_from,
+    payment_for,
     payment_from,
     payment_of,
     refund_from,
     refund_of,
     same,
-    same_payment,
     same_ref,
     same_refund,
 )
@@ -119,12 +119,12 @@ class SandboxProvider:
             else int(min(req.expires_in, _CHECKOUT_MAX).total_seconds()),
         }
         exchange = await self._wire.write("POST", "/v1/checkouts", body, req.idempotency_key)
-        return same_payment(req, payment_from(exchange, mutates=True))
+        return payment_for(req, exchange)
 
     async def charge(self, req: ChargeRequest) -> PaymentSnapshot:
         body = {**_priced(req), "method_id": req.method.method_id}
         exchange = await self._wire.write("POST", "/v1/charges", body, req.idempotency_key)
-        return same_payment(req, payment_from(exchange, mutates=True))
+        return payment_for(req, exchange)
 
     async def complete_checkout(self, ref: PaymentRef, idempotency_key: str) -> PaymentSnapshot:  # noqa: ARG002
         """The page takes the money itself: there is nothing left to do but look."""

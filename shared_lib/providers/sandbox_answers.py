@@ -76,8 +76,7 @@ T = TypeVar("T", PaymentSnapshot, RefundSnapshot)
 def payment_from(exchange: Exchange, *, mutates: bool) -> PaymentSnapshot:
     """The payment in a 2xx, or in the 402 of a decline: a decline is a value. Raises ProviderError."""
     if exchange.status == 402:
-        declined = mapping(exchange.body.get("error")).get("payment")
-        return _readable(payment_of, declined, exchange, mutates=mutates)
+        return _readable(payment_of, _declined(exchange), exchange, mutates=mutates)
     return _from(payment_of, exchange, mutates=mutates)
 
 
@@ -111,7 +110,7 @@ def error_of(exchange: Exchange, *, mutates: bool) -> ProviderError:
 
 
 def _error_class(status: int, type_: str, code: str) -> type[ProviderError] | None:
-    """None: nobody can tell whether it was executed."""
+    """None: it is not known whether it was executed."""
     by_status = {401: BadCredentials, 403: NotAllowed, 404: NotFound, 429: RateLimited}
     if status in by_status:
         return by_status[status]
@@ -124,6 +123,10 @@ def _error_class(status: int, type_: str, code: str) -> type[ProviderError] | No
     if status == 400 and code in _NOT_REFUNDABLE:
         return RefundRejected
     return InvalidRequest if 400 <= status < 500 and status != 408 else None
+
+
+def _declined(exchange: Exchange) -> object:
+    return mapping(exchange.body.get("error")).get("payment")
 
 
 def _from(read: Callable[[object], T], exchange: Exchange, *, mutates: bool) -> T:
@@ -175,7 +178,6 @@ def payment_of(body: object) -> PaymentSnapshot:
         decline=_decline(mapping(it.get("decline"))) if state is PaymentState.DECLINED else None,
         created_at=instant(it, "created_at"),
         livemode=it.get("livemode") is True,
-        raw=it,
     )
 
 
@@ -242,32 +244,34 @@ def _decline(it: Mapping[str, Any]) -> Decline:
 # ---- the answer against the question -----------------------------------------------------------------------
 
 
-def same_payment(asked: CheckoutRequest | ChargeRequest, said: PaymentSnapshot) -> PaymentSnapshot:
-    """Raises AnswerMismatch: somebody else's payment, or another amount, must not be settled as ours."""
-    same("amount", asked.amount, said.amount)
-    same("payment_id", asked.payment_id, said.payment_id)
-    same("order_id", asked.order_id, said.order_id)
-    if said.captured.minor not in (0, asked.amount.minor):
-        same("captured", asked.amount, said.captured)
-    if said.checkout_url is None and said.raw.get("checkout_url"):
+def payment_for(asked: CheckoutRequest | ChargeRequest, exchange: Exchange) -> PaymentSnapshot:
+    """Raises AnswerMismatch: another payment, or another amount, must not be settled as the one that was asked for."""
+    answered = payment_from(exchange, mutates=True)
+    same("amount", asked.amount, answered.amount)
+    same("payment_id", asked.payment_id, answered.payment_id)
+    same("order_id", asked.order_id, answered.order_id)
+    if answered.captured.minor not in (0, asked.amount.minor):
+        same("captured", asked.amount, answered.captured)
+    body = mapping(_declined(exchange)) if exchange.status == 402 else exchange.body
+    if answered.checkout_url is None and body.get("checkout_url"):
         raise AnswerMismatch(NAME, "checkout_link_refused", "the link is neither https nor on this machine")
-    return said
+    return answered
 
 
-def same_refund(asked: RefundRequest, said: RefundSnapshot) -> RefundSnapshot:
-    same("refund_id", asked.refund_id, said.our_refund_id)
-    same("payment", asked.payment.provider_payment_id, said.payment.provider_payment_id)
+def same_refund(asked: RefundRequest, answered: RefundSnapshot) -> RefundSnapshot:
+    same("refund_id", asked.refund_id, answered.our_refund_id)
+    same("payment", asked.payment.provider_payment_id, answered.payment.provider_payment_id)
     if asked.amount is not None:
-        same("amount", asked.amount, said.amount)
-    return said
+        same("amount", asked.amount, answered.amount)
+    return answered
 
 
-def same_ref(asked: PaymentRef, said: PaymentSnapshot) -> PaymentSnapshot:
-    same("payment", asked.provider_payment_id, said.ref.provider_payment_id)
-    return said
+def same_ref(asked: PaymentRef, answered: PaymentSnapshot) -> PaymentSnapshot:
+    same("payment", asked.provider_payment_id, answered.ref.provider_payment_id)
+    return answered
 
 
-def same(what: str, asked: object, said: object) -> None:
+def same(what: str, asked: object, answered: object) -> None:
     """Raises AnswerMismatch."""
-    if asked != said:
-        raise AnswerMismatch(NAME, f"other_{what}", f"asked for {asked}, answered {said}")
+    if asked != answered:
+        raise AnswerMismatch(NAME, f"other_{what}", f"asked for {asked}, answered {answered}")

@@ -1,34 +1,31 @@
-"""What a customer may see. Queries, not phases: one consistent state of the database each, and no locks."""
+"""What a customer may see: one consistent state of the database each, and no locks."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import timedelta
 
-from shared_lib.domain import dunning
 from shared_lib.domain.catalog import Price
 from shared_lib.domain.entitlement import Entitlement
+from shared_lib.domain.honored import RENEWAL_SLACK, Renewal, honored
 from shared_lib.domain.order import Order
 from shared_lib.domain.payment import Payment
 from shared_lib.domain.refund import Refund
-from shared_lib.domain.subscription import Subscription
-from shared_lib.domain.values import replace
-from shared_lib.phases import cycles
-from shared_lib.store.rows.catalog import sellable_prices
-from shared_lib.store.rows.orders import ORDERS, order_of
-from shared_lib.store.rows.payments import PAYMENTS, payment_of
-from shared_lib.store.rows.refunds import REFUNDS, refund_of
-from shared_lib.store.rows.subscriptions import ENTITLEMENTS, SUBSCRIPTIONS, entitlement_of, subscription_of
+from shared_lib.domain.subscription import Subscription, SubscriptionStatus
+from shared_lib.store.rows import (
+    ENTITLEMENTS,
+    ORDERS,
+    PAYMENTS,
+    REFUNDS,
+    SUBSCRIPTIONS,
+    sellable_prices,
+)
 from shared_lib.store.transaction import Row, Transaction
-
-# A renewal is charged when the period ends; access does not blink while that, or our outage, takes its time.
-RENEWAL_SLACK = timedelta(days=cycles.POLICY.grace_days)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ask:
-    """Which of a customer's things. `id` None: all of them. `customer_id` None: an operator looks."""
+    """Which of a customer's things. `id` None: all of them. `customer_id` None: an operator asks, for those of any customer."""
 
     customer_id: str | None
     id: str | None = None
@@ -79,12 +76,15 @@ async def orders(tx: Transaction, ask: Ask) -> list[ShownOrder]:
         """,
         [*_who(ask), ask.after, ask.after, ask.limit],
     )
-    width = len(ORDERS.columns)
-    return [ShownOrder(order=order_of(row[:width]), payment=_payment(row[width:])) for row in rows]
+    return [
+        ShownOrder(order=ORDERS.of(row[: ORDERS.width]), payment=_payment(row[ORDERS.width :]))
+        for row in rows
+    ]
 
 
 def _payment(row: Row) -> Payment | None:
-    return payment_of(row) if row[0] else None
+    """None for an order without a payment, whose columns are empty."""
+    return PAYMENTS.of(row) if any(row) else None
 
 
 async def order_versions(tx: Transaction, order_ids: Sequence[str]) -> dict[str, OrderVersion]:
@@ -93,7 +93,7 @@ async def order_versions(tx: Transaction, order_ids: Sequence[str]) -> dict[str,
     Whose they are was asked before.
     """
     rows = await tx.fetch("SELECT id, status, version FROM orders WHERE id = ANY(%s)", [list(order_ids)])
-    return {row[0]: (row[1], row[2]) for row in rows}
+    return {id_: (status, version) for id_, status, version in rows}
 
 
 async def subscriptions(tx: Transaction, ask: Ask) -> list[ShownSubscription]:
@@ -109,8 +109,8 @@ async def subscriptions(tx: Transaction, ask: Ask) -> list[ShownSubscription]:
         [*_who(ask), ask.limit],
     )
     return [
-        ShownSubscription(subscription=subscription_of(row), checkout_url=row[len(SUBSCRIPTIONS.columns)])
-        for row in rows
+        ShownSubscription(subscription=SUBSCRIPTIONS.of(tuple(subscription)), checkout_url=checkout_url)
+        for *subscription, checkout_url in rows
     ]
 
 
@@ -122,7 +122,7 @@ async def refunds(tx: Transaction, ask: Ask) -> list[Refund]:
         """,
         [ask.id, ask.customer_id, ask.customer_id],
     )
-    return [refund_of(row) for row in rows]
+    return [REFUNDS.of(row) for row in rows]
 
 
 async def entitlements(tx: Transaction, ask: Ask) -> list[Entitlement]:
@@ -143,26 +143,16 @@ async def entitlements(tx: Transaction, ask: Ask) -> list[Entitlement]:
                           AND r.status IN ('requested', 'sending', 'pending', 'unknown'))
         ORDER BY entitlements.id DESC
         """,
-        [ask.customer_id, now, now - RENEWAL_SLACK, now - timedelta(days=cycles.POLICY.grace_days)],
+        [ask.customer_id, now, now - RENEWAL_SLACK, now - RENEWAL_SLACK],
     )
-    width = len(ENTITLEMENTS.columns)
-    found = [extended(entitlement_of(row[:width]), row[width:]) for row in rows]
+    found = [_honored(row) for row in rows]
     return [entitlement for entitlement in found if entitlement.watchable_at(tx.now)]
 
 
-def extended(entitlement: Entitlement, renewal: Row) -> Entitlement:
-    """With the end that is honored while its subscription is being renewed, or is in its grace (decision 0011).
-
-    `renewal`: the subscription's status, auto_renew, past_due_at and period number, then the order's period number.
-    """
-    status, auto_renew, past_due_at, current_n, own_n = renewal
-    if entitlement.ends_at is None or not auto_renew or current_n != own_n:
-        return entitlement
-    if status == "past_due" and past_due_at:
-        return replace(entitlement, ends_at=dunning.access_until(cycles.POLICY, past_due_at))
-    if status in ("active", "trialing"):
-        return replace(entitlement, ends_at=entitlement.ends_at + RENEWAL_SLACK)
-    return entitlement
+def _honored(row: Row) -> Entitlement:
+    status, auto_renew, past_due_at, period_n, paid_n = row[ENTITLEMENTS.width :]
+    renewal = Renewal(SubscriptionStatus(status), auto_renew, past_due_at, period_n) if status else None
+    return honored(ENTITLEMENTS.of(row[: ENTITLEMENTS.width]), paid_n, renewal)
 
 
 async def payment_methods(tx: Transaction, ask: Ask) -> list[ShownMethod]:
@@ -175,7 +165,8 @@ async def payment_methods(tx: Transaction, ask: Ask) -> list[ShownMethod]:
         [ask.customer_id, ask.id, ask.id],
     )
     return [
-        ShownMethod(id=row[0], provider=row[1], brand=row[2], last4=row[3], expires=row[4]) for row in rows
+        ShownMethod(id=id_, provider=provider, brand=brand, last4=last4, expires=expires)
+        for id_, provider, brand, last4, expires in rows
     ]
 
 

@@ -1,4 +1,4 @@
-"""Questions of a process to its database about itself."""
+"""Questions about the database itself: whether it serves, and what waits in it."""
 
 from __future__ import annotations
 
@@ -23,3 +23,30 @@ async def refuse_power_over_the_ledger(tx: Transaction, _: None) -> None:
         raise RuntimeError(
             f"the database role {rows[0][0]} may change the ledger: in production a function connects as boxoffice_door"
         )
+
+
+async def backlog(tx: Transaction, _: None) -> dict[str, int]:
+    """What waits, for the log line an alarm looks at. Seconds are those of the oldest."""
+    rows = await tx.fetch(
+        """
+        SELECT (SELECT count(*) FROM outbox WHERE available_at <= %(now)s),
+               (SELECT coalesce(extract(epoch FROM %(now)s - min(available_at)), 0)::int FROM outbox
+                WHERE available_at <= %(now)s),
+               (SELECT count(*) FROM payments WHERE status = 'unknown'),
+               (SELECT count(*) FROM inbox WHERE status = 'parked'),
+               (SELECT count(*) FROM inbox WHERE status = 'orphaned'),
+               (SELECT count(*) FROM dead_letters WHERE replayed_at IS NULL),
+               (SELECT count(*) FROM set_aside)
+        """,
+        {"now": await tx.clock()},
+    )
+    names = (
+        "outbox",
+        "outbox_oldest_s",
+        "unknown_payments",
+        "parked",
+        "orphaned",
+        "dead_letters",
+        "set_aside",
+    )
+    return dict(zip(names, rows[0], strict=True))

@@ -38,7 +38,7 @@ Answer = TypeVar("Answer")
 Phase = Callable[[Transaction, Sequence[Item]], Awaitable[Sequence[Answer]]]
 Query = Callable[[Transaction, Item], Awaitable[Answer]]
 
-# More would save little, and keep everybody in it waiting while the processor has nothing to do.
+# More would save little, and keep every caller in it waiting while the processor has nothing to do.
 BATCH_MAX = 32
 
 # Waits between tries of a batch that lost a race; a batch is idempotent, so it may simply run again.
@@ -49,7 +49,7 @@ RECONNECT_DELAYS_S = (0.05, 0.2, 0.8)
 QUEUE_MAX_S = 15.0
 
 _LOST_RACES = (errors.SerializationFailure, errors.DeadlockDetected)
-# Somebody committed between our read and our write: read again and decide anew.
+# Another transaction committed between our read and our write: read again and decide again.
 _COLLISIONS = (errors.UniqueViolation, errors.ExclusionViolation)
 _DISCONNECTED = (errors.OperationalError, errors.InterfaceError, errors.IdleInTransactionSessionTimeout)
 # The value itself is refused: NUL, half a surrogate pair, a number or a key that no column or index takes.
@@ -156,8 +156,8 @@ class Batcher:
             while lane.waiting:
                 await self._drain_once(lane)
         finally:
-            # Here, with no turn of the loop since nothing was waiting: a done callback comes later, and whoever is
-            # woken in between would count on a drain that has ended, and wait for ever.
+            # Here, with no turn of the loop since nothing was waiting: a done callback comes later, and a
+            # caller that is woken in between would count on a drain that has ended, and never get its answer.
             lane.drains.discard(cast("asyncio.Task[None]", asyncio.current_task()))
             if not lane.drains:  # empty, unless this drain was cancelled or crashed
                 refuse(lane.waiting, Transient("the writer of this phase has ended"))

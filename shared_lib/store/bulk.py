@@ -7,8 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from functools import cached_property, lru_cache
-from typing import Any
+from struct import pack
+from typing import Any, Final
+
+import psycopg
+from psycopg.adapt import Dumper
+from psycopg.pq import Format
 
 from shared_lib.store.transaction import Row, Transaction
 
@@ -22,11 +28,6 @@ class Table:
     key: tuple[str, ...] = ("id",)
 
     @cached_property
-    def select(self) -> str:
-        """The columns in order, qualified, for SELECT and RETURNING."""
-        return ", ".join(f"{self.name}.{column}" for column in self.columns)
-
-    @cached_property
     def insert_sql(self) -> str:
         names = ", ".join(self.columns)
         values = ", ".join(_cast(column, kind) for column, kind in self.columns.items())
@@ -34,13 +35,13 @@ class Table:
         return f"INSERT INTO {self.name} ({names}) SELECT {values} FROM unnest({arrays}) AS new ({names})"
 
     def insert(self, tx: Transaction, rows: Sequence[Row], *, on_conflict: str = "") -> None:
-        """Add rows, each in the order of `columns`. Put off until the phase has decided."""
+        """Add rows, each in the order of `columns`. Queued until the phase has decided."""
         if rows:
             parameters = map(_dumped, self.columns.values(), zip(*rows, strict=True))
             tx.later(f"{self.insert_sql} {on_conflict}", list(parameters))
 
     def update(self, tx: Transaction, changes: Sequence[tuple[Row, Row]]) -> None:
-        """Set the columns in which any (before, after) differs, in the rows found by key. Put off as well."""
+        """Set the columns in which any (before, after) differs, in the rows found by key. Queued as well."""
         if not changes:
             return
         befores = zip(*(before for before, _ in changes), strict=True)
@@ -69,18 +70,59 @@ def _update_sql(table: str, key: tuple[str, ...], columns: tuple[tuple[str, str]
 
 
 def _array(kind: str) -> str:
-    """The parameter of one column: instants as a list, which travels in binary; the rest as an array literal."""
+    """The parameter of one column: instants in binary, documents as one text, the rest as an array literal."""
     match kind:
         case "timestamptz":
             return "%b::timestamptz[]"
         case "jsonb":
-            return "%s::text[]"
+            return f"string_to_array(%s, chr({ord(_BETWEEN)}))"
         case _:
             return f"%s::{kind}[]"
 
 
 def _dumped(kind: str, values: Sequence[Any]) -> Any:
-    return list(values) if kind == "timestamptz" else array_literal(values)
+    match kind:
+        case "timestamptz":
+            return Instants(values)
+        case "jsonb":
+            return _BETWEEN.join(values)
+        case _:
+            return array_literal(values)
+
+
+# No JSON has it as it is, so documents need no quotes around them, and none of their own is escaped.
+_BETWEEN: Final = "\x1e"
+
+
+@dataclass(frozen=True, slots=True)
+class Instants:
+    """A parameter `%b::timestamptz[]`. Written by ourselves too: a batch has the same few instants many times."""
+
+    values: Sequence[datetime | None]
+
+
+class _InstantsDumper(Dumper):
+    """The binary form of a one-dimensional array: its header, then the length and the value of each element."""
+
+    format = Format.BINARY
+    oid = 1185  # timestamptz[]
+
+    def dump(self, obj: Instants) -> bytes:
+        has_null, element_oid, first_index = None in obj.values, 1184, 1
+        header = pack("!iiIii", 1, has_null, element_oid, len(obj.values), first_index)
+        return header + b"".join(map(_dumped_instant, obj.values))
+
+
+psycopg.adapters.register_dumper(Instants, _InstantsDumper)
+
+
+@lru_cache(maxsize=4096)
+def _dumped_instant(at: datetime | None) -> bytes:
+    """The length in bytes, then microseconds since 2000; the length of NULL is -1."""
+    return pack("!i", -1) if at is None else pack("!iq", 8, (at - _EPOCH) // timedelta(microseconds=1))
+
+
+_EPOCH: Final = datetime(2000, 1, 1, tzinfo=UTC)
 
 
 def array_literal(values: Sequence[Any]) -> str:

@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
 
 from shared_lib.store.transaction import Transaction
-
-# Plays stand beside webhooks, under a name that no provider has: a sender of plays cannot use a webhook's id up.
-PLAYS: Final = "play:"
 
 
 async def take(tx: Transaction, messages: Sequence[tuple[str, str]]) -> set[tuple[str, str]]:
@@ -25,4 +21,4 @@ async def take(tx: Transaction, messages: Sequence[tuple[str, str]]) -> set[tupl
         """,
         [[source for source, _ in pairs], [event_id for _, event_id in pairs]],
     )
-    return {(row[0], row[1]) for row in rows}
+    return {(source, event_id) for source, event_id in rows}

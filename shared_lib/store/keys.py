@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from shared_lib.billing.replies import Key, SavedReply
 from shared_lib.domain.errors import Code, Refusal
 from shared_lib.store.bulk import array_literal
 from shared_lib.store.transaction import Row, Transaction
@@ -18,29 +19,6 @@ _IN_FLIGHT = Refusal(
     Code.KEY_IN_FLIGHT, "A request with this Idempotency-Key is still in progress.", retry_after_s=1
 )
 _REUSED = Refusal(Code.KEY_REUSED, "This Idempotency-Key was used for a different request.")
-
-
-@dataclass(frozen=True, slots=True)
-class Key:
-    """A client's key. Its space is one customer and one route; the fingerprint is of the validated request."""
-
-    customer_id: str
-    route: str
-    key: str
-    fingerprint: bytes
-
-    @property
-    def address(self) -> tuple[str, str, str]:
-        return self.customer_id, self.route, self.key
-
-
-@dataclass(frozen=True, slots=True)
-class SavedReply:
-    """The bytes that answered the first request, and will answer every other one with its key."""
-
-    status: int
-    body: bytes
-    location: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +78,7 @@ async def look_at_keys(tx: Transaction, keys: Sequence[Key]) -> list[KeyState]:
         """,
         _addresses(keys),
     )
-    known = {(row[0], row[1], row[2]): row[3:] for row in rows}
+    known = {(customer_id, route, key): tuple(state) for customer_id, route, key, *state in rows}
     return [_state_of(key, known.get(key.address), tx.now) for key in keys]
 
 
@@ -138,7 +116,7 @@ async def _insert(tx: Transaction, claims: Sequence[tuple[Key, str]]) -> list[tu
             array_literal([resource_id for _, resource_id in claims]),
         ],
     )
-    return [(row[0], row[1], row[2]) for row in rows]
+    return [(customer_id, route, key) for customer_id, route, key in rows]
 
 
 async def _lock(tx: Transaction, keys: Sequence[Key]) -> dict[tuple[str, str, str], Row]:
@@ -154,7 +132,7 @@ async def _lock(tx: Transaction, keys: Sequence[Key]) -> dict[tuple[str, str, st
         """,
         _addresses(keys),
     )
-    return {(row[0], row[1], row[2]): row[3:] for row in rows}
+    return {(customer_id, route, key): tuple(state) for customer_id, route, key, *state in rows}
 
 
 def _kept(tx: Transaction, key: Key, row: Row | None) -> KeyState:
@@ -187,7 +165,7 @@ def release_keys(tx: Transaction, keys: Sequence[Key]) -> None:
 
 
 def save_replies(tx: Transaction, replies: Sequence[tuple[Key, SavedReply]]) -> None:
-    """Keep the bytes of each first answer, in the transaction of the outcome they tell of."""
+    """Keep the bytes of each first answer, in the transaction of the outcome that it reports."""
     if replies:
         tx.later(
             """

@@ -37,7 +37,7 @@ class Transaction:
 
     @property
     def now(self) -> datetime:
-        """The database's clock, fixed for the whole transaction. It is told with the first answer."""
+        """The database's clock, fixed for the whole transaction. Available after the first query."""
         if self._now is None:
             raise RuntimeError("nothing was asked yet: await tx.clock() where the time is needed first")
         return self._now
@@ -51,7 +51,7 @@ class Transaction:
         return self.now
 
     async def fetch(self, sql: str, parameters: Parameters = ()) -> list[Row]:
-        """Run a query now and return its rows. What was put off by `later` is not visible to it."""
+        """Run a query now and return its rows. What `later` has queued is not visible to it."""
         return await (await self.ask(sql, parameters)).rows()
 
     async def ask(self, sql: str, parameters: Parameters = ()) -> Question:
@@ -62,11 +62,11 @@ class Transaction:
         return Question(self, await self._connection.execute(sql, parameters, binary=True))
 
     def later(self, sql: str, parameters: Sequence[Any]) -> None:
-        """Put a write off until the phase has decided; all of them travel together, in this order."""
+        """Queue a write until the phase has decided; all of them travel together, in this order."""
         self._writes.append((sql, parameters))
 
     async def flush(self) -> None:
-        """Send what was put off. The transaction runner calls it before the commit."""
+        """Send what is queued. The transaction runner calls it before the commit."""
         writes, self._writes = self._writes, []
         for sql, parameters in writes:
             await self._connection.execute(sql, parameters)
@@ -76,7 +76,7 @@ class Transaction:
 async def transaction(
     connection: AsyncConnection[Row], *, begin: str = "BEGIN", lock_wait_s: float | None = None
 ) -> AsyncIterator[Transaction]:
-    """BEGIN ... COMMIT around a phase; rolled back when it raises. The connection commits by itself (autocommit).
+    """BEGIN ... COMMIT around a phase; rolled back when it raises. The connection is in autocommit mode.
 
     In a pipeline nothing waits but a fetch: BEGIN travels with the clock, the writes with the COMMIT. The driver's own
     transaction() would wait for each of these, which is most of what a small batch costs.

@@ -17,6 +17,7 @@ from pydantic import BaseModel
 from pydantic_core import to_json
 from starlette.requests import Request
 
+from shared_lib.billing.replies import Key, SavedReply
 from shared_lib.contract.problems import MEDIA_TYPE
 from shared_lib.contract.routes import Route
 from shared_lib.domain.errors import Code, Refusal
@@ -24,7 +25,7 @@ from shared_lib.ids import new_id
 from shared_lib.log import note
 from shared_lib.replies import JSON, RefusedError, Reply, refuse
 from shared_lib.runtime import Runtime
-from shared_lib.store.keys import KEEP, LEASE, Key, SavedReply, look_at_keys
+from shared_lib.store.keys import KEEP, LEASE, look_at_keys
 from shared_lib.web.auth import Principal
 from shared_lib.web.http import header_of
 

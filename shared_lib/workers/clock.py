@@ -12,11 +12,11 @@ import httpx
 import structlog
 
 from shared_lib import log as logs
+from shared_lib.billing.facts import instant
 from shared_lib.contract.routes import EVENTS_PATH
 from shared_lib.events.incoming import binary
 from shared_lib.events.proof import event_signer
 from shared_lib.ids import new_id
-from shared_lib.phases.facts import instant
 from shared_lib.runtime import Runtime
 from shared_lib.settings import Settings, settings_of
 from shared_lib.workers.signals import until_stopped

@@ -7,12 +7,12 @@ from typing import Final
 
 import httpx
 
+from shared_lib.billing.facts import instant
 from shared_lib.contract.routes import EVENTS_PATH
 from shared_lib.events.incoming import binary
 from shared_lib.events.proof import EventSigner
 from shared_lib.fetching import fetch
-from shared_lib.phases.facts import instant
-from shared_lib.phases.outgoing import Outgoing
+from shared_lib.store.outbox import Outgoing
 from shared_lib.workers.doors import UNPROVEN, Routes, is_retryable
 from shared_lib.workers.sink import NeverError, NotNowError
 

@@ -16,17 +16,10 @@ from typing import Final, TypeVar
 import structlog
 
 from shared_lib.domain.errors import Transient
-from shared_lib.phases.records import (
-    BatchResult,
-    OutboxRow,
-    ReadBatch,
-    delete_acknowledged,
-    unsent,
-    unsent_ids,
-    unsent_of,
-)
+from shared_lib.phases.records import BatchResult, delete_acknowledged
+from shared_lib.queries.outbox import ReadBatch, unsent, unsent_ids, unsent_of
 from shared_lib.runtime import Runtime
-from shared_lib.store.outbox import SHARDS
+from shared_lib.store.outbox import SHARDS, OutboxRow
 from shared_lib.workers.kafka_stream import Fate, Stream, StreamError
 from shared_lib.workers.shards import drain_owned_shards
 from shared_lib.workers.unreadable import readable
@@ -78,13 +71,13 @@ class KafkaRelay:
         if room <= 0 or len(self._flights) >= FLIGHTS_MAX:
             await asyncio.wait(self._flights, return_when=asyncio.FIRST_COMPLETED)
             return self.batch_max  # there may be more
-        wanted = ReadBatch(
+        batch = ReadBatch(
             shards=shards,
             on_their_way=list(self._on_their_way),
             no_topics=self._missing_topics(),
             limit=min(room, self.batch_max),
         )
-        rows = await readable(self._rt, unsent, wanted, ids=unsent_ids, by_id=unsent_of)
+        rows = await readable(self._rt, unsent, batch, ids=unsent_ids, by_id=unsent_of)
         if rows:
             self._on_their_way.update(row.row_id for row in rows)
             task = asyncio.create_task(self._deliver(stream, rows))

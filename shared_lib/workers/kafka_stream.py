@@ -26,10 +26,10 @@ from kafka.errors import (
 )
 from kafka.partitioner.default import murmur2
 
+from shared_lib.billing.facts import instant
 from shared_lib.domain.errors import Transient
 from shared_lib.events.incoming import kafka_record
-from shared_lib.phases.facts import instant
-from shared_lib.phases.records import OutboxRow
+from shared_lib.store.outbox import OutboxRow
 from shared_lib.workers.kafka_client import opened, servers
 
 BOOTSTRAP_TIMEOUT_MS: Final = 5_000

@@ -23,20 +23,11 @@ import structlog
 
 from shared_lib import log as logs
 from shared_lib.domain.errors import Transient
-from shared_lib.phases.outgoing import (
-    Dead,
-    Delivered,
-    Outgoing,
-    PutOff,
-    Ready,
-    events_of,
-    ready_events,
-    ready_ids,
-    settle_deliveries,
-)
+from shared_lib.phases.outgoing import Dead, Delivered, PutOff, settle_deliveries
+from shared_lib.queries.outbox import Ready, events_of, ready_events, ready_ids
 from shared_lib.runtime import Runtime
 from shared_lib.settings import settings_of
-from shared_lib.store.outbox import SHARDS
+from shared_lib.store.outbox import SHARDS, Outgoing
 from shared_lib.visible import visible
 from shared_lib.workers.shards import drain_owned_shards
 from shared_lib.workers.signals import until_stopped

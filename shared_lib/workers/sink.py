@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from shared_lib.phases.outgoing import Outgoing
+from shared_lib.store.outbox import Outgoing
 
 
 class NotNowError(Exception):

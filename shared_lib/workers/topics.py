@@ -19,8 +19,8 @@ from kafka import KafkaAdminClient
 from kafka.errors import KafkaError, TopicAlreadyExistsError
 
 from shared_lib import log as logs
+from shared_lib.billing.events import FACTS, JOBS
 from shared_lib.settings import settings_of
-from shared_lib.store.outbox import FACTS, JOBS
 from shared_lib.visible import say
 from shared_lib.workers.kafka_client import opened, servers
 

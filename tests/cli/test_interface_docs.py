@@ -9,13 +9,14 @@ from typing import Any
 
 from openapi_spec_validator import validate
 
-from shared_lib.cli.events_page import FACTS, JOBS, keys_of
+from shared_lib.billing.events import DATA, FactType
+from shared_lib.cli.events_page import JOBS, keys_of
 from shared_lib.cli.openapi import openapi
 from shared_lib.contract.operations import OPERATIONS
 from shared_lib.contract.problems import PROBLEMS
 from shared_lib.contract.routes import ROUTES
 from shared_lib.domain.errors import Code
-from shared_lib.phases.outgoing import Outgoing
+from shared_lib.store.outbox import Outgoing
 from shared_lib.workers.relay import Relay
 from tests.kit.cinema import Cinema
 
@@ -81,8 +82,7 @@ async def test_the_events_of_a_customers_life_carry_what_the_page_says(cinema: C
     await cinema.drain()
     assert len(recorder.seen) >= 10
     for kind, keys in recorder.seen.items():
-        fact = FACTS[kind]
-        assert keys == {*keys_of(fact.base), *fact.more}, kind
+        assert keys == {*keys_of(DATA[FactType(kind)])}, kind
     assert cinema.value("SELECT count(*) FROM dead_letters") == 0
 
 

@@ -8,9 +8,9 @@ from datetime import timedelta
 
 import pytest
 
+from shared_lib.billing.events import JOBS, Event
 from shared_lib.cli.main import main
 from shared_lib.runtime import Runtime
-from shared_lib.store.outbox import JOBS, Event
 from shared_lib.workers.relay import Relay
 from tests.kit.outbox import RecordingSink, ahead, facts, post, running
 from tests.kit.waiting import until

@@ -26,9 +26,15 @@ def alarms() -> set[str]:
     for path in (path for room in ("shared_lib", "functions") for path in (ROOT / room).rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text())):
             match node:
-                case ast.Call(
-                    func=ast.Attribute(value=ast.Name(id="log"), attr=level),
-                    args=[ast.Constant(value=str(event)), *_],
+                case (
+                    ast.Call(
+                        func=ast.Attribute(value=ast.Name(id="log"), attr=level),
+                        args=[ast.Constant(value=str(event)), *_],
+                    )
+                    | ast.Call(  # a decision's line in the journal of its case
+                        func=ast.Attribute(attr="log"),
+                        args=[ast.Constant(value=str(level)), ast.Constant(value=str(event)), *_],
+                    )
                 ) if level in LOUD:
                     found.add(" ".join(word for word in event.partition("=")[0].split() if "%" not in word))
                 case _:

@@ -7,7 +7,7 @@ from typing import Final
 from tests.kit.mutations import Edit, Mutation
 
 PLACES: Final = "tests/phases/test_places.py::test_"
-KNOWN: Final = "shared_lib/phases/known.py"
+CONTEXT: Final = "shared_lib/billing/context.py"
 
 MUTATIONS: Final = (
     Mutation(
@@ -26,13 +26,13 @@ MUTATIONS: Final = (
         "O",
         "late money does not ask whether another order waits",
         f"{PLACES}late_money_never_takes_the_place_of_another_order",
-        (Edit(KNOWN, "return holder_id == order.id or not waits", "return True"),),
+        (Edit(CONTEXT, "return not waits", "return True"),),
     ),
     Mutation(
         "O",
         "late money does not ask whether the customer has it already",
         f"{PLACES}what_was_returned_can_be_bought_again_and_a_bounced_refund_gives_access_without_the_place",
-        (Edit(KNOWN, "if place in self.owned or (kind", "if (kind"),),
+        (Edit(CONTEXT, "if place in self.owned or (kind", "if (kind"),),
     ),
     Mutation(
         "O",
@@ -44,32 +44,38 @@ MUTATIONS: Final = (
         "O",
         "an order that ends unpaid keeps its place",
         f"{PLACES}late_money_takes_a_free_place_back",
-        (Edit("shared_lib/phases/closing.py", "holds=False", "holds=order.holds"),),
+        (Edit("shared_lib/billing/closing.py", "holds=False", "holds=order.holds"),),
     ),
     Mutation(
         "O",
         "requests of one customer do not take turns",
         f"{PLACES}requests_of_one_customer_on_two_connections_take_turns",
-        (Edit("shared_lib/phases/shelf.py", "await tx.ask(_TURNS, [customers])", "pass"),),
+        (Edit("shared_lib/store/offers.py", "await tx.ask(_TURNS, [customers])", "pass"),),
     ),
     Mutation(
         "O",
         "a customer opens as many orders as they like",
         f"{PLACES}open_orders_of_one_customer_are_bounded_in_a_batch_and_across",
-        (Edit("shared_lib/phases/orders.py", ">= want.open_max and", "> 10**6 and"),),
+        (Edit("shared_lib/billing/orders.py", ">= request.open_max and", "> 10**6 and"),),
     ),
     Mutation(
         "O",
         "a card that must be confirmed cancels the order",
         "tests/flows/test_charging_on_session.py::"
         "test_a_card_that_must_be_confirmed_answers_with_a_page_for_the_same_order",
-        (Edit("shared_lib/phases/confirming.py", "return waits and confirmable and", "return False and"),),
+        (Edit("shared_lib/billing/links.py", "if not (waits and confirmable and", "if not (False and"),),
     ),
     Mutation(
         "O",
         "the page of a confirmation is not leased to the caller who asks for it",
         "tests/phases/test_confirming.py::"
         "test_the_caller_whose_card_must_be_confirmed_asks_for_a_page_under_a_lease_of_its_own",
-        (Edit("shared_lib/phases/payments.py", "payment=take_lease(desk, payment),", "payment=payment,"),),
+        (
+            Edit(
+                "shared_lib/phases/payments.py",
+                "case, leased = take_lease(case, payment)",
+                "leased = payment",
+            ),
+        ),
     ),
 )

@@ -14,8 +14,8 @@ KAFKA = "tests/kafka/test_"
 
 
 KEYS, ASKING = "shared_lib/store/keys.py", "shared_lib/asking/payments.py"
-COLLECTING, CLAIMS = "shared_lib/phases/collecting.py", "shared_lib/phases/claims.py"
-HOOKS, RETURNS = "shared_lib/phases/webhooks.py", "shared_lib/phases/refunds.py"
+PAYMENTS, LEASING = "shared_lib/billing/payments.py", "shared_lib/billing/leasing.py"
+HOOKS, RETURNS = "shared_lib/phases/webhooks.py", "shared_lib/billing/refund_requests.py"
 REFUND, WEBHOOK_DOOR = "shared_lib/domain/refund.py", "functions/webhook/main.py"
 SCHEMA, PROMISES = (
     f"shared_lib/store/migrations/versions/{name}.sql" for name in ("0001_the_first_schema", "0002_promises")
@@ -44,19 +44,19 @@ MUTATIONS = (
     Mutation(
         "W3",
         "the lease of a dead process never ends",
-        f"{RENEWALS}w3_w4_w5_a_killed_charge_is_taken_over_and_taken_once[claim_payments:after_commit]",
-        (Edit(CLAIMS, "(payment.lease_until and payment.lease_until > desk.now)", "payment.lease_until"),),
+        f"{RENEWALS}w3_w4_w5_a_killed_charge_is_taken_over_and_taken_once[lease_payments:after_commit]",
+        (Edit(LEASING, "payment.lease.is_held(case.now)", "payment.lease.until"),),
     ),
     Mutation(
         "W4",
         "the provider is not asked first, and each lease has a key of its own",
         f"{RENEWALS}w3_w4_w5_a_killed_charge_is_taken_over_and_taken_once[charge:after]",
         (
-            Edit(ASKING, "found = await _look_up(provider, claimed)", "found = None"),
+            Edit(ASKING, "found = await _look_up(provider, leased)", "found = None"),
             Edit(
                 ASKING,
                 "description=description,\n        idempotency_key=payment.id,",
-                'description=description,\n        idempotency_key=f"{payment.id}-{payment.fence}",',
+                'description=description,\n        idempotency_key=f"{payment.id}-{payment.lease.fence}",',
             ),
         ),
     ),
@@ -64,7 +64,7 @@ MUTATIONS = (
         "W4",
         "what an old lease did not hear is believed",
         f"{RENEWALS}w4_silence_under_an_old_lease_means_nothing",
-        (Edit(COLLECTING, "observed.fence not in (None, payment.fence)", "observed.fence is ..."),),
+        (Edit(PAYMENTS, "report.fence not in (None, payment.lease.fence)", "report.fence is ..."),),
     ),
     Mutation(
         "W5",
@@ -72,9 +72,9 @@ MUTATIONS = (
         f"{ORDERS}w5_killed_after_the_outcome_is_committed_the_next_relay_tells_it",
         (
             Edit(
-                "shared_lib/phases/desk.py",
-                "outbox.publish(self.tx, self._events)",
-                "outbox.publish(self.tx, [])",
+                "shared_lib/store/case_writer.py",
+                "outbox.publish(tx, events)",
+                "outbox.publish(tx, [])",
             ),
         ),
     ),
@@ -97,8 +97,8 @@ MUTATIONS = (
         (
             Edit(
                 HOOKS,
-                "if news is None:\n            return WebhookResult.PARKED",
-                "if news is None:\n            return WebhookResult.IGNORED",
+                "if report else (WebhookResult.PARKED, context)",
+                "if report else (WebhookResult.IGNORED, context)",
             ),
         ),
     ),
@@ -106,7 +106,7 @@ MUTATIONS = (
         "W8",
         "news that change nothing move the payment all the same",
         f"{WEBHOOKS}w8_the_same_webhook_again_and_again_changes_nothing_even_when_the_inbox_forgot_it",
-        (Edit(COLLECTING, "if status is not before:", "if status:"),),
+        (Edit(PAYMENTS, "if status is not payment.status:\n        case =", "if status:\n        case ="),),
     ),
     Mutation(
         "W9",
@@ -157,8 +157,8 @@ MUTATIONS = (
         (
             Edit(
                 RETURNS,
-                "refund_reserved_minor=payment.refund_reserved_minor + amount.minor",
-                "surplus=payment.surplus",
+                "replace(payment, refund_reserved_minor=reserved), refund",
+                "refund",
             ),
         ),
     ),
@@ -168,7 +168,7 @@ MUTATIONS = (
         f"{REFUNDS}w12_a_refund_waits_until_a_charge_that_may_have_happened_is_known",
         (
             Edit(
-                "shared_lib/phases/refundable.py",
+                "shared_lib/billing/refundable.py",
                 "undecided = (PaymentStatus.SENDING, PaymentStatus.UNKNOWN)",
                 "undecided = ()",
             ),
@@ -178,7 +178,13 @@ MUTATIONS = (
         "W13",
         "the opt-out is not looked at again before sending",
         f"{RENEWALS}w13_claim_first_then_cancel_and_the_charge_is_never_sent",
-        (Edit(CLAIMS, "return cycles.may_renew(", "return True or cycles.may_renew("),),
+        (
+            Edit(
+                LEASING,
+                "needed = waits and reason_of(order).may_collect(case, order, payment)",
+                "needed = waits",
+            ),
+        ),
     ),
     Mutation(
         "W13",
@@ -186,8 +192,8 @@ MUTATIONS = (
         f"{RENEWALS}w13_sent_then_cancel_and_the_charge_finishes_and_is_returned_by_itself",
         (
             Edit(
-                COLLECTING,
-                "wanted = as_asked and not payment.surplus and self._deliverable(order, payment)",
+                PAYMENTS,
+                "wanted = may_be_paid and reason_of(order).may_deliver(case, order, payment, context)",
                 "wanted = True",
             ),
         ),
@@ -197,7 +203,7 @@ MUTATIONS = (
         "no lock, no unique period, no exclusion of overlapping periods",
         f"{RENEWALS}w14_a_tick_in_the_middle_of_another_ones_transaction_charges_nothing_more",
         (
-            Edit("shared_lib/phases/renewals.py", " FOR UPDATE SKIP LOCKED", ""),
+            Edit("shared_lib/store/rows.py", " FOR UPDATE SKIP LOCKED", ""),
             Edit(SCHEMA, "CREATE UNIQUE INDEX orders_one_per_period", "CREATE INDEX orders_one_per_period"),
             Edit(
                 PROMISES,
@@ -212,11 +218,11 @@ MUTATIONS = (
         f"{SILENCE}w15_while_the_customer_has_a_link_the_renewal_does_not_charge",
         (
             Edit(
-                "shared_lib/phases/renewals.py",
-                "if any(payment.is_live for payment in attempts):",
-                "if not attempts:",
+                "shared_lib/billing/due.py",
+                "if any(payment.is_live for payment in case.payments_of(order)):",
+                "if not case.payments_of(order):",
             ),
-            Edit("shared_lib/phases/renewals.py", "if links.is_customers_turn(desk, order_id):", "if False:"),
+            Edit("shared_lib/billing/due.py", "if links.is_customers_turn(case, order):", "if False:"),
         ),
     ),
     Mutation(
@@ -225,7 +231,7 @@ MUTATIONS = (
         f"{SILENCE}w16_an_unknown_charge_stays_unknown_until_the_provider_tells[drop_after-6]",
         (
             Edit(
-                "shared_lib/phases/observations.py",
+                "shared_lib/billing/reports.py",
                 "return PaymentEvent.TIMED_OUT",
                 "return PaymentEvent.CANCELED",
             ),

@@ -8,10 +8,11 @@ from typing import Any
 import httpx
 import pytest
 
-from shared_lib.phases.observations import Observed, Silence
+from shared_lib.billing.due import RenewalRequest
+from shared_lib.billing.reports import LocalOutcome, PaymentReport
 from shared_lib.phases.payments import settle_payments
-from shared_lib.phases.renewals import Opened, OpenRenewal, open_renewals
-from shared_lib.phases.undecided import due_subscriptions
+from shared_lib.phases.renewals import OpenedRenewal, open_renewals
+from shared_lib.queries.due import due_subscriptions
 from tests.crash.renewing import (
     CYCLE,
     CYCLE_PAYMENTS,
@@ -45,7 +46,7 @@ async def test_w14_a_tick_killed_around_its_commit_is_repeated_and_charges_once(
 @pytest.mark.parametrize(
     "window",
     [
-        "claim_payments:after_commit",  # W3
+        "lease_payments:after_commit",  # W3
         "charge:before",  # W3
         "charge:after",  # W4
         "settle_payments:before_commit",  # W4
@@ -81,15 +82,15 @@ async def test_w4_a_paused_owner_that_wakes_up_after_its_lease_changes_nothing(c
     await assert_renewed_once(cinema)
 
 
-@pytest.mark.parametrize("silence", list(Silence))
-async def test_w4_silence_under_an_old_lease_means_nothing(cinema: Cinema, silence: Silence) -> None:
+@pytest.mark.parametrize("silence", list(LocalOutcome))
+async def test_w4_silence_under_an_old_lease_means_nothing(cinema: Cinema, silence: LocalOutcome) -> None:
     order = await cinema.order("prc_metropolis_buy")
     payment_id = order["payment"]["id"]
     with cinema.db() as db:
         db.execute("UPDATE payments SET status = 'sending', fence = 2")
-    await cinema.rt.run(settle_payments, Observed(payment_id=payment_id, said=silence, fence=1))
+    await cinema.rt.run(settle_payments, PaymentReport(payment_id=payment_id, outcome=silence, fence=1))
     assert single(cinema, "SELECT status FROM payments") == "sending"
-    await cinema.rt.run(settle_payments, Observed(payment_id=payment_id, said=silence, fence=2))
+    await cinema.rt.run(settle_payments, PaymentReport(payment_id=payment_id, outcome=silence, fence=2))
     assert single(cinema, "SELECT status FROM payments") != "sending"
 
 
@@ -181,11 +182,11 @@ async def test_w14_a_tick_in_the_middle_of_another_ones_transaction_charges_noth
 async def test_w14_two_ticks_in_one_batch_open_one_order(cinema: Cinema) -> None:
     await due(cinema)
     (due_now,) = await cinema.rt.read(due_subscriptions, 10)
-    wanted = OpenRenewal(subscription_id=due_now.id)
+    wanted = RenewalRequest(subscription_id=due_now.id)
     first, second = await cinema.rt.run_all(open_renewals, [wanted, wanted])
-    assert isinstance(first, Opened)
+    assert isinstance(first, OpenedRenewal)
     assert first.payment_id
-    assert second == Opened(looked_at=False)
+    assert second == OpenedRenewal(looked_at=False)
     await come_to_rest(cinema)
     await assert_renewed_once(cinema)
 

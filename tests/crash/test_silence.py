@@ -7,8 +7,9 @@ from datetime import timedelta
 
 import pytest
 
-from shared_lib.phases.claims import Claim, claim_payments
-from shared_lib.phases.undecided import due_payments
+from shared_lib.billing.leasing import LeaseRequest
+from shared_lib.phases.leases import lease_payments
+from shared_lib.queries.due import due_payments
 from tests.crash.renewing import CYCLE, CYCLE_PAYMENTS, TICK, assert_renewed_once, due
 from tests.kit.cinema import Cinema
 from tests.kit.crash_points import watch
@@ -111,8 +112,8 @@ async def test_w16_the_lease_of_an_unknown_payment_ends_with_its_owner(cinema: C
     await hours_without_an_answer(cinema, "drop_after", 1)
     await leases_end(cinema)
     (due,) = await cinema.rt.read(due_payments, 10)
-    assert await cinema.rt.run(claim_payments, Claim(id=due.id))
-    assert await cinema.rt.run(claim_payments, Claim(id=due.id)) is None
+    assert await cinema.rt.run(lease_payments, LeaseRequest(id=due.id))
+    assert await cinema.rt.run(lease_payments, LeaseRequest(id=due.id)) is None
     assert await cinema.rt.read(due_payments, 10) == []
     await come_to_rest(cinema)
     await assert_renewed_once(cinema)

@@ -89,7 +89,7 @@ MUTATIONS: Final = (
         "X",
         "a token that says nothing erases what is known",
         "tests/flows/test_known_buyers.py",
-        (Edit("shared_lib/phases/buyers.py", "email = coalesce(EXCLUDED.email, customers.email)", "email = EXCLUDED.email"),),
+        (Edit("shared_lib/store/offers.py", "email = coalesce(EXCLUDED.email, customers.email)", "email = EXCLUDED.email"),),
     ),
     Mutation(
         "X",

@@ -10,7 +10,7 @@ import httpx
 
 from shared_lib.contract.routes import ROUTES
 from shared_lib.events.proof import event_signer
-from shared_lib.phases.outgoing import Outgoing
+from shared_lib.store.outbox import Outgoing
 from shared_lib.workers.relay import Relay
 from tests.kit.answers import LEAKS, assert_problem, contents, nothing_changes, order_body
 from tests.kit.cinema import Cinema

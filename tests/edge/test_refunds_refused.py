@@ -7,7 +7,7 @@ from typing import Any
 
 import httpx
 
-from shared_lib.phases.facts import TOLD_AFTER
+from shared_lib.billing.jobs import MAILED_AFTER
 from tests.kit.answers import assert_problem, nothing_changes
 from tests.kit.cinema import Cinema
 from tests.kit.waiting import until
@@ -124,7 +124,7 @@ async def test_opting_out_twice_is_opting_out_once(cinema: Cinema) -> None:
     (subscription,) = (await cinema.get("/v1/subscriptions"))["items"]
     path = f"/v1/subscriptions/{subscription['id']}"
     first = await cinema.call("PATCH", path, {"auto_renew": False})
-    await cinema.advance(TOLD_AFTER)
+    await cinema.advance(MAILED_AFTER)
     await cinema.drain()
     with nothing_changes(cinema):
         second = await cinema.call("PATCH", path, {"auto_renew": False})

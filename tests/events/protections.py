@@ -64,7 +64,13 @@ MUTATIONS: Final = (
         "E",
         "the grace of a plan is no access to a play",
         f"{PLAYING}a_plan_in_its_grace_is_played_and_no_rental_is_started",
-        (Edit(PLAYS, "extended(entitlement, renewal).ends_at", "entitlement.ends_at"),),
+        (
+            Edit(
+                "shared_lib/billing/plays.py",
+                "honored(entitlement, order.period_n, renewal).ends_at",
+                "entitlement.ends_at",
+            ),
+        ),
     ),
     Mutation(
         "E",
@@ -76,11 +82,7 @@ MUTATIONS: Final = (
         "E",
         "a play uses a webhook's id up",
         f"{PLAYING}a_sender_of_plays_uses_no_webhooks_id_up",
-        (
-            Edit(
-                PLAYS, "return inbox.PLAYS + self.source, self.event_id", "return self.source, self.event_id"
-            ),
-        ),
+        (Edit(RULES, "return PLAYS + self.source, self.event_id", "return self.source, self.event_id"),),
     ),
     Mutation(
         "E",
@@ -179,7 +181,7 @@ MUTATIONS: Final = (
         f"{ROWS}an_event_about_what_its_customer_does_not_have_is_refused_for_good",
         (
             Edit(
-                "shared_lib/phases/telling.py",
+                "shared_lib/queries/mails.py",
                 "id = %s AND customer_id = %s AND paid_at",
                 "id = %s AND %s <> '' AND paid_at",
             ),

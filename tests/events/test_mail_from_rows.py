@@ -9,7 +9,7 @@ import pytest
 
 from infra.servers.moto import EmbeddedMoto
 from shared_lib.mail.render import render, template_of
-from shared_lib.phases.telling import Told, mail_facts
+from shared_lib.queries.mails import MailEvent, mail_facts
 from tests.kit.cinema import Cinema
 from tests.kit.steps import BASIC, FILM, LATER_CHALLENGE, LATER_SOFT, opt_out, renewed, to_period_end
 
@@ -39,7 +39,7 @@ async def assert_told_as_before(cinema: Cinema) -> int:
     """An honest event's mail reads as if it were rendered of the event."""
     found = waiting(cinema)
     for kind, data in found:
-        told = Told(type=kind, customer_id=data["customer_id"], data=data)
+        told = MailEvent(type=kind, customer_id=data["customer_id"], data=data)
         known = await cinema.rt.read(mail_facts, told)
         assert known is not None, kind
         for locale in ("en", "ru"):

@@ -5,13 +5,15 @@ from __future__ import annotations
 from tests.kit.mutations import Edit, Mutation
 
 OTHER = "tests/flows/test_other_money.py::test_"
-COLLECTING, EVIDENCE = "shared_lib/phases/collecting.py", "shared_lib/phases/evidence.py"
-SURPLUS, HOOKS = "shared_lib/phases/surplus.py", "shared_lib/phases/webhooks.py"
+PAYMENTS, EVIDENCE = "shared_lib/billing/payments.py", "shared_lib/billing/evidence.py"
+SURPLUS, HOOKS = "shared_lib/billing/surplus.py", "shared_lib/phases/webhooks.py"
 
 BY_HAND = "tests/flows/test_dashboard_refunds.py::test_"
 HELD = "tests/flows/test_held_surplus.py::test_"
 SHORT = "tests/flows/test_shortening.py::test_"
-ADOPTING, RETURNS, ACCESS = (f"shared_lib/phases/{name}.py" for name in ("adopting", "returning", "access"))
+ADOPTION, REFUNDS, REQUESTS = (
+    f"shared_lib/billing/{name}.py" for name in ("adoption", "refunds", "refund_requests")
+)
 
 TELLING = "tests/flows/test_telling_auto_renew.py::test_"
 NOTIFICATIONS, SUBSCRIPTION = "shared_lib/phases/notifications.py", "shared_lib/domain/subscription.py"
@@ -45,32 +47,32 @@ MUTATIONS = (
         "M",
         "a refund that we did not make is not adopted",
         f"{BY_HAND}a_full_one_ends_access_and_the_customer_hears_of_it",
-        (Edit(ADOPTING, "known = _adopt(desk, payment, said) if asked else None", "known = None"),),
+        (Edit(ADOPTION, "if known is None and asked:", "if False:"),),
     ),
     Mutation(
         "M",
         "a complete refund by hand keeps access",
         f"{BY_HAND}parts_keep_access_until_they_add_up_to_the_whole",
-        (Edit(ADOPTING, "RefundAccess.END_NOW if full", "RefundAccess.END_NOW if False"),),
+        (Edit(ADOPTION, "RefundAccess.END_NOW if full", "RefundAccess.END_NOW if False"),),
     ),
     Mutation(
         "M",
         "a refund is adopted before its payment was looked at",
         f"{BY_HAND}a_capture_that_grew_unheard_and_went_back_by_hand_costs_no_access",
-        (Edit(ADOPTING, "_adopt(desk, payment, said) if asked else None", "_adopt(desk, payment, said)"),),
+        (Edit(ADOPTION, "if known is None and asked:", "if known is None:"),),
     ),
     Mutation(
         "M",
         "money that the provider gave back is not looked for",
         f"{BY_HAND}a_lost_webhook_is_made_up_for_by_the_next_look_at_the_payment",
-        (Edit(SURPLUS, "if said.refunded.minor > payment.refunded_minor:", "if False:"),),
+        (Edit(SURPLUS, "if snapshot.refunded.minor <= payment.refunded_minor:", "if True:"),),
     ),
     Mutation(
         "M",
         "a rejected refund is not looked for at the provider",
         f"{BY_HAND}a_surplus_returned_by_hand_is_returned_once",
         (
-            Edit(RETURNS, "if observed.said is Silence.REFUSED:", "if False:"),
+            Edit(REFUNDS, "if outcome is not LocalOutcome.REFUSED:", "if True:"),
             Edit(HOOKS, "if event.refund:", "if False:"),
         ),
     ),
@@ -78,13 +80,13 @@ MUTATIONS = (
         "M",
         "a surplus that bounced is not returned again",
         f"{HELD}a_return_that_bounces_is_sent_again_later_each_time_and_then_given_up_and_shown",
-        (Edit(RETURNS, "        keep_returning(desk, freed)", "        pass"),),
+        (Edit(REFUNDS, "return keep_returning(case, freed)", "return case"),),
     ),
     Mutation(
         "M",
         "a surplus that is still on its way may be returned twice",
         f"{HELD}an_operator_need_not_wait_for_the_next_try",
-        (Edit("shared_lib/phases/refunds.py", "        withdraw_waiting(desk, payment)", "        pass"),),
+        (Edit(REQUESTS, "withdraw_waiting(case, payment).put(refund)", "case.put(refund)"),),
     ),
     Mutation(
         "M",
@@ -102,13 +104,7 @@ MUTATIONS = (
         "M",
         "a title is shortened",
         f"{SHORT}a_title_cannot_be_shortened[prc_metropolis_rent]",
-        (
-            Edit(
-                "shared_lib/phases/refunds.py",
-                "return order.kind is PriceKind.SUBSCRIPTION and",
-                "return True or",
-            ),
-        ),
+        (Edit(REQUESTS, "return order.kind is PriceKind.SUBSCRIPTION and", "return True or"),),
     ),
     Mutation(
         "M",
@@ -126,7 +122,7 @@ MUTATIONS = (
         "M",
         "other money than was asked for is delivered for",
         f"{OTHER}money_that_was_not_asked_for_goes_back_and_gives_nothing[succeeded-1-reconcile]",
-        (Edit(COLLECTING, "wanted = as_asked and not", "wanted = not"),),
+        (Edit(PAYMENTS, "as_asked and not payment.surplus and", "not payment.surplus and"),),
     ),
     Mutation(
         "M",
@@ -142,7 +138,7 @@ MUTATIONS = (
         "M",
         "success without money is success",
         f"{OTHER}succeeded_with_nothing_captured_is_no_money",
-        (Edit(EVIDENCE, "and (payment.amount or said.amount)", "and False"),),
+        (Edit(EVIDENCE, "and (payment.amount or snapshot.amount)", "and False"),),
     ),
     Mutation(
         "M",
@@ -163,7 +159,7 @@ MUTATIONS = (
         (
             Edit(
                 EVIDENCE,
-                "return payment.provider_ref not in (None, said.ref.provider_payment_id)",
+                "return payment.provider_ref not in (None, snapshot.ref.provider_payment_id)",
                 "return False",
             ),
         ),
@@ -172,7 +168,7 @@ MUTATIONS = (
         "M",
         "a search that finds two looks at one",
         f"{OTHER}a_search_that_finds_two_delivers_once_and_returns_the_other",
-        (Edit(COLLECTING, "for another in observed.said.others:", "for another in ():"),),
+        (Edit(PAYMENTS, "for another in outcome.others:", "for another in ():"),),
     ),
     Mutation(
         "M",
@@ -184,6 +180,6 @@ MUTATIONS = (
         "M",
         "an answer of another mode is believed",
         f"{OTHER}an_answer_of_another_mode_is_not_believed[checkout.create]",
-        (Edit("shared_lib/asking/payments.py", "or said.livemode is rt.settings.livemode", "or True"),),
+        (Edit("shared_lib/asking/payments.py", "or outcome.livemode is rt.settings.livemode", "or True"),),
     ),
 )

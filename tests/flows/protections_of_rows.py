@@ -9,10 +9,10 @@ from tests.kit.mutations import Edit, Mutation
 BAD_ROW: Final = "tests/flows/test_one_bad_row.py::test_"
 OFF: Final = "tests/flows/test_providers_turned_off.py::test_"
 LATE: Final = "tests/flows/test_paying_late.py::test_"
-CYCLES, ASKING = "shared_lib/phases/cycles.py", "shared_lib/asking/payments.py"
+RENEWALS, ASKING = "shared_lib/billing/renewals.py", "shared_lib/asking/payments.py"
 LOST: Final = "tests/flows/test_lost_at_the_provider.py::test_"
 BATCH, ASIDE = "shared_lib/store/batch.py", "shared_lib/aside.py"
-UNDECIDED, RECONCILE = "shared_lib/phases/undecided.py", "functions/reconcile/main.py"
+DUE, RECONCILE = "shared_lib/queries/due.py", "functions/reconcile/main.py"
 
 MUTATIONS: Final = (
     Mutation(
@@ -37,11 +37,7 @@ MUTATIONS: Final = (
         "R10",
         "what is set aside is tried at every tick",
         f"{BAD_ROW}a_subscription_that_cannot_be_decided_stops_no_other[zone]",
-        (
-            Edit(
-                UNDECIDED, "AND (next_try_at IS NULL OR next_try_at <= %s)", "AND (true OR next_try_at <= %s)"
-            ),
-        ),
+        (Edit(DUE, "AND (next_try_at IS NULL OR next_try_at <= %s)", "AND (true OR next_try_at <= %s)"),),
     ),
     Mutation(
         "R10",
@@ -73,7 +69,7 @@ MUTATIONS: Final = (
         f"{BAD_ROW}a_charge_that_cannot_be_decided_stops_no_other[a provider that is gone]",
         (
             Edit(
-                "shared_lib/phases/claims.py",
+                "shared_lib/billing/leasing.py",
                 "if self.providers is None or provider in self.providers:",
                 "if provider:",
             ),
@@ -97,7 +93,7 @@ MUTATIONS: Final = (
         f"{OFF}rows_of_a_provider_that_is_gone_wait_for_it_and_nothing_else_does",
         (
             Edit(
-                "shared_lib/phases/renewals.py",
+                "shared_lib/billing/due.py",
                 "return self.providers is None or provider in self.providers",
                 "return True",
             ),
@@ -109,8 +105,8 @@ MUTATIONS: Final = (
         f"{OFF}rows_of_a_provider_that_is_gone_wait_for_it_and_nothing_else_does",
         (
             Edit(
-                "shared_lib/phases/refunds.py",
-                "want.providers is not None and payment.provider not in want.providers",
+                "shared_lib/billing/refund_requests.py",
+                "want.providers is not None and provider not in want.providers",
                 "False",
             ),
         ),
@@ -121,7 +117,7 @@ MUTATIONS: Final = (
         f"{OFF}a_plan_whose_later_price_no_provider_takes_is_refused_before_its_trial",
         (
             Edit(
-                "shared_lib/phases/shelf.py",
+                "shared_lib/billing/offers.py",
                 "not terms.too_small(price.amount)",
                 "not terms.too_small(amount)",
             ),
@@ -131,7 +127,7 @@ MUTATIONS: Final = (
         "R17",
         "a refused charge is tried without a limit",
         f"{LATE}a_charge_that_is_always_refused_ends_in_dunning_with_a_link[InvalidRequest]",
-        (Edit(CYCLES, "TRIES_MAX = 5", "TRIES_MAX = 5_000"),),
+        (Edit(RENEWALS, "TRIES_MAX = 5", "TRIES_MAX = 5_000"),),
     ),
     Mutation(
         "R17",
@@ -149,7 +145,7 @@ MUTATIONS: Final = (
         "R17",
         "a method that the provider does not know is a refusal like any other",
         f"{LATE}a_method_that_the_provider_does_not_know_brings_the_link_at_once",
-        (Edit(ASKING, "        return Silence.METHOD_UNKNOWN", "        return Silence.REFUSED"),),
+        (Edit(ASKING, "        return LocalOutcome.METHOD_UNKNOWN", "        return LocalOutcome.REFUSED"),),
     ),
     Mutation(
         "R17b",
@@ -157,9 +153,9 @@ MUTATIONS: Final = (
         f"{LATE}a_hard_decline_brings_a_link_at_once_and_paying_it_keeps_the_new_card",
         (
             Edit(
-                CYCLES,
-                "    if retry_at is None:\n        links.open_link",
-                "    if kind is DeclineKind.ACTION_REQUIRED:\n        links.open_link",
+                RENEWALS,
+                "return (case if retry_at else links.open_link(case, order))",
+                "return (links.open_link(case, order) if kind is DeclineKind.ACTION_REQUIRED else case)",
             ),
         ),
     ),
@@ -167,7 +163,7 @@ MUTATIONS: Final = (
         "R17b",
         "a link that expired is not followed by another",
         f"{LATE}the_link_works_on_any_day_until_the_end_and_there_are_never_two",
-        (Edit(CYCLES, "        _link_ended(desk, subscription, payment)", "        return"),),
+        (Edit(RENEWALS, "        return _link_ended(case, order, payment)", "        return case"),),
     ),
     Mutation(
         "R17b",
@@ -175,9 +171,9 @@ MUTATIONS: Final = (
         "tests/flows/test_dunning.py::test_a_link_that_expires_is_followed_by_another_and_charges_nothing",
         (
             Edit(
-                "shared_lib/phases/renewals.py",
-                "if links.is_customers_turn(desk, order_id):",
-                "if not order_id:",
+                "shared_lib/billing/due.py",
+                "if links.is_customers_turn(case, order):",
+                "if not order:",
             ),
         ),
     ),
@@ -197,7 +193,13 @@ MUTATIONS: Final = (
         "R18",
         "a payment that its provider has lost is only unanswered",
         f"{LOST}an_order_whose_payment_is_lost_can_be_canceled[25]",
-        (Edit(ASKING, "        return await _lost(provider, claimed)", "        return Silence.TIMED_OUT"),),
+        (
+            Edit(
+                ASKING,
+                "        return await _lost(provider, leased)",
+                "        return LocalOutcome.TIMED_OUT",
+            ),
+        ),
     ),
     Mutation(
         "R18",
@@ -206,7 +208,7 @@ MUTATIONS: Final = (
         (
             Edit(
                 ASKING,
-                "        if age > _key_lives(provider):\n            return Silence.NEVER_HAPPENED\n        if",
+                "        if age > _key_lives(provider):\n            return LocalOutcome.NEVER_HAPPENED\n        if",
                 "        if",
             ),
         ),

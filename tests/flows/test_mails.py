@@ -10,7 +10,7 @@ from typing import cast
 import pytest
 
 from infra.servers.moto import EmbeddedMoto
-from shared_lib.phases.facts import TOLD_AFTER
+from shared_lib.billing.jobs import MAILED_AFTER
 from shared_lib.phases.notifications import ClaimedNotification, ClaimNotification, claim_notifications
 from tests.kit.cinema import Cinema
 from tests.kit.steps import (
@@ -58,7 +58,7 @@ async def test_what_a_customer_does_is_told_once_in_russian(cinema: Cinema, moto
     await bought_as(cinema, BASIC, russian)
     await renewed(cinema)
     await opt_out(cinema)
-    await cinema.advance(TOLD_AFTER)
+    await cinema.advance(MAILED_AFTER)
     await cinema.drain()
     first, second, third = subjects(moto)
     assert first == "Оплачено: «Cinema Basic», 7,99 €"

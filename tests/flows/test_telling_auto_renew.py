@@ -11,9 +11,9 @@ import pytest
 
 from infra.demo.town import UNFINISHED
 from infra.servers.moto import EmbeddedMoto
-from shared_lib.phases.facts import TOLD_AFTER
+from shared_lib.billing.jobs import MAILED_AFTER
 from shared_lib.phases.notifications import ClaimedNotification, ClaimNotification, claim_notifications
-from shared_lib.phases.telling import Told, mail_facts
+from shared_lib.queries.mails import MailEvent, mail_facts
 from tests.kit.cinema import Cinema
 from tests.kit.steps import BASIC, opt_out, period_end, renewed, subscription, to
 
@@ -42,7 +42,7 @@ def mails(moto: EmbeddedMoto) -> list[str]:
     return [str(mail.message["Subject"]).replace("\u00a0", " ") for mail in moto.sent()][1:]
 
 
-async def passes(cinema: Cinema, time: timedelta = TOLD_AFTER + A_MOMENT) -> None:
+async def passes(cinema: Cinema, time: timedelta = MAILED_AFTER + A_MOMENT) -> None:
     """Time passes, and what is due then is delivered."""
     await cinema.advance(time)
     await cinema.drain()
@@ -70,7 +70,7 @@ async def test_many_toggles_are_one_mail_or_none(
             await passes(cinema, pause)
     facts = "SELECT count(*) FROM outbox WHERE type = %s"
     assert pause or cinema.value(facts, FACT) == toggles
-    await passes(cinema, TOLD_AFTER - pause - A_MOMENT)
+    await passes(cinema, MAILED_AFTER - pause - A_MOMENT)
     assert mails(moto) == []
     await passes(cinema)
     assert mails(moto) == told
@@ -126,7 +126,7 @@ async def test_a_mail_that_may_have_left_is_not_sent_again(subscribed: Cinema, m
     cinema = subscribed
     await opt_out(cinema)
     event_id, data = job(cinema)
-    known = await cinema.rt.read(mail_facts, Told(type=JOB, customer_id="ann", data=data))
+    known = await cinema.rt.read(mail_facts, MailEvent(type=JOB, customer_id="ann", data=data))
     assert known is not None
     claim = ClaimNotification(event_id=event_id, event_type=JOB, customer_id="ann", change=known.change)
     assert isinstance(await cinema.rt.run(claim_notifications, claim), ClaimedNotification)
@@ -215,7 +215,7 @@ async def test_a_stack_is_at_rest_while_a_job_waits_for_its_minute(subscribed: C
     assert cinema.value(events) == 1, "the fact"
     await cinema.drain()
     assert cinema.value(events) == 0
-    await cinema.advance(TOLD_AFTER)
+    await cinema.advance(MAILED_AFTER)
     assert cinema.value(events) == 1, "the job is due"
     await cinema.drain()
     assert cinema.value(events) == 0

@@ -123,13 +123,13 @@ MUTATIONS: Final = (
         "F",
         "any link is shown",
         f"{ANSWERS}a_link_that_no_customer_should_follow_is_refused",
-        (Edit("shared_lib/providers/links.py", 'return parts.scheme == "https" or', "return True or"),),
+        (Edit("shared_lib/domain/links.py", 'return parts.scheme == "https" or', "return True or"),),
     ),
     Mutation(
         "F",
         "a link without https is shown",
         f"{ANSWERS}a_link_that_no_customer_should_follow_is_refused",
-        (Edit("shared_lib/providers/links.py", "parts.hostname in _LOOPBACK", "parts.hostname"),),
+        (Edit("shared_lib/domain/links.py", "parts.hostname in _LOOPBACK", "parts.hostname"),),
     ),
     Mutation(
         "F",
@@ -137,7 +137,7 @@ MUTATIONS: Final = (
         "tests/foreign/test_links.py::test_what_follows_the_host_does_not_matter",
         (
             Edit(
-                "shared_lib/providers/links.py",
+                "shared_lib/domain/links.py",
                 " or parts.username is not None or parts.password is not None",
                 "",
             ),

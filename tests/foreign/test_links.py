@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from shared_lib.providers.links import followable
+from shared_lib.domain.links import followable
 
 PARTS = [
     *"/?#@:[]. \\\"<>\t\n\x00\u00e9%&;=", "//", "https:", "http:", "HTTPS://", "https://", "http://", "localhost", "127.0.0.1",

@@ -16,9 +16,9 @@ from infra.local.processes import ROOT
 from infra.sandbox.launch import new_webhook_secret
 from infra.servers.access import role_url
 from infra.servers.leash import spawn
+from shared_lib.billing.events import Event
 from shared_lib.processes import Role
 from shared_lib.runtime import Runtime
-from shared_lib.store.outbox import Event
 from shared_lib.store.transaction import Transaction
 from tests.kit.waiting import PATIENCE_S
 

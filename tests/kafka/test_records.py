@@ -8,9 +8,9 @@ import pytest
 from cloudevents.http import CloudEvent
 from cloudevents.kafka import to_binary
 
+from shared_lib.billing.events import Event
 from shared_lib.events.incoming import kafka_record
 from shared_lib.runtime import Runtime
-from shared_lib.store.outbox import Event
 from shared_lib.workers import topics
 from shared_lib.workers.kafka_relay import KafkaRelay
 from tests.kafka.records import all_records, dead, facts

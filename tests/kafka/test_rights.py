@@ -26,10 +26,10 @@ from kafka.errors import GroupAuthorizationFailedError, TopicAuthorizationFailed
 
 from infra.kafka.broker import EmbeddedKafka
 from infra.kubernetes.generate import ROOT
+from shared_lib.billing.events import FACTS, JOBS
 from shared_lib.cli.main import main
-from shared_lib.phases.records import OutboxRow
 from shared_lib.settings import Settings
-from shared_lib.store.outbox import FACTS, JOBS
+from shared_lib.store.outbox import OutboxRow
 from shared_lib.workers import topics
 from shared_lib.workers.kafka_client import opened as client
 from shared_lib.workers.kafka_client import servers

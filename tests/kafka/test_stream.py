@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 from kafka.errors import KafkaTimeoutError, MessageSizeTooLargeError
 
-from shared_lib.phases.records import OutboxRow
+from shared_lib.store.outbox import OutboxRow
 from shared_lib.workers import topics
 from shared_lib.workers.kafka_stream import Stream, StreamError
 from tests.kafka.records import all_records, header

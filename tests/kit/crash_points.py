@@ -11,11 +11,11 @@ from typing import Any, cast
 
 from psycopg_pool import AsyncConnectionPool
 
-from shared_lib.phases.outgoing import Outgoing
 from shared_lib.providers.base import PaymentProvider
 from shared_lib.runtime import Runtime
 from shared_lib.store.batch import Batcher, Phase
 from shared_lib.store.bounds import Limits
+from shared_lib.store.outbox import Outgoing
 from shared_lib.store.transaction import Transaction
 from shared_lib.workers.sink import Sink
 

@@ -9,9 +9,9 @@ from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Protocol
 
-from shared_lib.phases.outgoing import Outgoing
+from shared_lib.billing.events import Event
 from shared_lib.runtime import Runtime
-from shared_lib.store.outbox import Event, publish
+from shared_lib.store.outbox import Outgoing, publish
 from shared_lib.store.transaction import Transaction
 from tests.kit.waiting import PATIENCE_S, until
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from shared_lib.phases.links import Why
+from shared_lib.billing.links import Why
 
 PRICE = {"minor": 1299, "currency": "EUR"}
 

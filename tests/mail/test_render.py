@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from shared_lib.billing.links import Why
 from shared_lib.mail.render import (
     NOT_TOLD,
     TEMPLATES,
@@ -19,7 +20,6 @@ from shared_lib.mail.render import (
     render,
     template_of,
 )
-from shared_lib.phases.links import Why
 from tests.mail.events import EXAMPLES, LINK
 
 BRAND = Brand(account_url="https://cinema.example/account", support_email="help@cinema.example")

@@ -83,7 +83,7 @@ MUTATIONS: Final = (
         f"{TWO}an_operator_gives_nothing_back_to_themselves",
         (
             Edit(
-                "shared_lib/phases/refunds.py",
+                "shared_lib/billing/refund_requests.py",
                 "if want.by_operator and order.customer_id == want.requested_by:",
                 "if False:",
             ),
@@ -93,7 +93,7 @@ MUTATIONS: Final = (
         "O",
         "with both scopes the operator's rules hold",
         f"{TWO}with_both_scopes_the_rules_of_customers_hold_for_ones_own_order",
-        (Edit("shared_lib/phases/refunds.py", "want = replace(want, by_operator=False)", "pass"),),
+        (Edit("shared_lib/billing/refund_requests.py", "want = replace(want, by_operator=False)", "pass"),),
     ),
     Mutation(
         "O",
@@ -101,8 +101,8 @@ MUTATIONS: Final = (
         f"{TWO}above_the_limit_the_money_is_reserved_and_waits_for_a_second_operator",
         (
             Edit(
-                "shared_lib/phases/approvals.py",
-                "if approves and refund.requested_by == want.operator_id:",
+                "shared_lib/billing/approvals.py",
+                "if want.approves and refund.requested_by == want.operator_id:",
                 "if False:",
             ),
         ),
@@ -113,7 +113,7 @@ MUTATIONS: Final = (
         f"{TWO}an_amount_is_not_split_to_stay_below_the_limit",
         (
             Edit(
-                "shared_lib/phases/refunds.py",
+                "shared_lib/billing/refund_requests.py",
                 "payment.refund_reserved_minor + amount.minor > alone",
                 "amount.minor > alone",
             ),
@@ -125,7 +125,7 @@ MUTATIONS: Final = (
         f"{TWO}twenty_decisions_at_once_are_one",
         (
             Edit(
-                "shared_lib/phases/approvals.py",
+                "shared_lib/billing/approvals.py",
                 "if refund.status is not RefundStatus.AWAITING_APPROVAL:",
                 "if refund.decided_by == want.operator_id:",
             ),
@@ -135,7 +135,13 @@ MUTATIONS: Final = (
         "O",
         "a card has as many trials as it has accounts",
         f"{CARDS}fifty_accounts_at_once_with_one_card_get_one_trial",
-        (Edit("shared_lib/phases/trials.py", "        if card:\n", "        if False:\n"),),
+        (
+            Edit(
+                "shared_lib/store/context.py",
+                '[customer, f"card:{card}"] if card else',
+                "[customer] if card else",
+            ),
+        ),
     ),
     Mutation(
         "O",
@@ -143,7 +149,7 @@ MUTATIONS: Final = (
         f"{CARDS}the_same_card_on_a_second_account_gets_no_trial_and_says_why",
         (
             Edit(
-                "shared_lib/phases/shelf.py",
+                "shared_lib/store/offers.py",
                 "t.identity = 'customer:' || want.customer_id",
                 "t.identity = want.customer_id",
             ),
@@ -165,13 +171,13 @@ MUTATIONS: Final = (
         "O",
         "a trial that did not begin is used up",
         f"{CARDS}money_that_does_not_start_the_trial_does_not_use_it_up",
-        (Edit("shared_lib/phases/collecting.py", "self.known.trials.give_up(order)", "pass"),),
+        (Edit("shared_lib/billing/payments.py", "case = case.record(TrialReleased(order.id))", "pass"),),
     ),
     Mutation(
         "O",
         "returns of one customer do not take turns",
         f"{MEMORY}with_one_left_two_returns_at_once_in_two_processes_are_one",
-        (Edit("shared_lib/phases/refund_memory.py", "        await tx.ask(_TURNS, [ids])\n", ""),),
+        (Edit("shared_lib/store/returns.py", "        await tx.ask(_TURNS, [ids])\n", ""),),
     ),
     Mutation(
         "O",
@@ -179,8 +185,8 @@ MUTATIONS: Final = (
         f"{MEMORY}a_title_is_returned_once_whether_rented_or_bought",
         (
             Edit(
-                "shared_lib/phases/refund_memory.py",
-                "if (order.customer_id, order.product_id) in self._returned:",
+                "shared_lib/billing/returns.py",
+                "if (order.customer_id, order.product_id) in self.titles:",
                 "if False:",
             ),
         ),
@@ -189,6 +195,6 @@ MUTATIONS: Final = (
         "O",
         "a card that subscriptions need goes without a word",
         "tests/offers/test_cards_in_use.py::test_a_card_that_no_subscription_is_charged_to_goes_at_once",
-        (Edit("shared_lib/phases/forgetting.py", "if not want.confirmed])", "if False])"),),
+        (Edit("shared_lib/phases/methods.py", "if not want.confirmed])", "if False])"),),
     ),
 )

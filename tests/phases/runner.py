@@ -8,17 +8,21 @@ from typing import Any, TypeVar, cast
 
 import psycopg
 
+from shared_lib.billing.due import RenewalRequest
+from shared_lib.billing.leasing import LeasedPayment, LeaseRequest
+from shared_lib.billing.order_requests import Buyer, OrderRequest
+from shared_lib.billing.orders import OpenedOrder
+from shared_lib.billing.replies import Key, SavedReply
+from shared_lib.billing.reports import PaymentReport
 from shared_lib.domain.catalog import ProviderTerms
 from shared_lib.domain.money import Money
 from shared_lib.domain.payment import Decline, Payment
-from shared_lib.phases.claims import Claim, Claimed, claim_payments
-from shared_lib.phases.observations import Observed
-from shared_lib.phases.orders import Buyer, OpenedOrder, OpenOrder, open_orders
-from shared_lib.phases.payments import Answered, settle_payments
-from shared_lib.phases.renewals import Opened, OpenRenewal, open_renewals
-from shared_lib.phases.undecided import due_subscriptions
+from shared_lib.phases.leases import lease_payments
+from shared_lib.phases.orders import open_orders
+from shared_lib.phases.payments import AnsweredPayment, settle_payments
+from shared_lib.phases.renewals import OpenedRenewal, open_renewals
 from shared_lib.providers.base import PaymentRef, PaymentSnapshot, PaymentState, SavedMethodRef
-from shared_lib.store.keys import Key, SavedReply
+from shared_lib.queries.due import due_subscriptions
 from shared_lib.store.transaction import Transaction, transaction
 
 Item = TypeVar("Item")
@@ -56,15 +60,15 @@ class PhaseRunner:
     async def now(self) -> datetime:
         return cast("datetime", await self.value("SELECT boxoffice_now()"))
 
-    async def opened(self, *wanted: OpenOrder) -> list[OpenedOrder]:
+    async def opened(self, *wanted: OrderRequest) -> list[OpenedOrder]:
         answers = await self.commit(open_orders, *wanted)
         assert all(isinstance(answer, OpenedOrder) for answer in answers), answers
         return cast("list[OpenedOrder]", answers)
 
-    async def settled(self, *observed: Observed) -> list[Answered | None]:
+    async def settled(self, *observed: PaymentReport) -> list[AnsweredPayment | None]:
         return await self.commit(settle_payments, *observed)
 
-    async def bought(self, *wanted: OpenOrder) -> list[OpenedOrder]:
+    async def bought(self, *wanted: OrderRequest) -> list[OpenedOrder]:
         opened = await self.opened(*wanted)
         await self.settled(*(succeeded(one.payment) for one in opened))
         return opened
@@ -73,12 +77,14 @@ class PhaseRunner:
         """Open what is due, as the tick does; the payments to charge."""
         async with transaction(self._connection) as tx:
             due = await due_subscriptions(tx, 1000)
-        opened = await self.commit(open_renewals, *(OpenRenewal(subscription_id=one.id) for one in due))
-        return [one.payment_id for one in opened if isinstance(one, Opened) and one.payment_id]
+        opened = await self.commit(open_renewals, *(RenewalRequest(subscription_id=one.id) for one in due))
+        return [one.payment_id for one in opened if isinstance(one, OpenedRenewal) and one.payment_id]
 
-    async def claimed(self, payment_ids: Sequence[str]) -> list[Claimed]:
-        answers = await self.commit(claim_payments, *(Claim(id=payment_id) for payment_id in payment_ids))
-        return [one for one in answers if isinstance(one, Claimed)]
+    async def leased(self, payment_ids: Sequence[str]) -> list[LeasedPayment]:
+        answers = await self.commit(
+            lease_payments, *(LeaseRequest(id=payment_id) for payment_id in payment_ids)
+        )
+        return [one for one in answers if isinstance(one, LeasedPayment)]
 
     async def events(self) -> list[tuple[str, str, int | None]]:
         """(subject, type, sequence) as the relay will read them."""
@@ -90,12 +96,12 @@ def reply(order: Any, payment: Any) -> SavedReply:
     return SavedReply(201, f"{order.id} {payment.status}".encode())
 
 
-def want(price_id: str = FILM, customer: str = "ann", key: str = "", **more: Any) -> OpenOrder:
-    """A wish; its key is unique unless one is given."""
+def want(price_id: str = FILM, customer: str = "ann", key: str = "", **more: Any) -> OrderRequest:
+    """A request; its key is unique unless one is given."""
     want.count = getattr(want, "count", 0) + 1  # type: ignore[attr-defined]
     name = key or f"key-{want.count}"  # type: ignore[attr-defined]
     fingerprint = more.pop("fingerprint", price_id.encode())
-    return OpenOrder(
+    return OrderRequest(
         key=Key(customer, "POST /v1/orders", name, fingerprint),
         buyer=Buyer(customer_id=customer, email=f"{customer}@example.com", locale="en", time_zone="UTC"),
         price_id=price_id,
@@ -124,12 +130,11 @@ def said(payment: Payment, state: PaymentState, **more: Any) -> PaymentSnapshot:
         "decline": None,
         "created_at": payment.created_at,
         "livemode": False,
-        "raw": {},
     }
     return PaymentSnapshot(**(defaults | more))
 
 
-def succeeded(payment: Payment, *, card: str | None = None) -> Observed:
+def succeeded(payment: Payment, *, card: str | None = None) -> PaymentReport:
     """The money came; with `card`, so did a method to charge again."""
     method = (
         SavedMethodRef(
@@ -143,13 +148,15 @@ def succeeded(payment: Payment, *, card: str | None = None) -> Observed:
         if card
         else None
     )
-    return Observed(payment_id=payment.id, said=said(payment, PaymentState.SUCCEEDED, saved_method=method))
+    return PaymentReport(
+        payment_id=payment.id, outcome=said(payment, PaymentState.SUCCEEDED, saved_method=method)
+    )
 
 
-def canceled(payment: Payment) -> Observed:
+def canceled(payment: Payment) -> PaymentReport:
     """Its checkout was closed. What is paid for it all the same is late money."""
-    return Observed(payment_id=payment.id, said=said(payment, PaymentState.CANCELED))
+    return PaymentReport(payment_id=payment.id, outcome=said(payment, PaymentState.CANCELED))
 
 
-def declined(payment: Payment, decline: Decline) -> Observed:
-    return Observed(payment_id=payment.id, said=said(payment, PaymentState.DECLINED, decline=decline))
+def declined(payment: Payment, decline: Decline) -> PaymentReport:
+    return PaymentReport(payment_id=payment.id, outcome=said(payment, PaymentState.DECLINED, decline=decline))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from shared_lib.billing.replies import Key, SavedReply
 from shared_lib.domain.errors import Code, Refusal
-from shared_lib.store.keys import FRESH, Key, Resume, SavedReply, claim_keys, look_at_keys, save_replies
+from shared_lib.store.keys import FRESH, Resume, claim_keys, look_at_keys, save_replies
 from shared_lib.store.transaction import transaction
 from tests.phases.runner import PhaseRunner
 

@@ -5,9 +5,15 @@ from typing import Any
 
 import pytest
 
+from shared_lib.billing.auto_renew import ChangeAutoRenew, ChangedAutoRenew
+from shared_lib.billing.refund_requests import OpenedRefund, OpenRefund
+from shared_lib.billing.replies import Key, SavedReply
+from shared_lib.billing.reports import LocalOutcome, RefundReport
 from shared_lib.domain.errors import Code, Refusal
 from shared_lib.domain.messages import NotificationStatus
+from shared_lib.domain.playing import Played
 from shared_lib.domain.refund import RefundStatus
+from shared_lib.phases.auto_renew import change_auto_renew
 from shared_lib.phases.notifications import (
     ClaimedNotification,
     ClaimNotification,
@@ -15,10 +21,8 @@ from shared_lib.phases.notifications import (
     claim_notifications,
     mark_sent,
 )
-from shared_lib.phases.observations import ObservedRefund, Silence
-from shared_lib.phases.playback import Played, PlayResult, start_playback
-from shared_lib.phases.refunds import OpenedRefund, OpenRefund, open_refunds, settle_refunds
-from shared_lib.phases.subscriptions import ChangeAutoRenew, ChangedAutoRenew, change_auto_renew
+from shared_lib.phases.playback import PlayResult, start_playback
+from shared_lib.phases.refunds import open_refunds, settle_refunds
 from shared_lib.phases.webhooks import Received, WebhookResult, settle_from_webhooks
 from shared_lib.providers.base import (
     EventKind,
@@ -28,7 +32,6 @@ from shared_lib.providers.base import (
     RefundState,
     Trust,
 )
-from shared_lib.store.keys import Key, SavedReply
 from tests.phases.runner import BASIC, FILM, STALKER, PhaseRunner, said, want
 
 
@@ -48,7 +51,7 @@ def give_back(order_id: str, key: str, **more: Any) -> OpenRefund:
     )
 
 
-def returned(opened: OpenedRefund, state: RefundState = RefundState.SUCCEEDED) -> ObservedRefund:
+def returned(opened: OpenedRefund, state: RefundState = RefundState.SUCCEEDED) -> RefundReport:
     assert opened.to_ask
     snapshot = RefundSnapshot(
         provider_refund_id=f"sr_{opened.refund.id}",
@@ -57,7 +60,7 @@ def returned(opened: OpenedRefund, state: RefundState = RefundState.SUCCEEDED) -
         state=state,
         amount=opened.refund.amount,
     )
-    return ObservedRefund(refund_id=opened.refund.id, said=snapshot)
+    return RefundReport(refund_id=opened.refund.id, outcome=snapshot)
 
 
 def event(id_: str, payment: Any, state: PaymentState = PaymentState.SUCCEEDED) -> Received:
@@ -79,16 +82,16 @@ def event(id_: str, payment: Any, state: PaymentState = PaymentState.SUCCEEDED) 
 
 async def test_two_claims_of_one_batch_lease_a_payment_once(phases: PhaseRunner) -> None:
     (one,) = await phases.opened(want(respond_async=True))
-    (claimed,) = await phases.claimed([one.payment.id, one.payment.id, "pay_nobody"])
-    assert claimed.payment.fence == 1
+    (leased,) = await phases.leased([one.payment.id, one.payment.id, "pay_nobody"])
+    assert leased.payment.lease.fence == 1
 
 
 async def test_a_lease_that_is_over_is_taken_over_under_the_next_fence(phases: PhaseRunner) -> None:
     (one,) = await phases.opened(want())
-    assert await phases.claimed([one.payment.id]) == []
+    assert await phases.leased([one.payment.id]) == []
     await phases.advance(timedelta(seconds=61))
-    (again,) = await phases.claimed([one.payment.id])
-    assert (again.payment.fence, again.status_before) == (2, "sending")
+    (again,) = await phases.leased([one.payment.id])
+    assert (again.payment.lease.fence, again.status_before) == (2, "sending")
 
 
 # ---- refunds -----------------------------------------------------------------------------------------------
@@ -122,7 +125,7 @@ async def test_a_refund_reported_twice_in_a_batch_is_recorded_once(phases: Phase
     (one,) = await phases.bought(want())
     (opened,) = await phases.commit(open_refunds, give_back(one.order.id, "a"))
     assert isinstance(opened, OpenedRefund)
-    stranger = ObservedRefund(refund_id="ref_nobody", said=Silence.TIMED_OUT)
+    stranger = RefundReport(refund_id="ref_nobody", outcome=LocalOutcome.TIMED_OUT)
     answers = await phases.commit(settle_refunds, returned(opened), stranger, returned(opened))
     assert [answer and answer.settled.refund.status for answer in answers] == [
         RefundStatus.SUCCEEDED,

@@ -1,11 +1,12 @@
 from __future__ import annotations
 
+from shared_lib.billing.orders import OpenedOrder
+from shared_lib.billing.replies import SavedReply
+from shared_lib.billing.reports import PaymentReport
 from shared_lib.domain.errors import Code, Refusal
 from shared_lib.domain.payment import PaymentStatus
-from shared_lib.phases.observations import Observed
-from shared_lib.phases.orders import OpenedOrder, open_orders
+from shared_lib.phases.orders import open_orders
 from shared_lib.providers.base import PaymentState
-from shared_lib.store.keys import SavedReply
 from tests.phases.runner import BASIC, FILM, PLUS, STALKER, PhaseRunner, reply, said, want
 
 
@@ -52,13 +53,13 @@ async def test_the_same_key_of_two_customers_is_two_keys(phases: PhaseRunner) ->
 
 
 async def test_a_key_that_was_answered_answers_with_the_same_bytes(phases: PhaseRunner) -> None:
-    wish = want(key="k")
-    (opened,) = await phases.opened(wish)
+    request = want(key="k")
+    (opened,) = await phases.opened(request)
     pending = said(opened.payment, PaymentState.PENDING, checkout_url="http://pay.test/1")
     await phases.settled(
-        Observed(payment_id=opened.payment.id, said=pending, answer=(wish.key, reply), fence=1)
+        PaymentReport(payment_id=opened.payment.id, outcome=pending, answer=(request.key, reply), fence=1)
     )
-    (again,) = await phases.commit(open_orders, wish)
+    (again,) = await phases.commit(open_orders, request)
     assert again == SavedReply(201, f"{opened.order.id} pending".encode())
 
 

@@ -12,16 +12,18 @@ from typing import Any
 import psycopg
 import pytest
 
+from shared_lib.billing.orders import OpenedOrder
+from shared_lib.billing.refund_requests import OpenRefund
+from shared_lib.billing.replies import Key
+from shared_lib.billing.reports import PaymentReport, RefundReport
 from shared_lib.domain.catalog import ProviderTerms
 from shared_lib.domain.errors import Code, Refusal
 from shared_lib.domain.money import Money
-from shared_lib.phases.observations import Observed, ObservedRefund
-from shared_lib.phases.orders import OpenedOrder, open_orders
+from shared_lib.phases.orders import open_orders
 from shared_lib.phases.payments import settle_payments
-from shared_lib.phases.refunds import OpenRefund, open_refunds, settle_refunds
+from shared_lib.phases.refunds import open_refunds, settle_refunds
 from shared_lib.providers.base import PaymentRef, PaymentState, RefundSnapshot, RefundState
 from shared_lib.store.batch import Batcher, connection_pool
-from shared_lib.store.keys import Key
 from shared_lib.store.transaction import transaction
 from tests.kit.waiting import until
 from tests.phases.runner import (
@@ -79,7 +81,7 @@ def waiting(database_url: str, what: str) -> bool:
 async def test_an_open_order_answers_every_other_key(phases: PhaseRunner, price_id: str) -> None:
     (first,) = await phases.opened(want(price_id))
     pending = said(first.payment, PaymentState.PENDING, checkout_url="https://pay.test/1")
-    await phases.settled(Observed(payment_id=first.payment.id, said=pending))
+    await phases.settled(PaymentReport(payment_id=first.payment.id, outcome=pending))
     again = want(price_id, key="other")
     (second,) = await phases.opened(again)
     assert (second.order.id, second.to_ask) == (first.order.id, None)
@@ -114,7 +116,7 @@ async def test_an_order_past_its_time_that_is_not_closed_yet_asks_for_a_moment(p
     assert (refusal.code, refusal.order_id) == (Code.ORDER_OPEN, first.order.id)
     assert refusal.retry_after_s
     await phases.settled(
-        Observed(payment_id=first.payment.id, said=said(first.payment, PaymentState.EXPIRED))
+        PaymentReport(payment_id=first.payment.id, outcome=said(first.payment, PaymentState.EXPIRED))
     )
     (second,) = await phases.opened(want(FILM))
     assert await holders(phases) == [second.order.id]
@@ -207,7 +209,7 @@ async def refunded(phases: PhaseRunner, state: RefundState) -> None:
         state=state,
         amount=Money(minor, "EUR"),
     )
-    await phases.commit(settle_refunds, ObservedRefund(refund_id=refund_id, said=told))
+    await phases.commit(settle_refunds, RefundReport(refund_id=refund_id, outcome=told))
 
 
 # ---- late money ----------------------------------------------------------------------------------------------

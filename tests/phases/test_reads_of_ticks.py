@@ -8,17 +8,23 @@ from typing import Any
 import psycopg
 import pytest
 
-from shared_lib.phases.housekeeping import backlog, old_keys, old_messages
-from shared_lib.phases.playback import parked_plays
-from shared_lib.phases.undecided import due_payments, due_refunds, due_subscriptions
-from shared_lib.phases.webhooks import parked
+from shared_lib.queries.due import (
+    due_payments,
+    due_refunds,
+    due_subscriptions,
+    expired_keys,
+    old_messages,
+    parked,
+    parked_plays,
+)
+from shared_lib.queries.health import backlog
 from shared_lib.store.transaction import Transaction, snapshot
 
 DONE = 3_000
 READ_MAX = 100  # the catalog of prices and the few rows that wait
 QUERIES: list[tuple[Callable[[Transaction, Any], Awaitable[Any]], Any]] = [
     (backlog, None),
-    (old_keys, 5000),
+    (expired_keys, 5000),
     (old_messages, 5000),
     (parked, 200),
     (parked_plays, 200),

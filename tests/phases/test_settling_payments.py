@@ -6,9 +6,9 @@ from datetime import timedelta
 
 import pytest
 
+from shared_lib.billing.reports import LocalOutcome, PaymentReport
 from shared_lib.domain.money import Money
 from shared_lib.domain.payment import Decline, DeclineKind, PaymentStatus
-from shared_lib.phases.observations import Observed, Silence
 from shared_lib.providers.base import PaymentState
 from tests.phases.runner import BASIC, FILM, STALKER, PhaseRunner, canceled, declined, said, succeeded, want
 
@@ -35,26 +35,26 @@ async def test_payments_nobody_knows_are_none_at_their_place(phases: PhaseRunner
     assert await phases.value("SELECT count(*) FROM entitlements") == 2
 
 
-@pytest.mark.parametrize("silence", [Silence.TIMED_OUT, Silence.NOT_SENT])
+@pytest.mark.parametrize("silence", [LocalOutcome.TIMED_OUT, LocalOutcome.NOT_SENT])
 @pytest.mark.parametrize("fence", [0, 2])
 async def test_silence_under_another_lease_means_nothing(
-    phases: PhaseRunner, silence: Silence, fence: int
+    phases: PhaseRunner, silence: LocalOutcome, fence: int
 ) -> None:
     (one,) = await phases.opened(want())
-    (answer,) = await phases.settled(Observed(payment_id=one.payment.id, said=silence, fence=fence))
+    (answer,) = await phases.settled(PaymentReport(payment_id=one.payment.id, outcome=silence, fence=fence))
     assert answer
     assert answer.settled.payment == one.payment
     assert await phases.value("SELECT status FROM payments") == "sending"
 
 
 @pytest.mark.parametrize(
-    ("silence", "status"), [(Silence.TIMED_OUT, "unknown"), (Silence.NOT_SENT, "created")]
+    ("silence", "status"), [(LocalOutcome.TIMED_OUT, "unknown"), (LocalOutcome.NOT_SENT, "created")]
 )
 async def test_silence_under_the_own_lease_is_believed(
-    phases: PhaseRunner, silence: Silence, status: str
+    phases: PhaseRunner, silence: LocalOutcome, status: str
 ) -> None:
     (one,) = await phases.opened(want())
-    await phases.settled(Observed(payment_id=one.payment.id, said=silence, fence=1))
+    await phases.settled(PaymentReport(payment_id=one.payment.id, outcome=silence, fence=1))
     assert await phases.value("SELECT status FROM payments") == status
     assert await phases.value("SELECT count(*) FROM outbox WHERE type = 'billing.job.start_payment'") == 1
 
@@ -62,7 +62,7 @@ async def test_silence_under_the_own_lease_is_believed(
 async def test_money_outranks_every_other_report_in_whatever_order_they_come(phases: PhaseRunner) -> None:
     first, second = await phases.opened(want(FILM), want(STALKER))
     expired = [
-        Observed(payment_id=one.payment.id, said=said(one.payment, PaymentState.EXPIRED))
+        PaymentReport(payment_id=one.payment.id, outcome=said(one.payment, PaymentState.EXPIRED))
         for one in (first, second)
     ]
     await phases.settled(succeeded(first.payment), expired[0], expired[1], succeeded(second.payment))
@@ -73,7 +73,7 @@ async def test_money_outranks_every_other_report_in_whatever_order_they_come(pha
 async def test_an_amount_that_is_not_ours_is_an_alarm_and_changes_nothing(phases: PhaseRunner) -> None:
     (one,) = await phases.opened(want())
     wrong = said(one.payment, PaymentState.SUCCEEDED, amount=Money(1, "EUR"), captured=Money(1, "EUR"))
-    (answer,) = await phases.settled(Observed(payment_id=one.payment.id, said=wrong))
+    (answer,) = await phases.settled(PaymentReport(payment_id=one.payment.id, outcome=wrong))
     assert answer
     assert answer.settled.alarm
     assert await phases.rows("SELECT status, captured_minor FROM payments") == [("sending", 0)]
@@ -111,8 +111,8 @@ async def test_events_of_a_subject_are_numbered_without_gaps_in_the_order_they_l
         await phases.advance(timedelta(days=32))
         renewals = await phases.renewals()
         assert len(renewals) == 5
-        claimed = await phases.claimed(renewals)
-        await phases.settled(*(succeeded(one.payment) for one in claimed))
+        leased = await phases.leased(renewals)
+        await phases.settled(*(succeeded(one.payment) for one in leased))
     numbers: dict[str, list[int]] = defaultdict(list)
     for subject, _, sequence in await phases.events():
         if sequence is not None:
@@ -126,11 +126,11 @@ async def test_the_bank_s_own_wait_moves_the_next_try_to_a_later_day(phases: Pha
     (one,) = await phases.opened(want(BASIC))
     await phases.settled(succeeded(one.payment, card="sm_1"))
     await phases.advance(timedelta(days=32))
-    (claimed,) = await phases.claimed(await phases.renewals())
+    (leased,) = await phases.leased(await phases.renewals())
     soft = Decline(
         kind=DeclineKind.SOFT, reason="limit", provider_code="limit", retry_after=timedelta(days=2)
     )
-    await phases.settled(declined(claimed.payment, soft))
+    await phases.settled(declined(leased.payment, soft))
     past_due_at, retry_at = (await phases.rows("SELECT past_due_at, next_retry_at FROM subscriptions"))[0]
     assert retry_at - past_due_at == timedelta(days=3)
 
@@ -139,12 +139,14 @@ async def test_a_chunk_is_settled_whole_declined_charged_and_silent_side_by_side
     opened = await phases.opened(*(want(BASIC, f"c{n}") for n in range(3)))
     await phases.settled(*(succeeded(one.payment, card=f"sm_{n}") for n, one in enumerate(opened)))
     await phases.advance(timedelta(days=32))
-    paid, refused, silent = await phases.claimed(await phases.renewals())
+    paid, refused, silent = await phases.leased(await phases.renewals())
     soft = Decline(kind=DeclineKind.SOFT, reason="limit", provider_code="limit")
     await phases.settled(
         succeeded(paid.payment),
         declined(refused.payment, soft),
-        Observed(payment_id=silent.payment.id, said=Silence.TIMED_OUT, fence=silent.payment.fence),
+        PaymentReport(
+            payment_id=silent.payment.id, outcome=LocalOutcome.TIMED_OUT, fence=silent.payment.lease.fence
+        ),
     )
     statuses = dict(await phases.rows("SELECT open_order_id IS NULL, status FROM subscriptions"))
     assert statuses[True] == "active"

@@ -216,7 +216,17 @@ async def test_our_payment_for_another_order_is_refused(world: World) -> None:
 
 async def test_a_search_that_answers_another_payment_is_refused(world: World) -> None:
     payment = await paid(world)
-    other = [{**payment.raw, "metadata": {"payment_id": "pay_other"}}]
+    other = [
+        {
+            "id": payment.ref.provider_payment_id,
+            "status": payment.state,
+            "amount_minor": payment.amount.minor,
+            "captured_minor": payment.captured.minor,
+            "refunded_minor": payment.refunded.minor,
+            "currency": payment.amount.currency,
+            "metadata": {"payment_id": "pay_other"},
+        }
+    ]
     await world.trouble("tampered", operation="payment.list", set={"data": other})
     with pytest.raises(AnswerMismatch):
         await world.provider.find_payment(payment.payment_id or "", await world.now() - BEGINNING)

@@ -11,8 +11,8 @@ from contextlib import closing
 import pytest
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 
+from shared_lib.billing.events import FACTS, JOBS
 from shared_lib.cli.main import main
-from shared_lib.store.outbox import FACTS, JOBS
 from shared_lib.workers.topics import DEAD_LETTERS, PLAYBACK, TOPICS, create
 from tests.kit.doors import DoorRequest, RecordingDoor, event_headers, opened
 from tests.kit.kafka import OwnTopic

@@ -15,7 +15,7 @@ from starlette.routing import Route
 from infra.sandbox.launch import new_webhook_secret
 from infra.servers.ports import free_port
 from shared_lib.events.proof import EventSigner
-from shared_lib.phases.outgoing import Outgoing
+from shared_lib.store.outbox import Outgoing
 from shared_lib.workers import clock
 from shared_lib.workers.http_sink import HttpSink
 from shared_lib.workers.sink import NeverError, NotNowError

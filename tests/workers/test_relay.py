@@ -5,10 +5,11 @@ from datetime import timedelta
 
 import pytest
 
-from shared_lib.phases.outgoing import Outgoing, Replay, replay_dead_letters
-from shared_lib.phases.records import ReadBatch, unsent, unsent_ids, unsent_of
+from shared_lib.billing.events import JOBS, Event
+from shared_lib.phases.outgoing import Replay, replay_dead_letters
+from shared_lib.queries.outbox import ReadBatch, unsent, unsent_ids, unsent_of
 from shared_lib.runtime import Runtime
-from shared_lib.store.outbox import JOBS, SHARDS, Event
+from shared_lib.store.outbox import SHARDS, Outgoing
 from shared_lib.store.transaction import Transaction
 from shared_lib.workers.relay import ATTEMPTS_MAX, Relay
 from shared_lib.workers.sink import NeverError, NotNowError

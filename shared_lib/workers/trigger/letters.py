@@ -17,7 +17,7 @@ from typing import Final
 
 from kafka import KafkaProducer
 
-from shared_lib.store.outbox import FACTS, JOBS
+from shared_lib.billing.events import FACTS, JOBS
 from shared_lib.workers.kafka_client import servers
 from shared_lib.workers.topics import PLAYBACK
 from shared_lib.workers.trigger.delivery import KEPT_OF_ANSWER, Failure

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
+from shared_lib.billing.events import FACTS, JOBS
 from shared_lib.settings import Settings
-from shared_lib.store.outbox import FACTS, JOBS
 from shared_lib.workers.topics import DEAD_LETTERS, PLAYBACK, TOPICS
 from tests.k8s.manifests import PRODUCTION, Manifests, Object, at, name_of
 from tests.k8s.rules.registry import fault, rule

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from infra.nginx.doors import service, table
+from shared_lib.billing.events import FACTS
 from shared_lib.contract.routes import EVENT_ROUTES
-from shared_lib.store.outbox import FACTS
 from shared_lib.workers.topics import DEAD_LETTERS, PLAYBACK, TOPICS
 from tests.k8s.manifests import PRODUCTION, Manifests, as_json, at, name_of
 from tests.k8s.rules.kafka_access import trigger_topics

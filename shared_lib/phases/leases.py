@@ -1,0 +1,67 @@
+"""Leases on payments and refunds, committed before their providers are asked."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from shared_lib.billing.case import Undecidable
+from shared_lib.billing.leasing import (
+    LeaseContext,
+    LeasedPayment,
+    LeasedRefund,
+    LeaseRequest,
+    lease_payment,
+    lease_refund,
+)
+from shared_lib.store.cases import Cases
+from shared_lib.store.leasing import read_lease_context
+from shared_lib.store.transaction import Transaction
+
+
+async def lease_payments(
+    tx: Transaction, requests: Sequence[LeaseRequest]
+) -> list[LeasedPayment | Undecidable | None]:
+    """Lease payments to the caller, who then asks their providers. None: this caller must not ask now.
+
+    Cancel wins: the subscription is locked and looked at again here, just before sending.
+    """
+    cases = await Cases.of_payments(tx, [request.id for request in requests])
+    payments = [
+        (case.payments[request.id], case.order_of(case.payments[request.id]))
+        for request in requests
+        if (case := cases.of_payment(request.id))
+    ]
+    context = await read_lease_context(tx, payments)
+    answers = [_lease_payment(cases, request, context) for request in requests]
+    cases.write()
+    return answers
+
+
+def _lease_payment(
+    cases: Cases, request: LeaseRequest, context: LeaseContext
+) -> LeasedPayment | Undecidable | None:
+    case = cases.of_payment(request.id)
+    if case is None:
+        return None
+    case, leased = lease_payment(case, case.payments[request.id], request, context)
+    cases.keep(case)
+    return leased
+
+
+async def lease_refunds(
+    tx: Transaction, requests: Sequence[LeaseRequest]
+) -> list[LeasedRefund | Undecidable | None]:
+    """Lease refunds to the caller, who then asks their providers. None: this caller must not ask now."""
+    cases = await Cases.of_refunds(tx, [request.id for request in requests])
+    answers = [_lease_refund(cases, request) for request in requests]
+    cases.write()
+    return answers
+
+
+def _lease_refund(cases: Cases, request: LeaseRequest) -> LeasedRefund | Undecidable | None:
+    case = cases.of_refund(request.id)
+    if case is None:
+        return None
+    case, leased = lease_refund(case, case.refunds[request.id], request)
+    cases.keep(case)
+    return leased
