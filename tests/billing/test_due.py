@@ -11,7 +11,7 @@ from shared_lib.billing.due import RenewalRequest, look_at_due
 from shared_lib.domain.payment import Payment, PaymentFlow, PaymentStatus
 from shared_lib.domain.period import Interval, Unit
 from shared_lib.domain.subscription import Subscription, SubscriptionStatus
-from tests.domain.examples import a_subscription, eur, utc
+from tests.kit.examples import a_subscription, eur, utc
 
 PERIOD_END = utc(2025, 3, 1, 12)
 REQUEST = RenewalRequest(subscription_id="sub_1")
