@@ -110,7 +110,7 @@ def test_what_changed_is_counted_from_the_merge_base_to_the_working_tree(tmp_pat
     git("commit", "-a", "-m", "a change")
     git("switch", "main")
     (tmp_path / "kept.py").write_text("2")
-    git("commit", "-a", "-m", "a change of somebody's that is not ours")
+    git("commit", "-a", "-m", "a change of another branch")
     git("switch", "work")
     (tmp_path / "edited.py").write_text("3")
     (tmp_path / "new.py").write_text("4")

@@ -222,7 +222,7 @@ async def test_the_memory_of_verdicts_is_bounded(
     tokens = [bearer(keys, clock, f"cus_{n}") for n in range(3)]
     first, second, _ = [await verifier.verify(token) for token in tokens]
     assert await verifier.verify(tokens[1]) is second
-    assert await verifier.verify(tokens[0]) is not first  # it was pushed out and verified anew
+    assert await verifier.verify(tokens[0]) is not first  # it was pushed out and verified once more
 
 
 def test_an_empty_audience_is_refused_at_start(http: httpx.AsyncClient, clock: Clock) -> None:

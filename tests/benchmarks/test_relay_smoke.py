@@ -1,4 +1,4 @@
-"""The benchmark of the relay runs, with tiny sizes; how fast is nobody's business here."""
+"""The benchmark of the relay runs, with tiny sizes and no measurement."""
 
 from __future__ import annotations
 

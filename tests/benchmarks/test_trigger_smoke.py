@@ -1,4 +1,4 @@
-"""The trigger's benchmark runs, with tiny sizes; how fast is nobody's business here."""
+"""The trigger's benchmark runs, with tiny sizes and no measurement."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""docker-compose.yml without Docker: every door is there, nobody is published but NGINX, nobody may do more than it must."""
+"""docker-compose.yml without Docker: every door is there, NGINX alone is published, no service may do more than it must."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ NOWHERE = Running(
 
 @pytest.fixture
 async def served(cinema: Cinema) -> Customer:
-    """Somebody of the load who got what was paid for."""
+    """A customer of the load who got what was paid for."""
     async with httpx.AsyncClient(timeout=PATIENCE_S) as http:
         customer = Customer("load0-test", Wish.WATCH, NOWHERE, http, CinemaOnTheBus(()))
     customer.order = await cinema.bought("prc_metropolis_buy", customer=customer.id)

@@ -1,4 +1,4 @@
-"""`make cli TARGET=compose | less`, a cron job, a script: Compose refuses `exec` without a terminal unless it is told."""
+"""`make cli TARGET=compose | less`, a cron job, a script: Compose refuses `exec` without a terminal unless an option says so."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """A provider that answers at once and writes every charge down, in one file for all processes. For tests only.
 
-It obeys the contract of the port: one key is executed once and answers the same for ever, and can be found again.
+It obeys the contract of the port: one key is executed once and always answers the same, and can be found again.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ FILE: Final = "RECORDED_CHARGES"  # environment variable: where to write
 
 
 class Record:
-    """What was charged (once per key) and how often somebody asked for it (each call)."""
+    """What was charged (once per key) and how often a caller asked for it (each call)."""
 
     def __init__(self, path: Path) -> None:
         self._db = sqlite3.connect(path, isolation_level=None, timeout=30, check_same_thread=False)

@@ -75,7 +75,7 @@ async def test_two_renew_functions_race_over_ten_thousand_and_each_is_charged_on
         assert sum(len(job["payment_ids"]) for job in jobs) == 10_000
         await asyncio.gather(deliver(one, jobs), deliver(other, jobs[::-1]))
     assert_each_once(crowd, record, 10_000)
-    assert record.count("calls") == 10_000  # nobody even asked twice
+    assert record.count("calls") == 10_000  # no process even asked twice
 
 
 @pytest.mark.crash

@@ -14,7 +14,7 @@ CYCLE_PAYMENTS = "SELECT p.status FROM payments p JOIN orders o ON o.id = p.orde
 
 
 class Pause:
-    """Holds whoever reaches a boundary first, until told to go on."""
+    """Holds the process that reaches a boundary first, until the test lets it go on."""
 
     def __init__(self, boundary: str) -> None:
         self._boundary = boundary

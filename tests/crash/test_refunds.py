@@ -1,4 +1,4 @@
-"""W11-W12: refunds against refunds, against a process that ends, and against a charge nobody knows about."""
+"""W11-W12: refunds against refunds, against a process that ends, and against a charge of unknown outcome."""
 
 from __future__ import annotations
 

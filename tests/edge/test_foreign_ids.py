@@ -1,4 +1,4 @@
-"""Another customer's things do not exist: every call with an id answers as if nobody had ever made it."""
+"""Another customer's things do not exist: every call with an id answers as if it had never been made."""
 
 from __future__ import annotations
 

@@ -77,7 +77,7 @@ async def test_access_ends_with_the_grace_although_no_tick_comes(cinema: Cinema)
 
 async def test_the_grace_is_counted_from_the_decline_however_late_it_came(cinema: Cinema) -> None:
     await cinema.bought(BASIC, number=LATER_SOFT)
-    await cinema.advance(timedelta(days=39))  # nobody ticked for longer than a renewal may take
+    await cinema.advance(timedelta(days=39))  # no tick for longer than a renewal may take
     assert await watchable(cinema) == []
     await cinema.tick()
     assert (await subscription(cinema))["status"] == "past_due"

@@ -1,4 +1,4 @@
-"""Money is never ignored: it is delivered for while it can be, else it goes back by itself."""
+"""Money is never ignored: it is delivered for while it can be, else it goes back without an operator."""
 
 from __future__ import annotations
 

@@ -75,7 +75,7 @@ def test_the_broker_of_a_killed_parent_is_gone() -> None:
         pid = int(pid_text)
         os.kill(parent.pid, signal.SIGKILL)
         parent.wait()
-    shutil.rmtree(home)  # nobody was left to do it
+    shutil.rmtree(home)  # no process was left to do it
     deadline = time.monotonic() + PATIENCE_S
     while _lives(pid) and time.monotonic() < deadline:
         time.sleep(0.05)

@@ -71,7 +71,7 @@ async def test_relays_that_join_and_leave_share_the_work_and_keep_each_customers
         await empty(rt)
     records = all_records(kafka, topic)
     assert first_told(records) == everything(rounds)
-    # Shards change hands only between batches: nobody works twice.
+    # Shards change hands only between batches: no row is sent twice.
     assert Counter(header(record, "ce_id") for record in records).most_common(1)[0][1] == 1
 
 

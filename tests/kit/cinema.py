@@ -156,7 +156,7 @@ class Cinema:
         return await self.http.post(f"{self.url}/_door/{name}/events", content=body, headers=headers)
 
     async def tick(self) -> None:
-        """One round of everything that works by itself: relay, renewals, reconcile."""
+        """One round of everything that works without a caller: relay, renewals, reconcile."""
         for kind in ("billing.tick.renewal", "billing.tick.reconcile"):
             answer = await self.event(kind)
             assert answer.status_code == 200, answer.text

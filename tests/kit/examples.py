@@ -87,7 +87,7 @@ def an_entitlement(
 
 
 def a_subscription(interval: Interval, time_zone: str = "UTC", trial_days: int = 0) -> Subscription:
-    """One that nobody has paid for yet."""
+    """An order that is not paid yet."""
     return Subscription(
         id="sub_1",
         customer_id="cus_1",

@@ -54,7 +54,7 @@ WRONG: Final = {
         SELECT e.id FROM entitlements e WHERE e.status = 'revoked' AND NOT EXISTS
             (SELECT FROM refunds r WHERE r.order_id = e.order_id AND r.access <> 'keep' AND r.status = 'succeeded')
     """,
-    "I6 returned and still watched, although nobody said keep": """
+    "I6 returned and still watched, although no operator said keep": """
         SELECT e.id FROM entitlements e JOIN orders o ON o.id = e.order_id
         WHERE o.status = 'refunded' AND e.status = 'active' AND NOT EXISTS
             (SELECT FROM refunds r WHERE r.order_id = o.id AND r.access = 'keep')
@@ -80,7 +80,7 @@ WRONG: Final = {
             count(*) FILTER (WHERE r.status = 'failed' AND r.failure_reason <> 'superseded') < {_TRIES}
             OR p.id NOT IN ({HELD_SURPLUS})))
     """,
-    "I8 a customer is told twice": """
+    "I8 a customer is mailed twice": """
         SELECT event_id FROM notifications GROUP BY event_id, customer_id HAVING count(*) > 1
         UNION ALL SELECT event_id FROM outbox GROUP BY event_id HAVING count(*) > 1
     """,
@@ -95,7 +95,7 @@ WRONG: Final = {
         UNION ALL SELECT id FROM refunds
         WHERE status NOT IN {_OWED} AND (next_check_at IS NOT NULL OR lease_until IS NOT NULL)
     """,
-    "nobody comes back to what is not decided": f"""
+    "no process comes back to what is not decided": f"""
         SELECT id FROM payments WHERE status IN {_LIVE} AND next_check_at IS NULL
         UNION ALL SELECT id FROM refunds WHERE status IN {_OWED} AND next_check_at IS NULL
     """,

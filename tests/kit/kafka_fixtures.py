@@ -54,7 +54,7 @@ def own_kafka(_mortal_broker: OwnKafka) -> OwnKafka:
 
 @pytest.fixture
 def new_topic(kafka: str) -> NewTopic:
-    """A maker of topics that nobody else writes to: `new_topic("events", partitions=12)` gives its name."""
+    """A maker of topics that no other test writes to: `new_topic("events", partitions=12)` gives its name."""
     from shared_lib.workers import topics  # noqa: PLC0415
 
     def make(name: str = "events", partitions: int = topics.PARTITIONS, bootstrap: str = kafka) -> str:

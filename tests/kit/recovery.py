@@ -1,4 +1,4 @@
-"""What happens after a crash when nobody does anything special, and what must be true then."""
+"""What happens after a crash without any operator, and what must be true then."""
 
 from __future__ import annotations
 

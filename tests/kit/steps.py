@@ -26,7 +26,7 @@ def utc(year: int, month: int, day: int, hour: int = 0, minute: int = 0) -> date
 
 
 def bearer(cinema: Cinema, customer: str = "ann", **claims: Any) -> dict[str, str]:
-    """A token with claims the stand-in Auth service does not issue by itself; a claim of None is left out."""
+    """A token with claims the stand-in Auth service does not issue; a claim of None is left out."""
     key, now = cinema.keys.by_algorithm["EdDSA"], datetime.now(UTC)
     claims = {
         "iss": AUTH_ISSUER,

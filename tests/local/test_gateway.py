@@ -51,7 +51,7 @@ class Echo(BaseHTTPRequestHandler):
 
 @pytest.fixture(scope="module")
 def gateway() -> Iterator[int]:
-    """Its port. Behind it create_order and account echo, and nobody is at home at webhook."""
+    """Its port. Behind it create_order and account echo, and no process listens at webhook's address."""
     with ThreadingHTTPServer(("127.0.0.1", 0), Echo) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         here, port = f"http://127.0.0.1:{server.server_port}", free_port()

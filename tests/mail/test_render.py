@@ -278,7 +278,7 @@ def test_the_receipt_says_what_was_bought_and_how_long() -> None:
     assert "as often as you like" in plain(mail("purchase").text)
     assert "48 hours" in plain(mail("rental").text)
     assert "Until: 23 December 2026" in plain(mail("first period").text)
-    assert "renews by itself" in plain(mail("first period").text)
+    assert "renews automatically" in plain(mail("first period").text)
     assert "turn automatic renewal off before the trial ends" in plain(mail("trial").text)
     assert "renewed" in mail("renewal").subject
 

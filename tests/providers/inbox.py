@@ -1,4 +1,4 @@
-"""A webhook endpoint of the tests' own: keeps what arrives, answers what it is told to."""
+"""A webhook endpoint of the tests' own: keeps what arrives, answers what the test sets."""
 
 from __future__ import annotations
 

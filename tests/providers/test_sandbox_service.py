@@ -185,7 +185,7 @@ async def test_what_was_answered_survives_sigkill_and_webhooks_follow_after_the_
     request = checkout_of()
     key = {"idempotency-key": request.payment_id}
     body = body_of(metadata={"payment_id": request.payment_id})
-    # Nobody listens where the first life sends its webhooks.
+    # No server listens where the first life sends its webhooks.
     with running_sandbox(tmp_path, "http://127.0.0.1:1/", SECRET) as first, api(first) as http:
         answer = http.post("/v1/checkouts", json=body, headers=key)
         form = {"number": "4242424242424242", "expires": "12/34", "cvc": "123"}

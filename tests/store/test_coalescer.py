@@ -1,4 +1,4 @@
-"""Nobody who hands an item to the coalescer waits for ever."""
+"""Each caller who hands an item to the coalescer gets an answer."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ async def test_an_item_that_comes_just_as_the_last_writer_ends_is_committed(data
     try:
         batcher = Batcher(pool, writers=1)
         async with asyncio.timeout(PATIENCE_S):
-            # Whoever is woken by an answer asks again before the loop has told anybody that the writer has ended.
+            # A caller that is woken by an answer asks again before the loop has run what waits for the writer's end.
             assert [await batcher.run(count, n) for n in range(20)] == list(range(20))
     finally:
         await pool.close()

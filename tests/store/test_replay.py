@@ -1,4 +1,4 @@
-"""Marks and replies in a real Redis: whoever comes first, whatever travels together, and a Redis that is gone."""
+"""Marks and replies in a real Redis: the first comer wins, what travels together, and a Redis that is gone."""
 
 from __future__ import annotations
 

@@ -56,7 +56,7 @@ class TriggerProcess:
 
 @contextmanager
 def processes() -> Iterator[list[TriggerProcess]]:
-    """Whoever is put into the list is ended with the block."""
+    """Every process in the list is ended with the block."""
     started: list[TriggerProcess] = []
     try:
         yield started

@@ -116,7 +116,7 @@ async def test_triggers_that_come_go_and_die_lose_nothing_and_keep_each_customer
 async def test_one_that_slept_through_its_session_goes_on_with_nothing_that_moved(
     own_topic: OwnTopic,
 ) -> None:
-    """SIGSTOP is what a frozen virtual machine looks like: its queue is full of events that are somebody else's now."""
+    """SIGSTOP is what a frozen virtual machine looks like: its queue is full of events that belong to another member now."""
     customers, each = 40, 15
 
     async def slow(_: DoorRequest) -> int:
@@ -166,7 +166,7 @@ async def test_health_is_told_on_loopback_and_by_the_command(own_topic: OwnTopic
             said, _ = await asked.communicate()
             assert asked.returncode == 0
             assert b'"partitions": 1' in said
-            # Somebody else with its name: the first is told that it is not the one, and ends.
+            # Another member with its name: the broker refuses the first one from then on, and it ends.
             running.append(TriggerProcess(own_topic, url, instance="one"))
             assert await asyncio.to_thread(running[0].process.wait, 30) == 1
             assert "FencedInstanceIdError" in running[0].says()
