@@ -8,9 +8,16 @@ from typing import Final, NamedTuple
 from shared_lib.billing import facts, links, starts
 from shared_lib.billing.case import Case, MethodDisabled, MethodKept, TrialReleased
 from shared_lib.billing.context import SettlementContext
-from shared_lib.billing.evidence import Proof, is_about_another, judge
 from shared_lib.billing.reasons import reason_of
-from shared_lib.billing.reports import LocalOutcome, PaymentReport, PaymentSnapshot, payment_event
+from shared_lib.billing.reports import (
+    LocalOutcome,
+    PaymentReport,
+    PaymentSnapshot,
+    Proof,
+    is_about_another,
+    judge,
+    payment_event,
+)
 from shared_lib.billing.surplus import look_for_refunds, record_another, record_more, send_back
 from shared_lib.billing.waiting import STILL_WAITING, wait
 from shared_lib.domain import ledger
@@ -75,7 +82,9 @@ def _believe(
             ids = {"payment_id": payment.id, "order_id": payment.order_id}
             case = case.log("error", "payment_not_as_asked", why=finding.why, **ids)
         settled = _walk(case, payment, report, context, finding.proof)
-    return Settled(look_for_refunds(settled.case, settled.payment, snapshot), settled.payment, settled.alarm)
+    if snapshot.refunded.minor <= settled.payment.refunded_minor:
+        return settled
+    return settled._replace(case=look_for_refunds(settled.case, settled.payment))
 
 
 def _settle_another(

@@ -88,13 +88,11 @@ def record_another(case: Case, ours: Payment, snapshot: PaymentSnapshot, trace: 
     case = case.log("error", "payment_under_our_id", state=snapshot.state, captured=str(captured), **ids)
     case = case.put(another).record(entry, facts.payment_surplus(another, order, captured, trace))
     case = _return(case, another, captured.minor - snapshot.refunded.minor, trace)
-    return look_for_refunds(case, another, snapshot)
+    return look_for_refunds(case, another) if snapshot.refunded else case
 
 
-def look_for_refunds(case: Case, payment: Payment, snapshot: PaymentSnapshot) -> Case:
+def look_for_refunds(case: Case, payment: Payment) -> Case:
     """The provider gave back more than we know of: ask it for its refunds, to adopt them."""
-    if snapshot.refunded.minor <= payment.refunded_minor:
-        return case
     return case.record(jobs.find_refunds(payment, case.order_of(payment)))
 
 

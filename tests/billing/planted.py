@@ -73,7 +73,7 @@ BUGS: Final = (
     ),
     Bug(
         "less money than was asked for is enough",
-        "billing/evidence.py",
+        "billing/reports.py",
         "if snapshot.state is PaymentState.SUCCEEDED and snapshot.amount == payment.amount == snapshot.captured:",
         "if snapshot.state is PaymentState.SUCCEEDED:",
     ),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from tests.kit.mutations import Edit, Mutation
 
 OTHER = "tests/flows/test_other_money.py::test_"
-PAYMENTS, EVIDENCE = "shared_lib/billing/payments.py", "shared_lib/billing/evidence.py"
+PAYMENTS, EVIDENCE = "shared_lib/billing/payments.py", "shared_lib/billing/reports.py"
 SURPLUS, HOOKS = "shared_lib/billing/surplus.py", "shared_lib/phases/webhooks.py"
 
 BY_HAND = "tests/flows/test_dashboard_refunds.py::test_"
@@ -65,7 +65,7 @@ MUTATIONS = (
         "M",
         "money that the provider gave back is not looked for",
         f"{BY_HAND}a_lost_webhook_is_made_up_for_by_the_next_look_at_the_payment",
-        (Edit(SURPLUS, "if snapshot.refunded.minor <= payment.refunded_minor:", "if True:"),),
+        (Edit(PAYMENTS, "if snapshot.refunded.minor <= settled.payment.refunded_minor:", "if True:"),),
     ),
     Mutation(
         "M",
