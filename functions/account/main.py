@@ -18,19 +18,20 @@ from shared_lib.contract.views import (
     Entitlements,
     Orders,
     PaymentMethods,
+    PaymentMethodView,
     Subscriptions,
+    SubscriptionView,
     entitlement_view,
-    method_view,
+    order_view,
     price_view,
-    shown_order,
-    shown_subscription,
+    subscription_view,
 )
 from shared_lib.domain.errors import Code
 from shared_lib.log import note
 from shared_lib.phases.methods import DetachMethod, MethodInUse, detach_methods
 from shared_lib.providers.base import ProviderError
 from shared_lib.queries import account as queries
-from shared_lib.queries.account import Ask, ShownOrder
+from shared_lib.queries.account import Ask, ShownOrder, ShownSubscription
 from shared_lib.runtime import Runtime, runtime
 from shared_lib.watching import order_watch
 from shared_lib.web.auth import OPERATOR
@@ -71,7 +72,7 @@ async def list_orders(request: Request) -> Reply:
     ask = Ask(customer_id=ask.customer_id, after=after, limit=limit)
     found = await runtime().read(queries.orders, ask)
     following = found[-1].order.id if limit and len(found) == limit else None
-    return Reply(200, Orders(items=[shown_order(one) for one in found], next=following))
+    return Reply(200, Orders(items=[order_view(one.order, one.payment) for one in found], next=following))
 
 
 async def show_order(request: Request, order_id: str) -> Reply:
@@ -86,7 +87,7 @@ async def show_order(request: Request, order_id: str) -> Reply:
             known = (found.order.status.value, found.order.version)
             if await watch.changed(request, order_id, known, wait_s):
                 found = await one_order(rt, ask)
-    return Reply(200, shown_order(found))
+    return Reply(200, order_view(found.order, found.payment))
 
 
 async def one_order(rt: Runtime, ask: Ask) -> ShownOrder:
@@ -100,7 +101,7 @@ async def one_order(rt: Runtime, ask: Ask) -> ShownOrder:
 
 async def list_subscriptions(request: Request) -> Reply:
     found = await runtime().read(queries.subscriptions, await asked(request))
-    return Reply(200, Subscriptions(items=[shown_subscription(one) for one in found]))
+    return Reply(200, Subscriptions(items=[shown(one) for one in found]))
 
 
 async def show_subscription(request: Request, subscription_id: str) -> Reply:
@@ -110,7 +111,11 @@ async def show_subscription(request: Request, subscription_id: str) -> Reply:
         note_operators_read(ask.id, found[0].subscription.customer_id if found else None)
     if not found:
         raise refuse(Code.NOT_FOUND, "There is no such subscription.")
-    return Reply(200, shown_subscription(found[0]))
+    return Reply(200, shown(found[0]))
+
+
+def shown(one: ShownSubscription) -> SubscriptionView:
+    return subscription_view(one.subscription, checkout_url=one.checkout_url)
 
 
 async def list_entitlements(request: Request) -> Reply:
@@ -120,7 +125,10 @@ async def list_entitlements(request: Request) -> Reply:
 
 async def list_methods(request: Request) -> Reply:
     found = await runtime().read(queries.payment_methods, await own(request))
-    return Reply(200, PaymentMethods(items=[method_view(one) for one in found]))
+    return Reply(
+        200,
+        PaymentMethods(items=[PaymentMethodView.model_validate(one, from_attributes=True) for one in found]),
+    )
 
 
 def in_use(found: MethodInUse) -> RefusedError:

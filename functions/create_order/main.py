@@ -16,6 +16,7 @@ from starlette.requests import Request
 from shared_lib.aside import Round
 from shared_lib.asking.payments import ask_payment
 from shared_lib.billing.cancellations import CancelOrder
+from shared_lib.billing.events import JobType
 from shared_lib.billing.leasing import LeasedPayment, LeaseRequest
 from shared_lib.billing.order_requests import Buyer, OrderRequest
 from shared_lib.billing.replies import Key, SavedReply
@@ -181,4 +182,4 @@ async def cancel(request: Request, order_id: str) -> Reply:
 
 
 CALLS: Final[Calls] = {routes.CREATE_ORDER: order, routes.CANCEL_ORDER: cancel}
-EVENTS: Final[Mapping[str, Consumer]] = {"billing.job.start_payment": start_payment}
+EVENTS: Final[Mapping[str, Consumer]] = {JobType.START_PAYMENT: start_payment}

@@ -11,13 +11,13 @@ from typing import Final
 import functions_framework.aio
 from pydantic import AwareDatetime, BaseModel
 
+from shared_lib.contract.events import PLAYBACK_STARTED
 from shared_lib.domain.playing import Played
 from shared_lib.events.incoming import Incoming, InvalidEventError, consumer, data_of
 from shared_lib.log import note
 from shared_lib.phases.playback import start_playback
 from shared_lib.runtime import runtime
 
-STARTED: Final = "cinema.playback.started"
 OURS: Final = "billing"  # on the cinema's topic by mistake: said so, and kept as a dead letter
 EARLIEST: Final = datetime.min.replace(tzinfo=UTC)
 LATEST: Final = datetime.max.replace(tzinfo=UTC)
@@ -34,7 +34,7 @@ class PlaybackStarted(BaseModel):
 @functions_framework.aio.cloud_event
 @consumer
 async def playback(event: Incoming) -> None:
-    if event.type != STARTED:
+    if event.type != PLAYBACK_STARTED:
         if event.type.partition(".")[0] == OURS:
             raise InvalidEventError(f"{event.type} is not for playback")
         note(play="none of ours")

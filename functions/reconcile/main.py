@@ -23,9 +23,10 @@ from shared_lib.asking.payments import ASK_S, ask_payment, ask_refund
 from shared_lib.asking.webhooks import settle_event
 from shared_lib.billing.leasing import LeasedPayment, LeasedRefund, LeaseRequest
 from shared_lib.billing.reports import PaymentReport, RefundReport
+from shared_lib.contract.events import PING, Tick
 from shared_lib.domain.errors import Transient
 from shared_lib.domain.messages import SetAside, SetAsideKind
-from shared_lib.events.incoming import PING, Consumer, Incoming, consumer, hand_over
+from shared_lib.events.incoming import Consumer, Incoming, consumer, hand_over
 from shared_lib.phases.housekeeping import purge_keys, purge_messages
 from shared_lib.phases.leases import lease_payments, lease_refunds
 from shared_lib.phases.payments import settle_payments
@@ -202,4 +203,4 @@ STAGES: Final[Mapping[str, Stage]] = MappingProxyType(
         "forgotten": Stage(purge_expired, PURGE_MAX),
     }
 )
-EVENTS: Final[Mapping[str, Consumer]] = {"billing.tick.reconcile": take_tick, PING: take_tick}
+EVENTS: Final[Mapping[str, Consumer]] = {Tick.RECONCILE: take_tick, PING: take_tick}

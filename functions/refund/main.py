@@ -22,6 +22,7 @@ from shared_lib.aside import Round
 from shared_lib.asking.payments import ASK_S, ask_refund
 from shared_lib.billing.adoption import FoundRefund
 from shared_lib.billing.approvals import DecideRefund
+from shared_lib.billing.events import JobType
 from shared_lib.billing.leasing import LeaseRequest
 from shared_lib.billing.refund_requests import OpenRefund
 from shared_lib.billing.replies import SavedReply
@@ -214,6 +215,6 @@ CALLS: Final[Calls] = {
     routes.REJECT_REFUND: reject,
 }
 EVENTS: Final[Mapping[str, Consumer]] = {
-    "billing.job.start_refund": start_refund,
-    "billing.job.find_refunds": find_refunds,
+    JobType.START_REFUND: start_refund,
+    JobType.FIND_REFUNDS: find_refunds,
 }

@@ -17,17 +17,12 @@ from pydantic import BaseModel
 from shared_lib.aside import Round
 from shared_lib.asking.payments import ask_payment
 from shared_lib.billing.due import RenewalRequest
+from shared_lib.billing.events import JobType
 from shared_lib.billing.leasing import LeasedPayment, LeaseRequest
 from shared_lib.billing.reports import PaymentReport
+from shared_lib.contract.events import PING, Tick
 from shared_lib.domain.messages import SetAsideKind
-from shared_lib.events.incoming import (
-    PING,
-    Consumer,
-    Incoming,
-    consumer,
-    data_of,
-    hand_over,
-)
+from shared_lib.events.incoming import Consumer, Incoming, consumer, data_of, hand_over
 from shared_lib.phases.leases import lease_payments
 from shared_lib.phases.payments import settle_payments
 from shared_lib.phases.renewals import open_renewals
@@ -112,7 +107,7 @@ async def ask(rt: Runtime, leased: LeasedPayment) -> PaymentReport:
 
 
 EVENTS: Final[Mapping[str, Consumer]] = {
-    "billing.tick.renewal": take_tick,
+    Tick.RENEWAL: take_tick,
     PING: take_tick,
-    "billing.job.charge_renewals": take_chunk,
+    JobType.CHARGE_RENEWALS: take_chunk,
 }

@@ -12,8 +12,8 @@ from typing import Any, Final
 from kafka import KafkaProducer
 from kafka.errors import KafkaError
 
+from shared_lib.contract.events import PLAYBACK, PLAYBACK_STARTED
 from shared_lib.events.incoming import kafka_record
-from shared_lib.workers.topics import PLAYBACK
 
 SEND_TIMEOUT_S: Final = 20.0
 AGAIN_S: Final = 1.0
@@ -32,7 +32,7 @@ class Cinema:
         instant = started_at.isoformat()
         record = kafka_record(
             event_id=f"evt_{uuid.uuid4().hex}",
-            kind="cinema.playback.started",
+            kind=PLAYBACK_STARTED,
             subject=customer_id,
             partition_key=customer_id,
             time_=instant,

@@ -7,6 +7,7 @@ from typing import Any
 
 from infra.demo.timeline import Timeline, cents, shown
 from infra.demo.town import Json, Town, Visitor, own_card
+from shared_lib.billing.events import FactType, JobType
 
 HOUR = timedelta(hours=1)
 AFTER_SWITCH_MAIL = timedelta(minutes=2)  # the mail goes out when automatic renewal was off for one minute
@@ -176,7 +177,7 @@ class Story:
         await self.day("Renewals: Dan's bank declines")
         holds = subscription["status"] == "past_due" and len(access) == 1
         self.proof(f"{subscription['status']}; access kept during grace", holds=holds)
-        self.proof("Dan got a mail about it", holds=await self.mailed(dan, "billing.subscription.past_due"))
+        self.proof("Dan got a mail about it", holds=await self.mailed(dan, FactType.SUBSCRIPTION_PAST_DUE))
         await self._town.advance(timedelta(days=1))
         subscription = await dan.subscription()
         await self.day("The retry of the first day goes through")
@@ -208,7 +209,7 @@ class Story:
             self.proof(f"{visitor.name}: {answer['status']}, access until {end}", holds=holds)
         before = [len(await self.orders(visitor)) for visitor in visitors]
         await self._town.advance(AFTER_SWITCH_MAIL)
-        mailed = [await self.mailed(visitor, "billing.job.tell_auto_renew") for visitor in visitors]
+        mailed = [await self.mailed(visitor, JobType.TELL_AUTO_RENEW) for visitor in visitors]
         self.proof("a minute later each of them has a mail about it", holds=all(mailed))
         await self._town.advance(timedelta(days=32))
         await self.day("Their last periods end")

@@ -21,6 +21,7 @@ from psycopg.rows import dict_row
 from infra.local.home import Running
 from infra.local.processes import StackError
 from infra.local.up import token
+from shared_lib.contract.events import PLAYBACK_STARTED
 from shared_lib.contract.routes import EVENTS_PATH
 from shared_lib.events.incoming import binary
 from shared_lib.events.proof import EventSigner
@@ -173,7 +174,7 @@ class Town:
         instant = (await self.now()).isoformat()
         headers, body = binary(
             event_id=f"evt_{uuid.uuid4().hex}",
-            kind="cinema.playback.started",
+            kind=PLAYBACK_STARTED,
             subject=customer_id,
             partition_key=customer_id,
             time_=instant,

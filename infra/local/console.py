@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
+from shared_lib.contract.events import OUR_TICKS
 from shared_lib.visible import on_one_line, say
 
 NAME_WIDTH: Final = 12
@@ -116,7 +117,7 @@ def _nothing_happened(entry: dict[str, Any]) -> bool:
         case "reconciled":
             return not any(entry.get(name) for name in ("payments", "refunds", "webhooks", "keys"))
         case "event":
-            return str(entry.get("type", "")).startswith("billing.tick.") and entry.get("outcome") == "done"
+            return str(entry.get("type", "")).startswith(OUR_TICKS) and entry.get("outcome") == "done"
         case _:
             return False
 

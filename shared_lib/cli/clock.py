@@ -11,6 +11,7 @@ from typing import Final
 import httpx
 
 from shared_lib.cli.terminal import CannotError, connected, environment, moment
+from shared_lib.contract.events import OUR_TICKS
 from shared_lib.runtime import Runtime
 from shared_lib.settings import settings
 from shared_lib.workers.clock import tick as send_tick
@@ -61,7 +62,7 @@ def duration(text: str) -> timedelta:
 
 def tick(what: str) -> str:
     """Send one tick now, as the clock worker does."""
-    kind = f"billing.tick.{what}"
+    kind = f"{OUR_TICKS}{what}"
     if not asyncio.run(_tick(kind)):
         raise CannotError(
             f"No door took {kind}: is the door running, and does BOXOFFICE_EVENT_ROUTES name it?"

@@ -11,10 +11,10 @@ import json
 from kafka.errors import KafkaError
 
 from shared_lib.cli.terminal import CannotError, connected, database_url, kafka_bootstrap, moment, printed
+from shared_lib.contract.events import DEAD_LETTERS
 from shared_lib.phases.outgoing import Replay, replay_dead_letters
 from shared_lib.store.batch import Batcher, connection_pool
 from shared_lib.visible import on_one_line
-from shared_lib.workers.topics import DEAD_LETTERS
 from shared_lib.workers.trigger import letterbox
 from shared_lib.workers.trigger.letters import Letter
 

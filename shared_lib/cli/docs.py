@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from shared_lib.cli.events_page import events
+from shared_lib.cli.events_schema import events_schema
 from shared_lib.cli.openapi import openapi
 from shared_lib.cli.problems_page import problems
 from shared_lib.domain.order import ORDER
@@ -45,6 +46,7 @@ def state_machines() -> str:
 
 DOCUMENTS: Mapping[str, Callable[[], str]] = {
     "docs/events.md": events,
+    "docs/events.schema.json": events_schema,
     "docs/openapi.json": openapi,
     "docs/problems.md": problems,
     "docs/state-machines.md": state_machines,

@@ -1,7 +1,7 @@
 """Which door answers which call, and which takes which event: the one table.
 
 Doors, gateways and documents read it. NGINX's table, the event routes of Compose, Kubernetes and OpenFaaS are generated from it
-or compared with it by a test. Imports the standard library alone.
+or compared with it by a test. It is cheap to import: no web framework and no pydantic.
 """
 
 from __future__ import annotations
@@ -11,6 +11,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
 from typing import Final
+
+from shared_lib.billing.events import JobType
+from shared_lib.contract.events import OURS, PLAYBACK_STARTED, Tick
 
 # ---- calls over HTTP -----------------------------------------------------------------------------------------
 
@@ -190,16 +193,24 @@ EVENTS_PATH: Final = "/events"
 """Where a door takes events. No gateway leads here."""
 
 EVENT_ROUTES: Final[Mapping[str, str]] = {
-    "billing.job.start_payment": "create_order",
-    "billing.job.start_refund": "refund",
-    "billing.job.find_refunds": "refund",
-    "billing.job.charge_renewals": "renew",
-    "billing.tick.renewal": "renew",
-    "billing.tick.reconcile": "reconcile",
-    "billing.": "notify",
-    "cinema.playback.started": "playback",
+    JobType.START_PAYMENT: "create_order",
+    JobType.START_REFUND: "refund",
+    JobType.FIND_REFUNDS: "refund",
+    JobType.CHARGE_RENEWALS: "renew",
+    Tick.RENEWAL: "renew",
+    Tick.RECONCILE: "reconcile",
+    OURS: "notify",
+    PLAYBACK_STARTED: "playback",
 }
 """Event type, or the beginning of types, to door. The longest that fits decides; shorter ones stand behind longer ones."""
+
+
+def taker_of(kind: str) -> str | None:
+    """The door that takes events of this type, or None."""
+    fitting = (beginning for beginning in EVENT_ROUTES if kind.startswith(beginning))
+    longest = max(fitting, key=len, default=None)
+    return None if longest is None else EVENT_ROUTES[longest]
+
 
 # ---- doors -----------------------------------------------------------------------------------------------------
 

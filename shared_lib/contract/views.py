@@ -1,4 +1,4 @@
-"""What we show. One model per noun; the OpenAPI document is made from them."""
+"""What the API shows: one model per noun. docs/openapi.json is generated from them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,6 @@ from shared_lib.domain.order import BillingReason, CancelReason, Order, OrderSta
 from shared_lib.domain.payment import Payment, PaymentFlow, PaymentStatus
 from shared_lib.domain.refund import Refund, RefundAccess, RefundStatus, returned_of_price
 from shared_lib.domain.subscription import Subscription, SubscriptionStatus
-from shared_lib.queries.account import ShownMethod, ShownOrder, ShownSubscription
 
 Instant = datetime  # in UTC, which is written with a Z
 
@@ -187,10 +186,6 @@ def order_view(order: Order, payment: Payment | None) -> OrderView:
     )
 
 
-def shown_order(shown: ShownOrder) -> OrderView:
-    return order_view(shown.order, shown.payment)
-
-
 def order_reply(order: Order, payment: Payment) -> SavedReply:
     """The answer to POST /v1/orders: 201 with a link or paid, 202 while that is unknown, 402 for a decline.
 
@@ -245,10 +240,6 @@ def refund_reply(refund: Refund) -> SavedReply:
     return SavedReply(202 if undecided else 201, body, f"/v1/refunds/{refund.id}")
 
 
-def shown_subscription(shown: ShownSubscription) -> SubscriptionView:
-    return subscription_view(shown.subscription, checkout_url=shown.checkout_url)
-
-
 def subscription_view(
     subscription: Subscription, *, checkout_url: str | None = None, charge_in_flight: bool = False
 ) -> SubscriptionView:
@@ -287,12 +278,6 @@ def price_view(price: Price) -> PriceView:
         amount=money_view(price.amount),
         interval=f"{price.interval.count} {price.interval.unit}" if price.interval else None,
         trial_days=price.trial_days,
-    )
-
-
-def method_view(method: ShownMethod) -> PaymentMethodView:
-    return PaymentMethodView(
-        id=method.id, provider=method.provider, brand=method.brand, last4=method.last4, expires=method.expires
     )
 
 

@@ -14,6 +14,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from shared_lib.contract.events import OURS
 from shared_lib.contract.routes import EVENTS_PATH
 from shared_lib.domain.errors import Code, Refusal, Transient
 from shared_lib.events.proof import event_guard
@@ -24,7 +25,6 @@ from shared_lib.standard_webhook import NotAuthentic
 # Our own events are small: a chunk of a thousand renewals is half of this. Those of other services may be larger.
 OWN_BYTES_MAX: Final = 64 * 1024
 BYTES_MAX: Final = 1024 * 1024
-OWN: Final = "billing."
 RETRY_AFTER_S: Final = 5
 
 _CODES: Final[Mapping[int, Code]] = {
@@ -66,7 +66,7 @@ async def admitted(rt: Runtime, scope: Scope, receive: Receive) -> bytes:
     """The body of a verified event. Raises RefusedError or ClientDisconnect."""
     guard, raw = event_guard(rt), scope["headers"]
     headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in raw}
-    bytes_max = OWN_BYTES_MAX if headers.get("ce-type", "").startswith(OWN) else BYTES_MAX
+    bytes_max = OWN_BYTES_MAX if headers.get("ce-type", "").startswith(OURS) else BYTES_MAX
     try:
         sender = await guard.sender(headers)
         body = await _body(receive, headers, bytes_max)

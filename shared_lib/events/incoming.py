@@ -22,9 +22,6 @@ from shared_lib.untrusted import UntrustedError, check, check_text
 
 SOURCE: Final = "/boxoffice"
 
-# The fixed type of every event of a Knative PingSource. A door that takes ticks takes it as a tick.
-PING: Final = "dev.knative.sources.ping"
-
 # Attributes that name an event become part of keys; the others are only passed on.
 NAME_CHARS_MAX: Final = 255
 ATTRIBUTE_CHARS_MAX: Final = 2048

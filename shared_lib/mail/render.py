@@ -22,49 +22,51 @@ from babel.numbers import format_currency, get_currency_symbol
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, TemplateError, pass_context
 from jinja2.runtime import Context
 
+from shared_lib.billing.events import FactType, JobType
+from shared_lib.contract.events import Planned
 from shared_lib.domain.money import Money, exponent
 
 TEMPLATES: Final = Path(__file__).with_name("templates")
 
-TOLD: Final[Mapping[str, str]] = MappingProxyType(
+MAILED: Final[Mapping[str, str]] = MappingProxyType(
     {
-        "billing.job.tell_auto_renew": "auto_renew_changed",
-        "billing.order.paid": "receipt",
-        "billing.payment.action_required": "action_required",
-        "billing.payment.surplus": "surplus",
-        "billing.refund.succeeded": "refund",
-        "billing.subscription.canceled": "canceled",
-        "billing.subscription.past_due": "past_due",
-        "billing.subscription.paused": "paused",
-        "billing.subscription.resumed": "resumed",
-        "billing.subscription.suspended": "suspended",
+        JobType.TELL_AUTO_RENEW: "auto_renew_changed",
+        FactType.ORDER_PAID: "receipt",
+        FactType.PAYMENT_ACTION_REQUIRED: "action_required",
+        FactType.PAYMENT_SURPLUS: "surplus",
+        FactType.REFUND_SUCCEEDED: "refund",
+        FactType.SUBSCRIPTION_CANCELED: "canceled",
+        FactType.SUBSCRIPTION_PAST_DUE: "past_due",
+        Planned.SUBSCRIPTION_PAUSED: "paused",
+        Planned.SUBSCRIPTION_RESUMED: "resumed",
+        FactType.SUBSCRIPTION_SUSPENDED: "suspended",
     }
 )
 """Event type -> template."""
 
-NOT_TOLD: Final[Mapping[str, str]] = MappingProxyType(
+NOT_MAILED: Final[Mapping[str, str]] = MappingProxyType(
     {
-        "billing.dispute.lost": "the bank tells its customer",
-        "billing.dispute.opened": "the customer opened it, at the bank",
-        "billing.dispute.won": "the bank tells its customer",
-        "billing.entitlement.changed": "follows from a refund, a renewal or a first play, which have their own mail",
-        "billing.entitlement.granted": "the receipt says what may be watched",
-        "billing.entitlement.revoked": "the mail about the refund or the suspension says so",
-        "billing.order.canceled": "the customer canceled it, or sees the decline on the checkout page",
-        "billing.order.created": "the customer is on the checkout page",
-        "billing.order.expired": "an abandoned checkout is nothing to write about",
-        "billing.order.refunded": "billing.refund.succeeded tells it, once per refund",
-        "billing.payment.declined": "shown at checkout; a declined renewal is billing.subscription.past_due",
-        "billing.payment.succeeded": "billing.order.paid is the receipt",
-        "billing.payment.unknown": "nothing is certain yet",
-        "billing.refund.approved": "the mail follows with the money",
-        "billing.refund.rejected": "it was an operator's wish, of which the customer has not heard",
-        "billing.refund.failed": "an operator must act first",
-        "billing.refund.requested": "answered on the spot; the mail follows with the money",
-        "billing.subscription.activated": "the receipt of the first payment is the welcome",
-        "billing.subscription.auto_renew_changed": "`billing.job.tell_auto_renew` mails it once it has stood for a minute",
-        "billing.subscription.plan_changed": "each change is paid by an order, whose receipt names the new plan",
-        "billing.subscription.renewed": "billing.order.paid is the receipt of the renewal",
+        Planned.DISPUTE_LOST: "the bank informs its customer",
+        Planned.DISPUTE_OPENED: "the customer opened it at the bank",
+        Planned.DISPUTE_WON: "the bank informs its customer",
+        FactType.ENTITLEMENT_CHANGED: "follows from a refund, a renewal or a first play, which have their own mail",
+        FactType.ENTITLEMENT_GRANTED: "the receipt lists what the customer may watch",
+        FactType.ENTITLEMENT_REVOKED: "the mail about the refund or the suspension says so",
+        FactType.ORDER_CANCELED: "the customer canceled it, or sees the decline on the checkout page",
+        FactType.ORDER_CREATED: "the customer is on the checkout page",
+        FactType.ORDER_EXPIRED: "an abandoned checkout needs no mail",
+        FactType.ORDER_REFUNDED: "billing.refund.succeeded is mailed, once per refund",
+        FactType.PAYMENT_DECLINED: "shown at checkout; a declined renewal is billing.subscription.past_due",
+        FactType.PAYMENT_SUCCEEDED: "billing.order.paid is the receipt",
+        FactType.PAYMENT_UNKNOWN: "the outcome is not known yet",
+        FactType.REFUND_APPROVED: "the mail follows when the money is returned",
+        FactType.REFUND_REJECTED: "the customer was never informed of the request",
+        FactType.REFUND_FAILED: "an operator must act first",
+        FactType.REFUND_REQUESTED: "the call answers it; the mail follows when the money is returned",
+        FactType.SUBSCRIPTION_ACTIVATED: "the receipt of the first payment is the welcome",
+        FactType.AUTO_RENEW_CHANGED: "`billing.job.tell_auto_renew` mails the change after it has stood for a minute",
+        Planned.SUBSCRIPTION_PLAN_CHANGED: "each change is paid by an order, whose receipt names the new plan",
+        FactType.SUBSCRIPTION_RENEWED: "billing.order.paid is the receipt of the renewal",
     }
 )
 """Event type -> why no mail."""
@@ -107,17 +109,17 @@ class Rendered:
 
 def template_of(event_type: str, data: Mapping[str, object]) -> str | None:
     """The template for this event, or None when it needs no mail. Raises UnrenderableError for an unknown type."""
-    if event_type in NOT_TOLD:
+    if event_type in NOT_MAILED:
         return None
-    if event_type == "billing.refund.succeeded" and data.get("surplus"):
+    if event_type == FactType.REFUND_SUCCEEDED and data.get("surplus"):
         return None  # billing.payment.surplus has announced it
     waits = data.get("next_retry_at") or data.get("link_failed")
-    if event_type == "billing.subscription.past_due" and not waits:
+    if event_type == FactType.SUBSCRIPTION_PAST_DUE and not waits:
         return None  # billing.payment.action_required has the link to pay
     try:
-        return TOLD[event_type]
+        return MAILED[event_type]
     except KeyError:
-        raise UnrenderableError(f"it is not decided whether {event_type} needs a mail") from None
+        raise UnrenderableError(f"{event_type} is neither in MAILED nor in NOT_MAILED") from None
 
 
 def render(

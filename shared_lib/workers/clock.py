@@ -13,6 +13,7 @@ import structlog
 
 from shared_lib import log as logs
 from shared_lib.billing.facts import instant
+from shared_lib.contract.events import Tick
 from shared_lib.contract.routes import EVENTS_PATH
 from shared_lib.events.incoming import binary
 from shared_lib.events.proof import event_signer
@@ -21,7 +22,7 @@ from shared_lib.runtime import Runtime
 from shared_lib.settings import Settings, settings_of
 from shared_lib.workers.signals import until_stopped
 
-TICKS: Final = ("billing.tick.renewal", "billing.tick.reconcile")
+TICKS: Final = tuple(Tick)
 TICK_TIMEOUT: Final = httpx.Timeout(90.0, connect=2.0)
 
 log = structlog.get_logger("boxoffice")
@@ -54,7 +55,7 @@ async def run(rt: Runtime, stop: asyncio.Event) -> None:
 
 
 def period_s(own: Settings, kind: str) -> float:
-    return own.renewal_tick_s if kind == TICKS[0] else own.reconcile_tick_s
+    return own.renewal_tick_s if kind == Tick.RENEWAL else own.reconcile_tick_s
 
 
 async def _every(rt: Runtime, kind: str, seconds: float, stop: asyncio.Event) -> None:

@@ -20,12 +20,10 @@ from kafka.errors import KafkaError, TopicAlreadyExistsError
 
 from shared_lib import log as logs
 from shared_lib.billing.events import FACTS, JOBS
+from shared_lib.contract.events import DEAD_LETTERS, PLAYBACK
 from shared_lib.settings import settings_of
 from shared_lib.visible import say
 from shared_lib.workers.kafka_client import opened, servers
-
-PLAYBACK: Final = "cinema.playback"
-DEAD_LETTERS: Final = "billing.dead-letters"
 
 PARTITIONS: Final = 12
 DAY_MS: Final = 24 * 60 * 60 * 1000

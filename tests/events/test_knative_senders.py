@@ -9,7 +9,7 @@ from typing import Any
 
 import httpx
 
-from shared_lib.events.incoming import PING
+from shared_lib.contract.events import PING
 from shared_lib.events.proof import event_signer
 from tests.events.ground import TAKERS
 from tests.kit.answers import assert_problem, nothing_changes

@@ -12,6 +12,7 @@ from kafka.errors import KafkaError
 from pydantic import ValidationError
 
 from infra.kafka.broker import EmbeddedKafka
+from shared_lib.contract.events import PLAYBACK
 from shared_lib.settings import KafkaAccess
 from shared_lib.workers import topics
 from shared_lib.workers.kafka_client import opened, servers
@@ -50,7 +51,7 @@ def test_topics_producers_and_consumers_prove_themselves(guarded: EmbeddedKafka)
     bootstrap = [guarded.guarded_bootstrap]
     assert set(topics.create(bootstrap)) == {topic.name for topic in topics.TOPICS}
     producer = opened(KafkaProducer, **servers(bootstrap))
-    producer.send(topics.PLAYBACK, b"x").get(30)
+    producer.send(PLAYBACK, b"x").get(30)
     producer.close()
     assert letterbox.waiting(bootstrap) == []
 

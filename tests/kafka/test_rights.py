@@ -28,13 +28,13 @@ from infra.kafka.broker import EmbeddedKafka
 from infra.kubernetes.generate import ROOT
 from shared_lib.billing.events import FACTS, JOBS
 from shared_lib.cli.main import main
+from shared_lib.contract.events import DEAD_LETTERS, PLAYBACK
 from shared_lib.settings import Settings
 from shared_lib.store.outbox import OutboxRow
 from shared_lib.workers import topics
 from shared_lib.workers.kafka_client import opened as client
 from shared_lib.workers.kafka_client import servers
 from shared_lib.workers.kafka_stream import Stream
-from shared_lib.workers.topics import DEAD_LETTERS, PLAYBACK
 from shared_lib.workers.trigger.delivery import DoorClient
 from shared_lib.workers.trigger.letters import DeadLetters
 from shared_lib.workers.trigger.member import Group

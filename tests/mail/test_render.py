@@ -11,9 +11,9 @@ import pytest
 
 from shared_lib.billing.links import Why
 from shared_lib.mail.render import (
-    NOT_TOLD,
+    MAILED,
+    NOT_MAILED,
     TEMPLATES,
-    TOLD,
     Brand,
     Rendered,
     UnrenderableError,
@@ -73,19 +73,19 @@ def mail(example: str, locale: str | None = "en", brand: Brand = BRAND, **change
 
 def test_every_event_of_the_contract_is_decided_exactly_once() -> None:
     contract = {f"{noun}.{verb}" for noun, verbs in CONTRACT.items() for verb in verbs.split()}
-    assert set(TOLD) | set(NOT_TOLD) == contract
-    assert not set(TOLD) & set(NOT_TOLD)
-    assert all(NOT_TOLD.values()), "silence has a reason"
+    assert set(MAILED) | set(NOT_MAILED) == contract
+    assert not set(MAILED) & set(NOT_MAILED)
+    assert all(NOT_MAILED.values()), "silence has a reason"
 
 
 def test_every_template_exists_in_both_languages_and_none_is_left_over() -> None:
     for language in ("en", "ru"):
         found = {path.name for path in (TEMPLATES / language).iterdir()}
-        assert found == {f"{name}.j2" for name in TOLD.values()} | {"mail.j2"}
+        assert found == {f"{name}.j2" for name in MAILED.values()} | {"mail.j2"}
 
 
 def test_every_told_event_has_an_example() -> None:
-    assert {event_type for event_type, _ in EXAMPLES.values()} == set(TOLD)
+    assert {event_type for event_type, _ in EXAMPLES.values()} == set(MAILED)
 
 
 @pytest.mark.parametrize("locale", ["en", "ru"])
@@ -251,7 +251,7 @@ def test_an_undecided_event_type_fails_loudly() -> None:
         template_of("billing.order.teleported", {})
 
 
-@pytest.mark.parametrize("event_type", NOT_TOLD)
+@pytest.mark.parametrize("event_type", NOT_MAILED)
 def test_silent_events_render_nothing(event_type: str) -> None:
     assert render(event_type, {}, "en") is None
 

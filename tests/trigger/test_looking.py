@@ -13,7 +13,8 @@ from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 
 from shared_lib.billing.events import FACTS, JOBS
 from shared_lib.cli.main import main
-from shared_lib.workers.topics import DEAD_LETTERS, PLAYBACK, TOPICS, create
+from shared_lib.contract.events import DEAD_LETTERS, PLAYBACK
+from shared_lib.workers.topics import TOPICS, create
 from tests.kit.doors import DoorRequest, RecordingDoor, event_headers, opened
 from tests.kit.kafka import OwnTopic
 from tests.kit.waiting import until

@@ -8,8 +8,8 @@ from typing import Any, Final
 
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 
+from shared_lib.contract.events import DEAD_LETTERS
 from shared_lib.workers.kafka_client import servers
-from shared_lib.workers.topics import DEAD_LETTERS
 from shared_lib.workers.trigger.envelope import Record
 from shared_lib.workers.trigger.letters import REPLAYED, Letter, content, original_headers, read_letter
 

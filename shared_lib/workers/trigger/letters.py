@@ -17,9 +17,8 @@ from typing import Final
 
 from kafka import KafkaProducer
 
-from shared_lib.billing.events import FACTS, JOBS
+from shared_lib.contract.events import topic_of
 from shared_lib.workers.kafka_client import servers
-from shared_lib.workers.topics import PLAYBACK
 from shared_lib.workers.trigger.delivery import KEPT_OF_ANSWER, Failure
 from shared_lib.workers.trigger.envelope import Headers, Record
 
@@ -113,9 +112,7 @@ class Letter:
             return topic
         if kind == _WRAPPED:
             return said("ce_source", "").rpartition("#")[2]
-        if kind.startswith("billing."):
-            return JOBS if kind.startswith("billing.job.") else FACTS
-        return PLAYBACK
+        return topic_of(kind)
 
     @property
     def key(self) -> bytes | None:

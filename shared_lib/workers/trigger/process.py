@@ -12,11 +12,11 @@ import structlog
 from kafka.errors import KafkaError
 
 from shared_lib import log as logs
+from shared_lib.contract.events import DEAD_LETTERS
 from shared_lib.events.proof import EventSigner, signer_of
 from shared_lib.settings import Settings, settings_of
 from shared_lib.visible import say
 from shared_lib.workers.signals import until_stopped
-from shared_lib.workers.topics import DEAD_LETTERS
 from shared_lib.workers.trigger import health
 from shared_lib.workers.trigger.delivery import DoorClient, Patience
 from shared_lib.workers.trigger.letters import DeadLetters

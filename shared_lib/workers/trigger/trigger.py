@@ -14,6 +14,7 @@ from typing import Final
 import structlog
 from kafka.errors import FencedInstanceIdError, KafkaError, RetriableError
 
+from shared_lib.contract.events import OURS
 from shared_lib.workers.doors import Routes
 from shared_lib.workers.trigger.delivery import DoorClient, PartitionRevoked, pause
 from shared_lib.workers.trigger.envelope import NoEventError, Record, envelope
@@ -21,7 +22,6 @@ from shared_lib.workers.trigger.letters import Cause, DeadLetters
 from shared_lib.workers.trigger.member import Group, Member, Partition
 from shared_lib.workers.trigger.partitions import PartitionQueue
 
-OURS: Final = "billing."
 POLL_S: Final = 0.2
 KEEP_EVERY_S: Final = 1.0
 HELD_MOST_S: Final = 10.0

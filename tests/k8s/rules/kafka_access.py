@@ -6,8 +6,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from shared_lib.billing.events import FACTS, JOBS
+from shared_lib.contract.events import DEAD_LETTERS, PLAYBACK
 from shared_lib.settings import Settings
-from shared_lib.workers.topics import DEAD_LETTERS, PLAYBACK, TOPICS
+from shared_lib.workers.topics import TOPICS
 from tests.k8s.manifests import PRODUCTION, Manifests, Object, at, name_of
 from tests.k8s.rules.registry import fault, rule
 

@@ -8,14 +8,15 @@ from typing import Any, Final
 
 from infra.nginx.doors import service, table
 from shared_lib.billing.events import FACTS
+from shared_lib.contract.events import DEAD_LETTERS, OURS, PLAYBACK, PLAYBACK_STARTED
 from shared_lib.contract.routes import EVENT_ROUTES
-from shared_lib.workers.topics import DEAD_LETTERS, PLAYBACK, TOPICS
+from shared_lib.workers.topics import TOPICS
 from tests.k8s.manifests import PRODUCTION, Manifests, as_json, at, name_of
 from tests.k8s.rules.kafka_access import trigger_topics
 from tests.k8s.rules.registry import fault, rule
 
-# What is all for one door. Jobs are for four.
-DOOR_OF_TOPIC: Final = {FACTS: "notify", PLAYBACK: "playback"}
+# The topics whose events are all for one door. Jobs are for four.
+DOOR_OF_TOPIC: Final = {FACTS: EVENT_ROUTES[OURS], PLAYBACK: EVENT_ROUTES[PLAYBACK_STARTED]}
 ROUTES: Final = "BOXOFFICE_EVENT_ROUTES"
 
 
