@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-# A lease outlives whoever asks a provider, so that a takeover means its owner is dead, or waits for its turn to ask: then
+# A lease outlives the process that asks a provider, so that a takeover means its owner is dead, or waits for its turn to ask: then
 # both send the same key, and silence that is heard under an old lease means nothing.
 LEASE = timedelta(seconds=45)
 

@@ -1,4 +1,4 @@
-"""Subscription: renews by opening one order per period, until it is told not to."""
+"""Subscription: renews by opening one order per period, until auto_renew is off."""
 
 from __future__ import annotations
 

@@ -53,7 +53,7 @@ async def test_it_counts_what_is_ready_what_waits_and_says_when_nobody_works(
                 available_at=now + timedelta(hours=1))  # fmt: skip
     await post(rt, *facts("ann", 3), job)
     status, said = await looks()
-    assert status == 0  # a moment is no reason to wake anybody
+    assert status == 0  # a moment is no reason to wake on-call
     assert "3 ready" in said
     assert "1 wait for a later time" in said
 

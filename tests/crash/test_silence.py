@@ -56,7 +56,7 @@ async def test_w15_paying_by_hand_and_ticks_at_the_same_moment_charge_once(cinem
 
 
 async def hours_without_an_answer(cinema: Cinema, fault: str, hours: int) -> str:
-    """The charge is sent, nobody answers, and then the provider is away. Returns the payment's id."""
+    """The charge is sent, no answer comes, and then the provider is away. Returns the payment's id."""
     await due(cinema)
     await cinema.control("/control/faults", {"kind": fault, "operation": "charge.create"})
     assert (await cinema.event(TICK)).is_success

@@ -1,4 +1,4 @@
-"""CloudEvents: what nobody can take is said so, once, and kept; it never stands in the way of what follows."""
+"""CloudEvents: one that no door can take is refused and kept as a dead letter, once, and what follows it is delivered."""
 
 from __future__ import annotations
 

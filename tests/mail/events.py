@@ -1,4 +1,4 @@
-"""One example of each event that customers are told about, with the data the contract promises."""
+"""One example of each event that customers are mailed about, with the data the contract promises."""
 
 from __future__ import annotations
 

@@ -280,7 +280,7 @@ async def test_list_pages_cover_a_window_exactly_once(world: World) -> None:
     seen: list[PaymentRef] = []
     async for payment in world.provider.list_payments(since, until):
         if len(seen) == 50:
-            await world.provider.charge(charge_of(method))  # somebody pays while we turn pages
+            await world.provider.charge(charge_of(method))  # a customer pays while we turn pages
         seen.append(payment.ref)
     assert len(seen) == len(set(seen))
     assert set(seen) == {it.ref for it in made}

@@ -76,7 +76,7 @@ def test_half_a_period_is_none(writer: RowWriter) -> None:
         writer.order(subscription_id=writer.subscription(), period_n=1, period_start=MAY)
 
 
-# --- Nobody is charged twice, and nobody is given back more than was taken.
+# --- No order is charged twice, and no refund exceeds what was taken.
 
 
 @pytest.mark.parametrize("first", [*sorted(LIVE_PAYMENTS), PaymentStatus.SUCCEEDED])

@@ -1,4 +1,4 @@
-"""What the database itself promises, whoever connects to it: asked in plain SQL, with none of our code between."""
+"""What the database itself promises to each of its users: asked in plain SQL, with none of our code between."""
 
 from __future__ import annotations
 

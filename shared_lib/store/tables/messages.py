@@ -61,7 +61,7 @@ class OutboxRow(SQLModel, table=True):
 
 
 class DeadLetterRow(SQLModel, table=True):
-    """An event nobody could take, whole, with the reason; replayable."""
+    """An event that no door could take, whole, with the reason; replayable."""
 
     __tablename__ = "dead_letters"
     __table_args__ = (Index("dead_letters_waiting", "dead_at", postgresql_where=sql("replayed_at IS NULL")),)

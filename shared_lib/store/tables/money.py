@@ -15,7 +15,7 @@ from shared_lib.domain.payment import LIVE, DeclineKind, PaymentFlow, PaymentSta
 from shared_lib.domain.refund import RefundAccess, RefundStatus
 from shared_lib.store.tables.columns import among, flag, instant, minor, number, one_of, text
 
-# Statuses in which a worker must come back by itself, at next_check_at.
+# Statuses in which a worker must come back at next_check_at, without a caller.
 _WATCHED_REFUNDS = frozenset(
     {RefundStatus.REQUESTED, RefundStatus.SENDING, RefundStatus.PENDING, RefundStatus.UNKNOWN}
 )
@@ -87,7 +87,7 @@ class PaymentRow(SQLModel, table=True):
             "refund_reserved_minor >= 0 AND refund_reserved_minor <= captured_minor",
             name="payments_refunds_within_captured",
         ),
-        # Nobody is charged twice: at most one payment of an order may be live or have succeeded.
+        # No order is charged twice: at most one payment of an order may be live or have succeeded.
         Index("payments_one_live_per_order", "order_id", unique=True,
               postgresql_where=sql(f"NOT surplus AND {among(LIVE | {PaymentStatus.SUCCEEDED})}")),
         Index("payments_by_order", "order_id", "attempt"),
