@@ -1,4 +1,4 @@
-"""What the outside may ask. Everything else in a body is refused: a price, an amount or a customer is never read."""
+"""The bodies that calls take. Any other field is refused: an amount, a price of its own or a customer is never read."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from shared_lib.domain.refund import RefundAccess
 
 Identifier = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_-]+$")]
 
-# PostgreSQL keeps every character but this one.
+# PostgreSQL stores every character except NUL.
 _STORABLE = r"^[^\x00]*$"
 
 
@@ -33,9 +33,9 @@ Reason = Annotated[str, Field(min_length=1, max_length=500, pattern=_STORABLE)]
 
 
 class CreateRefund(Command):
-    """Give money back. Amount, access and payment may be chosen by operators alone.
+    """Refund an order. Only operators may set `amount_minor`, `access` and `payment_id`.
 
-    `payment_id` names a payment that holds more than its order asked for; without it, what paid for the order goes back.
+    `payment_id` names a payment that took more than its order asked for; without it, the payment of the order is refunded.
     """
 
     order_id: Identifier
@@ -46,12 +46,12 @@ class CreateRefund(Command):
 
 
 class RejectRefund(Command):
-    """Give up a refund that waits for a second operator."""
+    """Reject a refund that awaits a second operator."""
 
     reason: Reason
 
 
 class UpdateSubscription(Command):
-    """Opt out of renewals, or back in."""
+    """Turn renewals off or on."""
 
     auto_renew: bool

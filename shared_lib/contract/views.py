@@ -18,7 +18,7 @@ from shared_lib.domain.payment import Payment, PaymentFlow, PaymentStatus
 from shared_lib.domain.refund import Refund, RefundAccess, RefundStatus, returned_of_price
 from shared_lib.domain.subscription import Subscription, SubscriptionStatus
 
-Instant = datetime  # in UTC, which is written with a Z
+Instant = datetime  # in UTC, serialized with a Z
 
 
 class View(BaseModel):
@@ -49,7 +49,7 @@ class PaymentView(View):
 
 
 class OrderView(View):
-    """An order. `checkout_url` while the customer can pay; `refunded` is what went back so far."""
+    """An order. `checkout_url` is set while the customer can pay; `refunded` is the sum of its refunds so far."""
 
     id: str
     status: OrderStatus
@@ -70,8 +70,8 @@ class OrderView(View):
 
 
 class SubscriptionView(View):
-    """A subscription. While it is past due or suspended: `checkout_url` is where its customer can pay the open period
-    now (the card used there is kept for the next ones), or `next_retry_at` is when the saved one is charged again.
+    """A subscription. While it is past due or suspended, either `checkout_url` is where the customer can pay the open period
+    now (the card used there is saved for later periods), or `next_retry_at` is when the saved card is charged again.
     """
 
     id: str
@@ -126,7 +126,7 @@ class PaymentMethodView(View):
 
 
 class Orders(View):
-    """A page. `next` goes into ?after= for the following one."""
+    """A page. Pass `next` as ?after= to get the following one."""
 
     items: list[OrderView]
     next: str | None = None
@@ -189,8 +189,8 @@ def order_view(order: Order, payment: Payment | None) -> OrderView:
 def order_reply(order: Order, payment: Payment) -> SavedReply:
     """The answer to POST /v1/orders: 201 with a link or paid, 202 while that is unknown, 402 for a decline.
 
-    A payment that ended without ever reaching the provider was refused by it: that is our bug, so 502; unless a value
-    of the customer was refused, then 422.
+    A payment that was canceled and has no id of the provider was rejected by it: 422 when a value of the customer was the reason,
+    else 502, because the request of Boxoffice was wrong.
     """
     location = f"/v1/orders/{order.id}"
     if order.cancel_reason is CancelReason.TRIAL_USED:
@@ -234,7 +234,7 @@ _UNDECIDED_REFUNDS = frozenset(
 
 
 def refund_reply(refund: Refund) -> SavedReply:
-    """The answer to POST /v1/refunds: 201 when it is done or on its way, 202 while that is not decided."""
+    """The answer to POST /v1/refunds: 201 when it succeeded or the provider accepted it, 202 while that is undecided."""
     undecided = refund.status in _UNDECIDED_REFUNDS
     body = refund_view(refund).model_dump_json().encode()
     return SavedReply(202 if undecided else 201, body, f"/v1/refunds/{refund.id}")
