@@ -24,7 +24,7 @@ SEND_AGAIN_AFTER: Final = tuple(timedelta(seconds=s) for s in (2, 10, 30, 120, 3
 # A mail that is still unsent after this time is given up; doctor shows it.
 GIVEN_UP_AFTER: Final = timedelta(days=3)
 
-_BUSY = Refusal(Code.UNAVAILABLE, "Somebody else is sending this notification.", retry_after_s=5)
+_BUSY = Refusal(Code.UNAVAILABLE, "Another process is sending this notification.", retry_after_s=5)
 
 
 Address = tuple[str, str]
