@@ -20,7 +20,7 @@ from kafka.errors import KafkaError
 
 from infra.demo.bus import Bus
 from infra.demo.cinema import Cinema
-from infra.demo.demo import play
+from infra.demo.play import play
 from infra.demo.town import Town, open_town
 from infra.local.console import Console
 from infra.local.home import Running

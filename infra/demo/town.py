@@ -20,7 +20,7 @@ from psycopg.rows import dict_row
 
 from infra.local.home import Running
 from infra.local.processes import StackError
-from infra.local.up import token
+from infra.local.tokens import token
 from shared_lib.contract.events import PLAYBACK_STARTED
 from shared_lib.contract.routes import EVENTS_PATH
 from shared_lib.events.incoming import binary

@@ -6,14 +6,12 @@ import asyncio
 import shlex
 from pathlib import Path
 
-import httpx
-
 from infra.local.console import Console
 from infra.local.home import Home, Running
 from infra.local.processes import StackError
 from infra.local.stack import running_stack
+from infra.local.tokens import token
 
-TOKEN_TTL_S = 12 * 3600
 CUSTOMER, OPERATOR = "ann", "olga"
 
 
@@ -27,19 +25,6 @@ async def up(home: Home, console: Console, *, reloads: bool = False) -> int:
         await _welcome(home, console, running, took_s)
         await asyncio.Event().wait()
     return 0
-
-
-async def token(running: Running, customer: str, *scopes: str) -> str:
-    """A token of the stand-in Auth service."""
-    wanted = {
-        "sub": customer,
-        "scopes": list(scopes),
-        "email": f"{customer}@example.com",
-        "ttl_s": TOKEN_TTL_S,
-    }
-    async with httpx.AsyncClient(trust_env=False) as http:
-        answer = await http.post(f"{running.auth}/token", json=wanted)
-    return str(answer.raise_for_status().json()["access_token"])
 
 
 def _typed(path: Path) -> str:
