@@ -1,4 +1,4 @@
-"""Work on many rows in which one bad row stops no other: it is set aside, alarmed, and tried again later."""
+"""Work on many rows where one bad row stops no other: it is set aside with an alarm, and tried again later."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ log = structlog.get_logger("boxoffice")
 
 
 class Round:
-    """One round over rows of one kind: `run` as many phases as it takes, then `done`."""
+    """One round over rows of one kind: `run` each phase, then `done`."""
 
     def __init__(self, rt: Runtime, kind: SetAsideKind) -> None:
         self._rt = rt
         self._kind = kind
-        self._left_out: set[str] = set()  # neither decided now nor known to be decided
+        self._left_out: set[str] = set()  # not decided in this round
 
     async def run(
         self,
@@ -36,7 +36,7 @@ class Round:
         items: Sequence[Item],
         id_of: Callable[[Item], str],
     ) -> list[Answer]:
-        """Commit what can be committed and return its answers. Items that cannot be decided are set aside."""
+        """Run the phase, and return the answers of the items it could decide. Items that cannot be decided are set aside."""
         decided: list[Answer] = []
         culprits: list[SetAside] = []
         for item, answer in zip(items, await self._rt.run_each(phase, items), strict=True):
@@ -53,7 +53,7 @@ class Round:
         return decided
 
     async def set_aside(self, culprits: Sequence[SetAside]) -> None:
-        """Pass over these rows for a while. The line is an alarm: a person has to mend the row."""
+        """Skip these rows for a while. The log line is an alarm: a person has to repair the row."""
         self._left_out |= {culprit.id for culprit in culprits}
         if not culprits:
             return
@@ -69,14 +69,14 @@ class Round:
             )
 
     async def done(self, due: Iterable[Due]) -> None:
-        """What had been set aside and was decided in this round is set aside no longer."""
+        """Rows that were set aside before and were decided in this round are no longer set aside."""
         again = [(self._kind, one.id) for one in due if one.again and one.id not in self._left_out]
         if again:
             await self._rt.run_all(take_back, again)
 
 
 def reason_of(error: BaseException) -> str:
-    """What kind of error, in one line. PostgreSQL's second line holds the row, which may hold personal data."""
+    """The error in one line. The second line of PostgreSQL's errors contains the row, with personal data perhaps."""
     first = next(iter(str(error).replace("\0", "").splitlines()), "")
     readable = first.encode("utf-8", "replace").decode()
     return f"{type(error).__name__}: {readable}"[:_REASON_CHARS_MAX]

@@ -1,4 +1,4 @@
-"""What a warm instance keeps between requests: pool, coalescer, Redis, provider clients, and the only clock."""
+"""What an instance keeps between requests: pool, coalescer, Redis, provider clients, and the only clock."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from shared_lib.store.replay import ReplayCache
 from shared_lib.store.seals import Seals
 from shared_lib.store.transaction import Transaction
 
-# How long the end of a process may take after its last answer.
+# Time limit for closing everything after the last answer.
 CLOSE_S: Final = 5.0
 
 log = structlog.get_logger(__name__)
@@ -35,7 +35,7 @@ _NO_DATABASE = "postgresql://no-database.invalid/none"
 
 
 class Runtime:
-    """One per process, opened by the lifespan and never at import."""
+    """One per process, opened by the lifespan, never at import."""
 
     def __init__(
         self,
@@ -58,11 +58,11 @@ class Runtime:
 
     @classmethod
     async def open(cls, settings: Settings) -> Runtime:
-        """Connect lazily: a door starts although PostgreSQL is still starting, and is ready when it is.
+        """Connect lazily: a door may start before PostgreSQL, and becomes ready after it.
 
-        Without `database_url` there is no database: the clock and the trigger need none.
+        Without `database_url` there is no database: clock and trigger need none.
         """
-        # First: wrong settings end a process that has nothing to close yet.
+        # First, so that wrong settings end the process before anything is open.
         providers, replays = make_providers(settings), ReplayCache(settings.redis_url)
         pool = connection_pool(
             settings.database_url or _NO_DATABASE, connections_max=settings.writers + settings.readers
@@ -73,7 +73,7 @@ class Runtime:
         return cls(settings, http=http, pool=pool, providers=providers, replays=replays)
 
     async def aclose(self) -> None:
-        """Close everything at once. Ends within CLOSE_S, whatever does not answer."""
+        """Close everything concurrently, within CLOSE_S, even if a server does not answer."""
         parts = [self.replays.aclose(), self.http.aclose(), self._pool.close(timeout=CLOSE_S)]
         parts += [provider.aclose() for provider in self.providers.values()]
         closing = [asyncio.create_task(part) for part in parts]
@@ -88,7 +88,7 @@ class Runtime:
     async def run(
         self, phase: Callable[[Transaction, Sequence[Item]], Awaitable[Sequence[Answer]]], item: Item
     ) -> Answer:
-        """Commit one item of a phase, together with whatever else waits."""
+        """Commit one item of a phase, in one batch with other items waiting for it."""
         return await self._batcher.run(phase, item)
 
     async def run_all(
@@ -104,7 +104,7 @@ class Runtime:
         phase: Callable[[Transaction, Sequence[Item]], Awaitable[Sequence[Answer]]],
         items: Sequence[Item],
     ) -> Sequence[Answer | Failed]:
-        """The same, with `Failed` at the place of each item that cannot be committed."""
+        """Like `run_all`, with `Failed` at the place of each item that could not be committed."""
         return await self._batcher.run_each(phase, items)
 
     async def read(
@@ -114,7 +114,7 @@ class Runtime:
         *,
         within_s: float | None = None,
     ) -> Answer:
-        """Answer a question without locks. Raises Transient when the database takes longer than `within_s` seconds."""
+        """Run a query without locks. Raises Transient when the database takes longer than `within_s` seconds."""
         return await self._batcher.read(query, item, within_s=within_s)
 
     def now(self) -> datetime:
@@ -122,13 +122,13 @@ class Runtime:
         return datetime.now(UTC)
 
     async def clock(self) -> datetime:
-        """`now`, moved with the test clock where one may exist."""
+        """`now`, moved by the test clock outside production."""
         if self.settings.environment is Environment.PRODUCTION:
             return self.now()
         return await self.read(_database_now, None)
 
     def terms(self, asked_for: str | None = None) -> list[ProviderTerms]:
-        """What the providers that take orders take, the default one first; or only the one that was asked for."""
+        """The terms of the providers open for orders, the default provider first; or only of `asked_for`."""
         return self.keep(f"terms of {asked_for}", lambda: self._terms(asked_for))
 
     def _terms(self, asked_for: str | None) -> list[ProviderTerms]:
@@ -145,7 +145,7 @@ class Runtime:
         ]
 
     def keep(self, name: str, make: Callable[[], Kept]) -> Kept:
-        """Something costly, made on first use and kept as long as the instance is warm."""
+        """The object with this name, made on first use and kept as long as the process lives."""
         if name not in self._kept:
             self._kept[name] = make()
         kept: Kept = self._kept[name]
@@ -167,6 +167,6 @@ def runtime() -> Runtime:
 
 
 def install(rt: Runtime | None) -> None:
-    """Make this the runtime of the process, or take it away."""
+    """Make this the runtime of the process; None removes it."""
     global _current
     _current = rt

@@ -21,7 +21,7 @@ from shared_lib.replies import RefusedError
 from shared_lib.runtime import Runtime
 
 LOOK_EVERY_S: Final = 0.25
-PER_CUSTOMER: Final = 10  # browser tabs of one person
+PER_CUSTOMER: Final = 10  # browser tabs of one customer
 PER_INSTANCE: Final = 2000
 
 

@@ -1,6 +1,6 @@
-"""GET everything a customer may see: orders, subscriptions, entitlements, payment methods and the catalog.
+"""GET what a customer may see: orders, subscriptions, entitlements, payment methods and the catalog.
 
-GET /v1/orders/{id}?wait=25 answers when the order changes, or after that many seconds.
+GET /v1/orders/{id}?wait=25 answers when the order changes, or after 25 seconds.
 DELETE /v1/payment-methods/{id} detaches a saved method here and at its provider.
 """
 
@@ -132,7 +132,7 @@ async def list_methods(request: Request) -> Reply:
 
 
 def in_use(found: MethodInUse) -> RefusedError:
-    """What a frontend shows before it asks again with ?confirm=true."""
+    """The refusal that a frontend shows before it repeats the call with ?confirm=true."""
     subscriptions = [
         {"id": one.subscription_id, "title": one.title, "renews_at": instant(one.renews_at)}
         for one in found.subscriptions
@@ -145,7 +145,7 @@ def in_use(found: MethodInUse) -> RefusedError:
 
 
 async def detach_method(request: Request, method_id: str) -> Reply:
-    """Detached here first: from then on nothing is charged to it, whether the provider answers or not."""
+    """Detach it in our database first: from then on it is not charged, whether the provider answers or not."""
     rt, ask = runtime(), await own(request, method_id)
     assert ask.customer_id is not None
     confirm = request.query_params.get("confirm", "false")
@@ -169,7 +169,7 @@ async def detach_method(request: Request, method_id: str) -> Reply:
 
 
 async def asked(request: Request, id_: str | None = None) -> Ask:
-    """A customer asks for their own things; an operator may look at one thing of any customer."""
+    """The caller's question: customers may read what is theirs, operators one object of any customer."""
     principal = await identified(request)
     if id_ and OPERATOR in principal.scopes:
         return Ask(customer_id=None, id=id_)

@@ -1,7 +1,7 @@
 """POST /v1/orders: turn a price into an order and start collecting the money.
 
-CloudEvent billing.job.start_payment: ask the provider again, or for the first time, for an order that already stands.
-POST /v1/orders/{id}/cancel: the customer changed their mind before paying.
+CloudEvent billing.job.start_payment: ask the provider, again or for the first time, about a payment that already exists.
+POST /v1/orders/{id}/cancel: cancel an order that is not paid.
 """
 
 from __future__ import annotations
@@ -41,11 +41,11 @@ from shared_lib.web.http import (
     authenticated,
     body_of,
     endpoint,
-    granted,
     header_of,
     parse,
     refuse,
     trace_of,
+    unwrap,
 )
 from shared_lib.web.idempotency import Slot, once
 
@@ -73,14 +73,14 @@ async def order(request: Request) -> Reply:
         opened = await rt.run(open_orders, wanted)
         if isinstance(opened, SavedReply):
             return await slot.repeat(opened)
-        opened = granted(opened)
+        opened = unwrap(opened)
         note(order=opened.order.id, payment=opened.payment.id, provider=opened.payment.provider)
         if opened.reply:
             return slot.answer(opened.reply)
 
         assert opened.to_ask is not None  # neither answered nor ours to ask would be a bug of open_orders
         settled = await collect(rt, opened.to_ask, slot)
-        if settled.to_ask:  # the bank wants to see the customer: a page for the same order
+        if settled.to_ask:  # the bank wants the customer to confirm: a checkout page for the same order
             settled = await collect(rt, replace(settled.to_ask, email=wanted.buyer.email), slot)
         assert settled.reply is not None
         note(outcome=settled.settled.payment.status)
@@ -96,7 +96,7 @@ async def collect(rt: Runtime, to_ask: LeasedPayment, slot: Slot) -> AnsweredPay
 
 
 def check(rt: Runtime, command: CreateOrder) -> str:
-    """What can be refused without the database. Returns the return_url as it is sent on."""
+    """Refuse what can be refused without the database. Returns the return_url as the provider gets it."""
     return_url = rt.settings.page_to_return_to(command.return_url)
     if return_url is None:
         raise refuse(Code.RETURN_URL_FORBIDDEN, "return_url must start with an origin of the cinema.")
@@ -112,7 +112,7 @@ def check(rt: Runtime, command: CreateOrder) -> str:
 
 
 def _longest_return_url(rt: Runtime) -> int:
-    """Of the narrowest provider: the order may be paid through any of them."""
+    """The smallest limit of all providers: the order may be paid through any of them."""
     return min(provider.capabilities.return_url_max for provider in rt.providers.values())
 
 
@@ -149,7 +149,7 @@ class StartPayment(BaseModel):
 
 
 async def start_payment(event: Incoming) -> None:
-    """Ask about one payment, whatever became of it. A no-op when nothing is left to do."""
+    """Ask the provider about one payment, in whatever status. A no-op when nothing is left to do."""
     rt, job = runtime(), data_of(event, StartPayment)
     round_ = Round(rt, SetAsideKind.PAYMENT)
     requests = [LeaseRequest(id=job.payment_id, providers=rt.providers.keys())]
@@ -162,10 +162,10 @@ async def start_payment(event: Incoming) -> None:
 
 
 async def cancel(request: Request, order_id: str) -> Reply:
-    """Close the checkout at the provider. Whatever was paid in the meantime stands, and is answered as it is."""
+    """Close the checkout at the provider. If the customer has paid meanwhile, the paid order stays and is the answer."""
     rt, principal = runtime(), await authenticated(request)
     note(order=order_id)
-    opened = granted(
+    opened = unwrap(
         await rt.run(open_cancellations, CancelOrder(customer_id=principal.customer_id, order_id=order_id))
     )
     if opened.to_ask is None:

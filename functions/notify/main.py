@@ -1,8 +1,8 @@
-"""CloudEvents billing.*: tell the customer what happened, once.
+"""CloudEvents billing.*: mail the customer about what happened, once.
 
-CloudEvent billing.job.tell_auto_renew: a change of auto_renew that still stands after a minute.
-CloudEvent billing.job.send_notification: a mail that surely did not leave is sent again, for days. One that may have left
-never is.
+CloudEvent billing.job.tell_auto_renew: mail a change of auto_renew that is still in force after a minute.
+CloudEvent billing.job.send_notification: send a mail again that was certainly not sent, for days. A mail that may have been
+sent is never repeated.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class SendNotification(BaseModel):
 async def notify(event: Incoming) -> None:
     late = event.type == JobType.SEND_NOTIFICATION
     if late:
-        event = first_told_by(event)
+        event = original_of(event)
     if not deserves_mail(event):
         return
     rt, customer_id = runtime(), str(event.data.get("customer_id", ""))
@@ -70,19 +70,19 @@ async def notify(event: Incoming) -> None:
     if isinstance(claimed, Refusal):
         raise Transient(claimed.detail)
     if claimed is None:
-        return  # told already, or not worth a mail
+        return  # mailed already, or no mail is due
     if known.over and (late or known.change):
         mark = MarkSent(
             id=claimed.id, status=NotificationStatus.SKIPPED, detail="over before it could be told"
         )
     else:
-        mark = await tell(rt, event, claimed, known.data)
+        mark = await send(rt, event, claimed, known.data)
     note(notification=mark.id, mail=mark.status, why=mark.detail)
     await rt.run(mark_sent, mark)
 
 
-def first_told_by(job: Incoming) -> Incoming:
-    """The event that the notification is about, as it came the first time."""
+def original_of(job: Incoming) -> Incoming:
+    """The event that the notification is about, as it was delivered first."""
     again = data_of(job, SendNotification)
     return replace(job, id=again.event_id, type=again.event_type, data=again.data)
 
@@ -94,11 +94,11 @@ def deserves_mail(event: Incoming) -> bool:
         raise InvalidEventError(str(error)) from None
 
 
-async def tell(
+async def send(
     rt: Runtime, event: Incoming, claimed: ClaimedNotification, known: Mapping[str, Any]
 ) -> MarkSent:
-    """Send one mail, which says what our rows say, and what became of it."""
-    address = mailable(claimed.email)  # it may have been stored before addresses were looked at
+    """Send one mail, with the data that our rows have now, and report the result."""
+    address = mailable(claimed.email)  # it may have been stored before addresses were validated
     if address is None:
         return MarkSent(id=claimed.id, status=NotificationStatus.SKIPPED, detail="no address")
     try:
@@ -127,7 +127,7 @@ async def tell(
 
 def rendered(event_type: str, known: Mapping[str, Any], locale: str) -> Rendered:
     mail = render(event_type, known, locale)
-    assert mail is not None  # template_of said that there is one
+    assert mail is not None  # template_of has found one
     return mail
 
 

@@ -1,6 +1,6 @@
 """CloudEvent cinema.playback.started: the first play starts a rental's 48 hours.
 
-Whatever else stands on the cinema's topic is taken and left alone, because a KafkaSource brings all of it; the trigger skips it.
+Other events of the cinema's topic are accepted and ignored, because a KafkaSource delivers all of them; the trigger skips them.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from shared_lib.log import note
 from shared_lib.phases.playback import start_playback
 from shared_lib.runtime import runtime
 
-OURS: Final = "billing"  # on the cinema's topic by mistake: said so, and kept as a dead letter
+OURS: Final = "billing"  # on the cinema's topic by mistake: refused, and so kept as a dead letter
 EARLIEST: Final = datetime.min.replace(tzinfo=UTC)
 LATEST: Final = datetime.max.replace(tzinfo=UTC)
 
@@ -51,7 +51,7 @@ async def playback(event: Incoming) -> None:
 
 
 def in_utc(claimed: datetime) -> datetime:
-    """The instant in UTC. In year 1 or 9999 an offset may lead out of the calendar: its edge is taken."""
+    """The instant in UTC. In the years 1 and 9999 an offset may lead out of the calendar: then its first or last instant."""
     try:
         return claimed.astimezone(UTC)
     except OverflowError:

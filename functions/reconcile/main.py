@@ -1,10 +1,10 @@
-"""CloudEvent billing.tick.reconcile, or a PingSource's: finish what another call began and could not end.
+"""CloudEvent billing.tick.reconcile, or a PingSource's: finish what another call has begun and could not finish.
 
-Payments and refunds that are stuck or unknown: ask the provider. Parked webhooks and plays: apply them again. Keys and messages past
-their time: delete them. Orders past their time: their checkouts are closed at the provider, then they expire.
+Stuck or unknown payments and refunds: ask the provider. Parked webhooks and plays: apply them again. Expired keys and messages:
+delete them. Expired orders: close their checkouts at the provider, then expire them.
 
-One bad row stops no other row, and one stage that fails stops no other stage. A stage goes on while its batches are full, until
-TICK_MAX_S are over: a cluster's clock ticks once a minute, and one batch a minute would not keep up with a large cinema.
+A bad row stops no other row, and a stage that fails stops no other stage. A stage continues while its batches are full, for at
+most TICK_MAX_S: a cluster's clock ticks once a minute, and one batch a minute would be too slow for a large cinema.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ from shared_lib.store.batch import Failed
 BATCH_MAX: Final = 200
 AT_ONCE: Final = 16
 PURGE_MAX: Final = 5000
-TICK_MAX_S: Final = 20.0  # no batch begins later; the next tick goes on where this one stopped
+TICK_MAX_S: Final = 20.0  # no batch begins later; the next tick continues where this one stopped
 
 log = structlog.get_logger("boxoffice")
 
@@ -70,10 +70,10 @@ async def take_tick(_: Incoming) -> None:
 
 
 async def attempted(name: str, stage: Stage, rt: Runtime, deadline: float) -> int | None:
-    """How much the stage did; None when it failed. The next tick tries again.
+    """How many rows the stage handled; None when it failed. The next tick tries again.
 
-    A batch that is less than half full ends it. What was due and not done, because another tick works on it or it was set
-    aside, would be found again at once.
+    A batch that is less than half full ends the stage: rows that were due and not done, because another tick leased them or
+    they were set aside, would be found again at once.
     """
     total = 0
     try:
@@ -83,14 +83,14 @@ async def attempted(name: str, stage: Stage, rt: Runtime, deadline: float) -> in
             if 2 * done < stage.batch_max or time.monotonic() >= deadline:
                 return total
     except Transient:
-        raise  # the database is away: no other stage would do better
+        raise  # the database is unreachable: the other stages would fail too
     except Exception:
         log.exception("stage_failed", stage=name)
         return None
 
 
 async def ask_about_payments(rt: Runtime) -> int:
-    """Payments whose time to be looked at has come, each asked about under a lease."""
+    """Payments that are due for a check: lease each, ask its provider, settle the answer."""
     due = await rt.read(due_payments, BATCH_MAX)
     round_ = Round(rt, SetAsideKind.PAYMENT)
     requests = [LeaseRequest(id=one.id, providers=rt.providers.keys()) for one in due]
@@ -125,7 +125,7 @@ async def ask_about_refunds(rt: Runtime) -> int:
 
 
 async def apply_parked(rt: Runtime) -> int:
-    """Webhooks that came before what they are about."""
+    """Webhooks that came before the payment or refund they report."""
     waiting = await rt.read(parked, BATCH_MAX)
     round_ = Round(rt, SetAsideKind.MESSAGE)
     limit = asyncio.Semaphore(AT_ONCE)
@@ -141,7 +141,7 @@ async def apply_parked(rt: Runtime) -> int:
 
 
 async def applied(rt: Runtime, one: Parked) -> SetAside | None:
-    """Apply one parked event again. The answer says why it must be set aside."""
+    """Apply one parked event again. Returns why it must be set aside, or None."""
     provider = rt.providers.get(one.provider)
     if provider is None:
         return one.aside(f"the provider {one.provider} is not configured")
@@ -156,13 +156,13 @@ async def applied(rt: Runtime, one: Parked) -> SetAside | None:
         await rt.run(put_off_webhooks, (one.provider, one.event_id))
     except Transient:
         raise
-    except Exception as error:  # noqa: BLE001  # whatever it is, it is about this event alone
+    except Exception as error:  # noqa: BLE001  # any other error concerns this event alone
         return one.aside(reason_of(error))
     return None
 
 
 async def apply_parked_plays(rt: Runtime) -> int:
-    """Plays that came before the payment of what they are about."""
+    """Plays that came before the payment of their title."""
     waiting = await rt.read(parked_plays, BATCH_MAX)
     round_ = Round(rt, SetAsideKind.MESSAGE)
     unreadable = "the kept play cannot be read"
@@ -180,7 +180,7 @@ async def apply_parked_plays(rt: Runtime) -> int:
 
 
 async def purge_expired(rt: Runtime) -> int:
-    """Delete keys after 72 hours and messages after 30 days, and notes of rows that were decided since."""
+    """Delete keys after 72 hours, messages after 30 days, and the set-aside notes of rows decided since."""
     keys = await rt.run_each(purge_keys, await rt.read(expired_keys, PURGE_MAX))
     messages = await rt.run_each(purge_messages, await rt.read(old_messages, PURGE_MAX))
     await rt.run(purge_decided, None)
@@ -188,7 +188,7 @@ async def purge_expired(rt: Runtime) -> int:
 
 
 class Stage(NamedTuple):
-    """`work` does one batch of at most `batch_max` and returns how much that was."""
+    """`work` handles one batch of at most `batch_max` rows and returns how many it handled."""
 
     work: Callable[[Runtime], Awaitable[int]]
     batch_max: int

@@ -1,8 +1,8 @@
-"""POST /v1/refunds: give money back, once, and never more than was taken.
+"""POST /v1/refunds: refund a payment, once, and never more than was taken.
 
-CloudEvent billing.job.start_refund: ask the provider for a refund that already stands (a surplus, for example).
-POST /v1/refunds/{id}/approve, /reject: a second operator decides about a refund above what one may give back alone.
-CloudEvent billing.job.find_refunds: the provider gave back more than we know of; adopt what it lists.
+CloudEvent billing.job.start_refund: send a refund that is already recorded (a surplus, for example).
+POST /v1/refunds/{id}/approve, /reject: a second operator decides about a refund above one operator's limit.
+CloudEvent billing.job.find_refunds: the provider refunded more than we have recorded; record the refunds it lists.
 GET /v1/refunds/{id}.
 """
 
@@ -50,11 +50,11 @@ from shared_lib.web.http import (
     authenticated,
     body_of,
     endpoint,
-    granted,
     identified,
     note_operators_read,
     parse,
     refuse,
+    unwrap,
 )
 from shared_lib.web.idempotency import once
 
@@ -94,11 +94,11 @@ async def give_back(request: Request) -> Reply:
             render=refund_reply,
             providers=rt.providers.keys(),
         )
-        # Reserve what is to go back,
+        # Reserve the amount to refund,
         opened = await rt.run(open_refunds, wanted)
         if isinstance(opened, SavedReply):
             return await slot.repeat(opened)
-        opened = granted(opened)
+        opened = unwrap(opened)
         note(order=opened.refund.order_id, refund=opened.refund.id)
         if opened.reply:
             return slot.answer(opened.reply)
@@ -124,7 +124,7 @@ async def reject(request: Request, refund_id: str) -> Reply:
 
 
 async def decide(refund_id: str, principal: Principal, *, rejected_because: str | None) -> Reply:
-    """Repeating it is harmless, so it needs no key: an approval that crashed is finished by reconcile."""
+    """It may be repeated, so it needs no idempotency key. After a crash, reconcile finishes an approval."""
     rt = runtime()
     note(refund=refund_id)
     wanted = DecideRefund(
@@ -133,7 +133,7 @@ async def decide(refund_id: str, principal: Principal, *, rejected_because: str 
         rejected_because=rejected_because,
         providers=rt.providers.keys(),
     )
-    decided = granted(await rt.run(decide_refunds, wanted))
+    decided = unwrap(await rt.run(decide_refunds, wanted))
     if decided.to_ask is None:
         return Reply(200, refund_view(decided.refund))
     report = await ask_refund(rt, decided.to_ask, timeout_s=rt.settings.provider_answer_s)
@@ -173,7 +173,7 @@ class StartRefund(BaseModel):
 
 
 async def start_refund(event: Incoming) -> None:
-    """Ask about one refund, whatever became of it. A no-op when nothing is left to do."""
+    """Ask the provider about one refund, in whatever status. A no-op when nothing is left to do."""
     rt, job = runtime(), data_of(event, StartRefund)
     round_ = Round(rt, SetAsideKind.REFUND)
     wanted = [LeaseRequest(id=job.refund_id, providers=rt.providers.keys())]
@@ -191,7 +191,7 @@ class FindRefunds(BaseModel):
 
 
 async def find_refunds(event: Incoming) -> None:
-    """Adopt the refunds that the provider lists. A second look adopts nothing twice."""
+    """Record the refunds that the provider lists and we do not know. Running it again records none twice."""
     rt, job = runtime(), data_of(event, FindRefunds)
     ref = await rt.read(refundable_ref, job.payment_id)
     provider = rt.providers.get(ref.provider) if ref else None
@@ -205,7 +205,9 @@ async def find_refunds(event: Incoming) -> None:
     except (ProviderError, TimeoutError) as error:
         raise Transient(f"{provider.name} does not answer: {type(error).__name__}") from error
     agreed = await rt.run_all(adopt_refunds, found)
-    note(payment=job.payment_id, found=len(found), agreed=sum(agreed))  # each that does not has its alarm
+    note(
+        payment=job.payment_id, found=len(found), agreed=sum(agreed)
+    )  # each refund that disagrees has logged its alarm
 
 
 CALLS: Final[Calls] = {

@@ -1,6 +1,6 @@
-"""CloudEvent billing.tick.renewal, or a PingSource's: claim every subscription that is due, and fan the charges out in chunks.
+"""CloudEvent billing.tick.renewal, or a PingSource's: open a renewal for every due subscription, in jobs of a chunk each.
 
-CloudEvent billing.job.charge_renewals: charge one chunk. Ticking twice, or after a day of silence, charges once.
+CloudEvent billing.job.charge_renewals: charge one chunk. A tick that comes twice, or a day late, charges once.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ from shared_lib.queries.due import due_subscriptions
 from shared_lib.runtime import Runtime, runtime
 
 CLAIM_LIMIT: Final = 1000
-CHUNKS_AT_ONCE: Final = 4  # a chunk that waited for its turn after its claim would outlive its lease
-TICK_MAX_S: Final = 20.0  # the next tick goes on where this one stopped
+CHUNKS_AT_ONCE: Final = 4  # a chunk waits before it leases its payments: a lease would expire while waiting
+TICK_MAX_S: Final = 20.0  # the next tick continues where this one stopped
 SETTLE_MAX: Final = 200
 SETTLE_EVERY_S: Final = (
     0.1  # a crash loses at most this much of what providers answered; reconcile asks again
@@ -77,7 +77,7 @@ async def claim_all_due(rt: Runtime, *, limit: int = CLAIM_LIMIT) -> int:
 
 
 async def charge(rt: Runtime, payment_ids: Sequence[str]) -> None:
-    """Charge one chunk: at once, as wide as the provider bears, and settle the answers in batches."""
+    """Charge one chunk, with as many charges in flight as the provider allows; settle the answers in batches."""
     async with rt.keep("chunks", lambda: asyncio.Semaphore(CHUNKS_AT_ONCE)):
         round_ = Round(rt, SetAsideKind.PAYMENT)
         requests = [LeaseRequest(id=payment_id, providers=rt.providers.keys()) for payment_id in payment_ids]
@@ -87,7 +87,7 @@ async def charge(rt: Runtime, payment_ids: Sequence[str]) -> None:
 
 
 async def in_batches(rt: Runtime, leased: Sequence[LeasedPayment]) -> AsyncIterator[list[PaymentReport]]:
-    """What providers answer, as it comes, in batches of some size or some age."""
+    """The providers' answers, in batches that end by size or by age."""
     asking = {asyncio.create_task(ask(rt, one)) for one in leased}
     while asking:
         done, asking = await asyncio.wait(asking, timeout=SETTLE_EVERY_S, return_when=asyncio.ALL_COMPLETED)
@@ -97,7 +97,7 @@ async def in_batches(rt: Runtime, leased: Sequence[LeasedPayment]) -> AsyncItera
 
 
 async def ask(rt: Runtime, leased: LeasedPayment) -> PaymentReport:
-    """One provider bears so many calls of ours at once, whatever the number of chunks."""
+    """Charge one payment, within the provider's limit of calls in flight for all chunks of this process."""
     provider = rt.providers[leased.payment.provider]
     limit = rt.keep(
         f"limit:{provider.name}", lambda: asyncio.Semaphore(provider.capabilities.max_concurrency)

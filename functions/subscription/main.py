@@ -15,7 +15,7 @@ from shared_lib.log import note
 from shared_lib.phases.auto_renew import change_auto_renew
 from shared_lib.runtime import runtime
 from shared_lib.web.dispatch import Calls, dispatch
-from shared_lib.web.http import Reply, authenticated, endpoint, granted, parse
+from shared_lib.web.http import Reply, authenticated, endpoint, parse, unwrap
 
 
 @functions_framework.aio.http
@@ -31,7 +31,7 @@ async def update(request: Request, subscription_id: str) -> Reply:
     wanted = ChangeAutoRenew(
         customer_id=principal.customer_id, subscription_id=subscription_id, auto_renew=command.auto_renew
     )
-    changed = granted(await runtime().run(change_auto_renew, wanted))
+    changed = unwrap(await runtime().run(change_auto_renew, wanted))
     view = subscription_view(
         changed.subscription,
         checkout_url=changed.checkout_url,

@@ -1,6 +1,6 @@
-"""POST /v1/webhooks/{provider}: believe what is signed, commit it, and answer 200 only then.
+"""POST /v1/webhooks/{provider}: verify the signature, commit the event, and only then answer 200.
 
-400 for what is not authentic, 5xx to receive it again. An event about something unknown yet is kept, not refused.
+400 for a bad signature, 5xx to receive it again. An event about an object not known yet is parked, not refused.
 """
 
 from __future__ import annotations
@@ -66,17 +66,17 @@ async def receive(request: Request, name: str) -> Reply:
 
 
 def unreadable(raw: RawWebhook, error: WebhookUnreadable) -> RefusedError:
-    """It is signed, so it is no attack: the provider's format is not the one we know, and an operator has to look."""
+    """The signature is valid, so it is no attack: the provider's format is not the one we know, and a person has to look."""
     id_ = raw.headers.get("webhook-id")
     log.error("webhook_unreadable", provider=error.provider, webhook=id_, why=error.code)
     return refuse(Code.WEBHOOK_UNREADABLE, "The signature is valid, but the body cannot be parsed.")
 
 
 async def settle(rt: Runtime, provider: PaymentProvider, event: ProviderEvent) -> WebhookResult:
-    """Commit one event. 5xx when the provider must be asked and does not answer: it sends the event again.
+    """Commit one event. Raises Transient (503) when the provider must be asked and does not answer: it will send the event again.
 
-    An event that cannot be settled although every store is there is kept and set aside: a provider that gets 5xx to one
-    event for days may stop sending all of them.
+    An event that fails for any other reason is parked and set aside: a provider that gets 5xx for one event for days may
+    stop sending all of them.
     """
     try:
         result = await settle_event(rt, provider, event)
@@ -84,7 +84,7 @@ async def settle(rt: Runtime, provider: PaymentProvider, event: ProviderEvent) -
         raise Transient(f"{provider.name} does not answer: {error.code}") from error
     except Transient:
         raise
-    except Exception as error:  # whatever it is, it is about this event alone
+    except Exception as error:  # any other error concerns this event alone
         if Failed(error).may_pass:
             raise Transient("the event could not be settled now") from error
         return await kept(rt, Received(provider=provider.name, event=event), reason_of(error))

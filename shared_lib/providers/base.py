@@ -1,7 +1,7 @@
-"""Payment-provider port: what the functions call, and nothing else.
+"""The port of a payment provider: the calls that we use, and no others.
 
-A decline is a value, an error is an exception. An adapter holds no database, no clock, no global settings
-and no hidden retries; what it cannot classify for sure it calls unknown or PENDING, never failed.
+A decline is a value, an error is an exception. An adapter has no database, no clock, no global settings and no hidden
+retries; an outcome that it cannot classify with certainty is unknown or PENDING, never failed.
 """
 
 from __future__ import annotations
@@ -108,7 +108,7 @@ class RawWebhook:
 
 class Trust(StrEnum):
     SIGNED = "signed"  # the bytes proved to come from the provider
-    HINT = "hint"  # only a wake-up call: fetch before believing
+    HINT = "hint"  # not proven: fetch the object before using it
 
 
 class EventKind(StrEnum):
@@ -116,12 +116,12 @@ class EventKind(StrEnum):
     REFUND = "refund"
     METHOD = "method"
     DISPUTE = "dispute"
-    IGNORED = "ignored"  # authentic, and nothing to us: acknowledge it
+    IGNORED = "ignored"  # authentic, but of no use to us: acknowledge it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProviderEvent:
-    """What one webhook says. SIGNED: the body is the observation. HINT: only where to look."""
+    """What one webhook reports. SIGNED: the body is the observation. HINT: it only names the object to fetch."""
 
     dedup_id: str  # event id, or "<event>:<object id>" where there is none
     kind: EventKind
@@ -130,21 +130,27 @@ class ProviderEvent:
     occurred_at: datetime | None
     payment: PaymentSnapshot | None = None  # SIGNED and kind PAYMENT
     refund: RefundSnapshot | None = None  # SIGNED and kind REFUND
-    method: SavedMethodRef | None = None  # SIGNED and kind METHOD: as it is now, where the webhook says so
+    method: SavedMethodRef | None = (
+        None  # SIGNED and kind METHOD: its present state, if the webhook contains it
+    )
     method_gone: bool = False  # SIGNED and kind METHOD: it cannot be charged any more
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Capabilities:
-    """What a provider can do, as data, so that it is checked before a call and not by a call that fails. Each field is read."""
+    """What a provider supports, as data, so that it is checked before a call instead of by a failing call."""
 
     idempotency_ttl: timedelta
     currencies: frozenset[str]
-    minimum_minor: Mapping[str, int]  # smallest chargeable amount by currency; zero (verification) is apart
-    max_concurrency: int  # charges that one process keeps in flight; several processes add up at the provider
-    description_max: int  # characters of what the customer reads on its page; a longer title is shortened
-    return_url_max: int  # characters; a longer one is refused at the edge
-    reference_max: int  # characters of our customer's id there; another one becomes its digest
+    minimum_minor: Mapping[
+        str, int
+    ]  # smallest chargeable amount by currency; does not apply to zero (verification)
+    max_concurrency: (
+        int  # charges that one process keeps in flight; the provider sees the sum of all processes
+    )
+    description_max: int  # characters of the description on its page; a longer title is shortened
+    return_url_max: int  # characters; create_order refuses a longer one
+    reference_max: int  # characters of our customer id; a longer one is replaced by its digest
 
 
 # ---- the port ----------------------------------------------------------------------------------------------
@@ -152,7 +158,7 @@ class Capabilities:
 
 @runtime_checkable
 class PaymentProvider(Protocol):
-    """Every verb raises ProviderError and nothing else; a decline is returned, not raised."""
+    """Every method raises ProviderError and nothing else; a decline is returned, not raised."""
 
     @property
     def name(self) -> str: ...
@@ -165,11 +171,11 @@ class PaymentProvider(Protocol):
         ...
 
     async def complete_checkout(self, ref: PaymentRef, idempotency_key: str) -> PaymentSnapshot:
-        """Take the money of an APPROVED payment; elsewhere a plain fetch."""
+        """Collect an APPROVED payment; for providers without that state, fetch it."""
         ...
 
     async def cancel_checkout(self, ref: PaymentRef, idempotency_key: str) -> PaymentSnapshot:
-        """Close the link where that is possible; the answer is what is true now, which may be SUCCEEDED."""
+        """Close the link where that is possible. Returns the present state, which may be SUCCEEDED."""
         ...
 
     async def charge(self, req: ChargeRequest) -> PaymentSnapshot: ...
@@ -181,18 +187,18 @@ class PaymentProvider(Protocol):
     async def fetch_refund(self, provider_refund_id: str, payment: PaymentRef) -> RefundSnapshot: ...
 
     async def find_payment(self, payment_id: str, since: datetime) -> PaymentSnapshot | None:
-        """The provider's payment that carries our id, or None when it surely has none now.
+        """The provider's payment with our id, or None when it certainly has none now.
 
-        Where it has several, the one that took the money, else an open one, else the newest; the rest are its `others`.
+        Of several, the one that took the money, else an open one, else the newest; the rest are its `others`.
         """
         ...
 
     async def find_refund(self, refund_id: str, payment: PaymentRef) -> RefundSnapshot | None:
-        """The provider's refund that carries our id, or None when it surely has none now."""
+        """The provider's refund with our id, or None when it certainly has none now."""
         ...
 
     def list_refunds(self, payment: PaymentRef) -> AsyncIterator[RefundSnapshot]:
-        """Every refund of this payment, also those made in the dashboard, each exactly once."""
+        """Every refund of this payment, those made in its dashboard included, each exactly once."""
         ...
 
     def list_payments(self, since: datetime, until: datetime) -> AsyncIterator[PaymentSnapshot]:
@@ -200,11 +206,11 @@ class PaymentProvider(Protocol):
         ...
 
     async def parse_webhook(self, raw: RawWebhook) -> Sequence[ProviderEvent]:
-        """Verify, then read. Raises WebhookRejected, or WebhookUnreadable for what is signed and makes no sense."""
+        """Verify, then parse. Raises WebhookRejected, or WebhookUnreadable when it is signed but not readable."""
         ...
 
     async def forget_method(self, method: SavedMethodRef) -> None:
-        """Idempotent: a method that is already gone is forgotten."""
+        """Delete the saved method at the provider. Idempotent: no error when it is already gone."""
         ...
 
     async def aclose(self) -> None: ...

@@ -1,4 +1,4 @@
-"""Fingerprints of cards leave a provider's client as keyed hashes, so no other module sees one."""
+"""Hashes the fingerprints of cards as they leave a provider's client, so that no other module sees one."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from shared_lib.providers.base import (
 )
 
 DEFAULT_PEPPER = b"boxoffice: no card_pepper is set"
-"""What tests and the local stack hash with. In production the settings refuse to do without one of one's own."""
+"""The key of tests and of the local stack. In production the settings require a key of your own."""
 
 
 class HashedCards:
-    """A PaymentProvider in front of another. `SavedMethodRef.fingerprint` of every answer is HMAC-SHA256 in hex.
+    """A PaymentProvider that wraps another. `SavedMethodRef.fingerprint` of every answer is HMAC-SHA256 in hex.
 
-    The provider's name is part of what is hashed: two providers that number cards alike do not mean the same card.
+    The provider's name is hashed too: the same fingerprint at two providers is not the same card.
     """
 
     def __init__(self, real: PaymentProvider, pepper: bytes) -> None:
@@ -97,7 +97,7 @@ class HashedCards:
     def _hashed(self, payment: PaymentSnapshot) -> PaymentSnapshot:
         method = payment.saved_method
         if method is None and not payment.others:
-            return payment  # most answers to a new checkout
+            return payment  # as most answers to a new checkout
         if method and method.fingerprint:
             card = f"{self.name}\n{method.fingerprint}".encode()
             key = hmac.new(self.__pepper, card, hashlib.sha256).hexdigest()

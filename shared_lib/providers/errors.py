@@ -1,20 +1,20 @@
 # ruff: noqa: N818  # "except OutcomeUnknown" says it; an Error suffix would add nothing
-"""What can go wrong between us and a provider, told apart by what the caller does next.
+"""Errors of a call to a provider, grouped by what the caller does next.
 
 ProviderError
-  InvalidRequest        our bug: page, do not retry
+  InvalidRequest        our bug: alert, do not retry
     InputRejected       a value the customer gave: answer 422, do not retry
-  BadCredentials        the key is wrong: page
-  NotAllowed            a feature is off at the provider: page, turn it off here
+  BadCredentials        the key is wrong: alert
+  NotAllowed            a feature is off at the provider: alert, turn it off here
   NotFound              the provider knows no such object
-  IdempotencyMismatch   one key, two bodies: page, our key derivation is wrong
+  IdempotencyMismatch   one key, two bodies: alert, our key derivation is wrong
   RefundRejected        business: show the reason, re-read the payment
   WebhookRejected       answer 400, do nothing
-  WebhookUnreadable     signed, and not what was promised: answer 422, page
-  AnswerMismatch        the answer contradicts what we asked: page, settle nothing
-  RateLimited           surely not executed: wait, same key
-  Unavailable           surely not executed: wait, same key
-    KeyInUse            an earlier call with this key still runs: wait, same key
+  WebhookUnreadable     signed, but not in the documented format: answer 422, alert
+  AnswerMismatch        the answer contradicts the request: alert, settle nothing
+  RateLimited           not executed: wait, same key
+  Unavailable           not executed: wait, same key
+    KeyInUse            an earlier call with this key is still running: wait, same key
   OutcomeUnknown        MAY have been executed: same key within its lifetime, else search
 """
 
@@ -25,7 +25,7 @@ from typing import ClassVar
 
 
 class ProviderError(Exception):
-    """A call that brought no observation. Carries codes for logs, never a secret, never a body."""
+    """A call without a usable answer. Contains codes for logs, no secret and no body."""
 
     retry_same_key: ClassVar[bool] = False
     may_have_executed: ClassVar[bool] = False  # money may have moved: the payment is unknown, not failed
@@ -47,35 +47,35 @@ class ProviderError(Exception):
 
 
 class InvalidRequest(ProviderError):
-    """The provider refused what we built. Page someone; do not retry: the same bytes fail again."""
+    """The provider refused our request. Alert; do not retry: the same bytes fail again."""
 
     pages = True
 
 
 class InputRejected(InvalidRequest):
-    """The provider refused a value that its customer gave. Nothing is wrong with us, so no person is called."""
+    """The provider refused a value that the customer gave. Not our bug, so no alert."""
 
     pages = False
 
 
 class BadCredentials(ProviderError):
-    """401. Page someone; nothing was executed; keep the work for when the key is right."""
+    """401. Alert; nothing was executed; keep the work until the key is corrected."""
 
     pages = True
 
 
 class NotAllowed(ProviderError):
-    """403. The feature is off at the provider: page, turn it off in settings, do not retry."""
+    """403. The feature is off at the provider: alert, turn it off in the settings, do not retry."""
 
     pages = True
 
 
 class NotFound(ProviderError):
-    """The provider knows no such object. For an id that we hold: wrong account, or a lost object."""
+    """The provider knows no such object. For an id that we have stored: wrong account, or a lost object."""
 
 
 class IdempotencyMismatch(ProviderError):
-    """This key was used with another body. Page: key derivation is wrong. Find by our id first."""
+    """This key was used with another body. Alert: our key derivation is wrong. Find by our id first."""
 
     pages = True
     may_have_executed = True
@@ -90,32 +90,32 @@ class WebhookRejected(ProviderError):
 
 
 class WebhookUnreadable(ProviderError):
-    """Signed by the provider, and nothing we can read or keep: the same bytes never will be. Answer 422 and page."""
+    """Signed by the provider, but not readable or storable; the same bytes never will be. Answer 422 and alert."""
 
     pages = True
 
 
 class AnswerMismatch(ProviderError):
-    """Amount, currency or id in the answer are not what we asked for. Page; settle nothing: it is unknown."""
+    """Amount, currency or id in the answer differ from the request. Alert; settle nothing: the outcome is unknown."""
 
     pages = True
     may_have_executed = True
 
 
 class RateLimited(ProviderError):
-    """429, surely not executed. Wait retry_after (or back off), then send the same key."""
+    """429, not executed. Wait retry_after (or back off), then send the same key."""
 
     retry_same_key = True
 
 
 class Unavailable(ProviderError):
-    """Surely not executed: we never got through, or only wanted to read. Back off, then send the same key."""
+    """Not executed: no connection, or a read. Back off, then send the same key."""
 
     retry_same_key = True
 
 
 class KeyInUse(Unavailable):
-    """An earlier call with this key still runs there. Wait, same key: it answers what that one did."""
+    """An earlier call with this key is still running. Wait, then send the same key to get its result."""
 
     may_have_executed = True
 

@@ -1,4 +1,4 @@
-"""The form in which the inbox keeps an event that could not be settled yet."""
+"""How the inbox stores an event that could not be settled yet."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ _EVENT: Final = TypeAdapter(ProviderEvent)
 
 
 def written(event: ProviderEvent) -> str:
-    """As JSON."""
+    """The event as JSON."""
     return json.dumps(_EVENT.dump_python(event, mode="json"))
 
 
 def read(payload: object) -> ProviderEvent:
-    """From the value of that JSON. Raises pydantic's ValidationError when it cannot be read."""
+    """The event from the parsed JSON. Raises pydantic's ValidationError when it is not readable."""
     return _EVENT.validate_python(payload, strict=False)

@@ -1,4 +1,4 @@
-"""Reading a provider's JSON: what is promised is checked, what is new is tolerated."""
+"""Reads a provider's JSON: documented fields are validated, new fields and values are tolerated."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from shared_lib.untrusted import storable
 
 TEXT_CHARS_MAX = 500
 LINK_CHARS_MAX = 4096
-MINOR_MAX = 10**14  # a sum of very many of them is a bigint still
+MINOR_MAX = 10**14  # a sum of very many such amounts still fits a bigint
 _YEARS = range(2000, 2200)
 
 S = TypeVar("S", bound=StrEnum)
@@ -23,16 +23,16 @@ log = logging.getLogger(__name__)
 
 
 class Unreadable(ValueError):  # noqa: N818  # a finding about a provider's bytes
-    """Not the object that was promised. Names the field, never its value."""
+    """A field is missing or not in its documented form. Names the field, never its value."""
 
 
 def mapping(value: object) -> Mapping[str, Any]:
-    """Empty for anything that is no JSON object."""
+    """The object; empty for anything that is not a JSON object."""
     return value if isinstance(value, dict) else {}
 
 
 def text(body: Mapping[str, Any], name: str, *, chars_max: int = TEXT_CHARS_MAX) -> str:
-    """Not empty, of a length that an index can take, and storable."""
+    """A text that is not empty, short enough for an index, and storable. Raises Unreadable."""
     value = body.get(name)
     if not isinstance(value, str) or not 0 < len(value) <= chars_max or not storable(value):
         raise Unreadable(name)
@@ -44,7 +44,7 @@ def text_or_none(body: Mapping[str, Any], name: str, *, chars_max: int = TEXT_CH
 
 
 def checkout_link(body: Mapping[str, Any], name: str) -> str | None:
-    """Where the customer pays. None without a link, and for a link that is not safe to follow (see `followable`)."""
+    """The link to pay at. None without a link, or when it is not safe to follow (see `followable`)."""
     value = text_or_none(body, name, chars_max=LINK_CHARS_MAX)
     if value is None or followable(value):
         return value
@@ -53,7 +53,7 @@ def checkout_link(body: Mapping[str, Any], name: str) -> str | None:
 
 
 def money(body: Mapping[str, Any], name: str, currency: str) -> Money:
-    """An integer of minor units. Never negative: neither amounts nor totals are."""
+    """An amount in integer minor units, not negative. Raises Unreadable."""
     value = body.get(name)
     if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= MINOR_MAX:
         raise Unreadable(name)
@@ -71,14 +71,14 @@ def instant(body: Mapping[str, Any], name: str) -> datetime | None:
         moment = datetime.fromisoformat(value)
     except ValueError:
         raise Unreadable(name) from None
-    # Near the ends of the calendar a zone or a margin leads over its edge.
+    # Near the ends of the calendar, a time zone or a margin would exceed it.
     if moment.tzinfo is None or moment.year not in _YEARS:
         raise Unreadable(name)
     return moment
 
 
 def member(body: Mapping[str, Any], name: str, unknown: S) -> S:
-    """The enum's member. A word that appeared after this was written is `unknown`, and is logged."""
+    """The enum's member. A value that we do not know is `unknown`, and is logged."""
     value = text(body, name)
     try:
         return type(unknown)(value)

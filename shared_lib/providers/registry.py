@@ -1,6 +1,6 @@
-"""Which provider clients the settings ask for. Adding one is a file beside this and a line here.
+"""Makes the provider clients that the settings name. A new provider is a file in this folder and a case here.
 
-One that lives elsewhere is named by its class, "module:Class", which is also the `name` it must give itself.
+A provider of another package is named "module:Class", and its `name` must be the same text.
 """
 
 from __future__ import annotations

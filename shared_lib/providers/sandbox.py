@@ -49,7 +49,7 @@ from shared_lib.standard_webhook import NotAuthentic, decoded_secret, verified_i
 _PAGE = 100
 _PAGES_MAX = 10_000
 _WEBHOOK_ID_CHARS_MAX = 255
-_CHECKOUT_MAX = timedelta(days=7)  # the page lives no longer, whatever is asked for
+_CHECKOUT_MAX = timedelta(days=7)  # the longest life of a page, whatever was requested
 _MINIMUM_MINOR = MappingProxyType(
     {
         "EUR": 50,
@@ -77,7 +77,7 @@ CAPABILITIES = Capabilities(
 
 
 class SandboxProvider:
-    """Implements PaymentProvider. Holds no state but its connections; `aclose` closes the client it was given."""
+    """Implements PaymentProvider. Its only state is its connections; `aclose` closes the client it was given."""
 
     name = NAME
     capabilities = CAPABILITIES
@@ -127,15 +127,15 @@ class SandboxProvider:
         return payment_for(req, exchange)
 
     async def complete_checkout(self, ref: PaymentRef, idempotency_key: str) -> PaymentSnapshot:  # noqa: ARG002
-        """The page takes the money itself: there is nothing left to do but look."""
+        """The sandbox's page has collected the money already: fetch the payment."""
         return await self.fetch_payment(ref)
 
     async def cancel_checkout(self, ref: PaymentRef, idempotency_key: str) -> PaymentSnapshot:
         path = f"/v1/checkouts/{_quoted(ref.provider_payment_id)}/expire"
-        # Under a key of its own: the payment's key belongs to the call that created it.
+        # With a key of its own: the payment's key belongs to the call that created it.
         exchange = await self._wire.write("POST", path, {}, f"expire:{idempotency_key}")
         if exchange.status == 400 and exchange.error_code == "checkout_not_open":
-            return await self.fetch_payment(ref)  # the customer was faster, or it is closed already
+            return await self.fetch_payment(ref)  # the customer was faster, or it is already closed
         return same_ref(ref, payment_from(exchange, mutates=True))
 
     async def fetch_payment(self, ref: PaymentRef) -> PaymentSnapshot:
@@ -143,12 +143,12 @@ class SandboxProvider:
         return same_ref(ref, payment_from(exchange, mutates=False))
 
     async def find_payment(self, payment_id: str, since: datetime) -> PaymentSnapshot | None:  # noqa: ARG002
-        """Looks it up by our id, whenever it was made: two clocks that disagree must not hide a payment."""
+        """Find it by our id, whatever `since` is: a difference between clocks must not hide a payment."""
         params = {"metadata[payment_id]": payment_id, "limit": str(_PAGE)}
         found, _ = page_from(payment_of, await self._wire.read("/v1/payments", params))
         for payment in found:
             same("payment_id", payment_id, payment.payment_id)
-        # Our key makes two of them unlikely, not impossible.
+        # The idempotency key makes a second payment unlikely, not impossible.
         if not found:
             return None
         first = max(found, key=_weight)
@@ -223,7 +223,7 @@ class SandboxProvider:
 
 
 def _weight(found: PaymentSnapshot) -> int:
-    """Of several payments under one id: money first, then what may still bring some. The first of equals is the newest."""
+    """The rank of several payments with one id: those that took money, then those that still may. Of equals, the newest is first."""
     if found.state is PaymentState.SUCCEEDED:
         return 2
     return int(found.state in (PaymentState.PENDING, PaymentState.ACTION_REQUIRED, PaymentState.APPROVED))

@@ -1,4 +1,4 @@
-"""What the sandbox says, in our words: snapshots, events, errors. Pure; decline codes are a table."""
+"""Translates the sandbox's answers: snapshots, events, errors. No I/O; decline codes are a table."""
 
 from __future__ import annotations
 
@@ -54,16 +54,19 @@ DECLINES: Mapping[str, tuple[DeclineKind, str]] = {
     "do_not_honor": (DeclineKind.SOFT, "card_declined"),
     "insufficient_funds": (DeclineKind.SOFT, "insufficient_funds"),
     "processing_error": (DeclineKind.SOFT, "try_again_later"),
-    "stolen_card": (DeclineKind.HARD, "card_declined"),  # a thief learns nothing
+    "stolen_card": (DeclineKind.HARD, "card_declined"),  # the reason is hidden from a thief
     "expired_card": (DeclineKind.HARD, "card_expired"),
     "method_removed": (DeclineKind.HARD, "method_removed"),
     "authentication_required": (DeclineKind.ACTION_REQUIRED, "authentication_required"),
     "authentication_failed": (DeclineKind.ACTION_REQUIRED, "authentication_required"),
 }
 _PARAM_CHARS_MAX = 60
-_UNKNOWN_DECLINE = (DeclineKind.SOFT, "card_declined")  # retried with a cap, and logged verbatim
+_UNKNOWN_DECLINE = (
+    DeclineKind.SOFT,
+    "card_declined",
+)  # retried a limited number of times, and logged verbatim
 _TOPICS = {"payment": EventKind.PAYMENT, "refund": EventKind.REFUND, "method": EventKind.METHOD}
-# Parameters that hold what the customer wrote, in the request or in the token.
+# Parameters with values from the customer, in the request or in the token.
 _GIVEN = frozenset({"return_url", "cancel_url", "customer_email", "customer_ref", "locale"})
 _NOT_REFUNDABLE = frozenset({"amount_too_large", "not_refundable"})
 
@@ -74,7 +77,7 @@ T = TypeVar("T", PaymentSnapshot, RefundSnapshot)
 
 
 def payment_from(exchange: Exchange, *, mutates: bool) -> PaymentSnapshot:
-    """The payment in a 2xx, or in the 402 of a decline: a decline is a value. Raises ProviderError."""
+    """The payment of a 2xx, or of a decline's 402 (a decline is a value). Raises ProviderError."""
     if exchange.status == 402:
         return _readable(payment_of, _declined(exchange), exchange, mutates=mutates)
     return _from(payment_of, exchange, mutates=mutates)
@@ -85,7 +88,7 @@ def refund_from(exchange: Exchange, *, mutates: bool) -> RefundSnapshot:
 
 
 def page_from(read: Callable[[object], T], exchange: Exchange) -> tuple[list[T], str | None]:
-    """One page of a list and the cursor of the next."""
+    """One page of a list, and the cursor of the next page."""
     if not 200 <= exchange.status < 300:
         raise error_of(exchange, mutates=False)
     items, cursor = exchange.body.get("data"), exchange.body.get("next_cursor")
@@ -97,7 +100,7 @@ def page_from(read: Callable[[object], T], exchange: Exchange) -> tuple[list[T],
 
 
 def error_of(exchange: Exchange, *, mutates: bool) -> ProviderError:
-    """What an answer that is no success means to the caller."""
+    """The ProviderError for an answer that is not 2xx."""
     error = mapping(exchange.body.get("error"))
     code = exchange.error_code or f"http_{exchange.status}"
     kind = _error_class(exchange.status, str(error.get("type")), code)
@@ -110,7 +113,7 @@ def error_of(exchange: Exchange, *, mutates: bool) -> ProviderError:
 
 
 def _error_class(status: int, type_: str, code: str) -> type[ProviderError] | None:
-    """None: it is not known whether it was executed."""
+    """None when it is unknown whether the call was executed."""
     by_status = {401: BadCredentials, 403: NotAllowed, 404: NotFound, 429: RateLimited}
     if status in by_status:
         return by_status[status]
@@ -118,7 +121,7 @@ def _error_class(status: int, type_: str, code: str) -> type[ProviderError] | No
         return KeyInUse
     if status == 400 and type_ == "idempotency_error":
         return IdempotencyMismatch
-    if status == 400 and code == "resource_missing":  # what the body names, not the path
+    if status == 400 and code == "resource_missing":  # an object named in the body, not in the path
         return NotFound
     if status == 400 and code in _NOT_REFUNDABLE:
         return RefundRejected
@@ -199,7 +202,7 @@ def refund_of(body: object) -> RefundSnapshot:
 
 
 def event_of(id_: str, body: bytes) -> ProviderEvent:
-    """A verified webhook. Raises Unreadable; a topic we do not know is IGNORED."""
+    """The event of a verified webhook; an unknown topic is IGNORED. Raises Unreadable."""
     try:
         it = mapping(json_of(body))
     except UntrustedError as error:
@@ -245,7 +248,7 @@ def _decline(it: Mapping[str, Any]) -> Decline:
 
 
 def payment_for(asked: CheckoutRequest | ChargeRequest, exchange: Exchange) -> PaymentSnapshot:
-    """Raises AnswerMismatch: another payment, or another amount, must not be settled as the one that was asked for."""
+    """Raises AnswerMismatch for another payment or amount than requested: it must not be settled as this one."""
     answered = payment_from(exchange, mutates=True)
     same("amount", asked.amount, answered.amount)
     same("payment_id", asked.payment_id, answered.payment_id)

@@ -1,8 +1,8 @@
-"""One HTTP exchange with a provider, and what a failed one means. No retries: who retries knows the key.
+"""One HTTP exchange with a provider, and the error for a failed one. No retries: the caller, who knows the key, retries.
 
-never left (no connection, no pool)          Unavailable
-left, and no answer that can be read         OutcomeUnknown (too large, too slow, nested too deeply, ...: see fetching.py)
-a read (GET) that brought nothing            Unavailable: nothing can have been executed
+not sent (no connection, no pool)            Unavailable
+sent, without a readable answer              OutcomeUnknown (too large, too slow, nested too deeply, ...: see fetching.py)
+a read (GET) without an answer               Unavailable: nothing can have been executed
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from shared_lib.fetching import Fetched, fetch
 from shared_lib.providers.errors import OutcomeUnknown, ProviderError, Unavailable
 from shared_lib.untrusted import UntrustedError, json_of
 
-# A page of a hundred payments has less than a tenth of it.
+# A page of a hundred payments takes less than a tenth of this.
 ANSWER_BYTES_MAX = 1 << 20
-# The whole exchange: httpx bounds each read, and an answer that drips has many. Shorter than a caller waits (asking.payments.ASK_S).
+# The whole exchange: httpx limits each read, and a slow answer has many. Shorter than callers wait (asking.payments.ASK_S).
 EXCHANGE_S = 30.0
 _REQUEST_ID_CHARS_MAX = 128
 _CODE = re.compile(r"[\w.:-]{1,100}")
@@ -40,7 +40,7 @@ _NEVER_LEFT = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Exchange:
-    """An answer with a status, whatever it is. `body` is empty when it was no JSON object."""
+    """An answer with any status. `body` is empty when it was not a JSON object."""
 
     status: int
     body: Mapping[str, Any] = field(repr=False)
@@ -55,7 +55,7 @@ class Exchange:
 
 
 class Bearer(httpx.Auth):
-    """Adds the key inside httpx, so that no frame of ours holds a header with it."""
+    """Adds the key inside httpx, so that no stack frame of ours contains a header with it."""
 
     def __init__(self, key: str) -> None:
         self.__key = key
@@ -69,7 +69,7 @@ class Bearer(httpx.Auth):
 
 
 class Transport:
-    """Sends to one provider. The client is handed in: its owner decides about pools and proxies."""
+    """Sends requests to one provider. The caller owns the client, and decides about pools and proxies."""
 
     def __init__(
         self,
@@ -92,14 +92,14 @@ class Transport:
         return await self._exchange("GET", path, mutates=False, params=params)
 
     async def write(self, method: str, path: str, body: Mapping[str, object], key: str | None) -> Exchange:
-        """`key` is the idempotency key; None for verbs that are idempotent by themselves."""
+        """`key` is the idempotency key; None for verbs that are idempotent without one."""
         headers = {"idempotency-key": key} if key else {}
         content = None if method == "DELETE" else json.dumps(body).encode()
         return await self._exchange(method, path, mutates=True, content=content, headers=headers)
 
     async def _exchange(self, method: str, path: str, *, mutates: bool, **how: Any) -> Exchange:
-        # Raised here, not where it was caught: the httpx error holds the request, which holds the key, and
-        # must not travel along as the context of ours.
+        # Raised here and not in the except block: the httpx error contains the request with the key, and must not become
+        # the context of our error.
         answer = await self._send(method, path, mutates=mutates, **how)
         if isinstance(answer, ProviderError):
             raise answer
@@ -117,7 +117,7 @@ class Transport:
                 timeout=self._timeout,
                 **how,
             )
-        except Exception as error:  # noqa: BLE001  # whatever the client library makes of their bytes
+        except Exception as error:  # noqa: BLE001  # any error the client library raises for their bytes
             return self._failure(error, mutates=mutates)
 
     def _failure(self, error: Exception, *, mutates: bool) -> ProviderError:
@@ -144,7 +144,7 @@ def _read(answer: Fetched) -> Exchange:
 
 
 def _retry_after(text: str | None) -> timedelta | None:
-    """Seconds alone are honored; a date would need a clock, and an adapter has none."""
+    """Only seconds are read; a date would need a clock, which an adapter does not have."""
     if text is None or not (text.isascii() and text.isdigit()):
         return None
     return timedelta(seconds=min(int(text), 86_400))

@@ -39,7 +39,6 @@ __all__ = [
     "body_of",
     "check_url",
     "endpoint",
-    "granted",
     "header_of",
     "identified",
     "not_allowed",
@@ -72,9 +71,6 @@ def unwrap(answer: Answer | Refusal) -> Answer:
     if isinstance(answer, Refusal):
         raise RefusedError(answer)
     return answer
-
-
-granted = unwrap
 
 
 Endpoint = Callable[[Request], Awaitable[Reply]]
