@@ -90,7 +90,7 @@ async def test_doctor_finds_a_database_that_is_away_or_empty(
 ) -> None:
     monkeypatch.setenv("BOXOFFICE_DATABASE_URL", empty_database_url)
     assert "BAD  database: schema empty" in await run("doctor", status=1)
-    monkeypatch.setenv("BOXOFFICE_DATABASE_URL", "postgresql://nobody@127.0.0.1:1/none")
+    monkeypatch.setenv("BOXOFFICE_DATABASE_URL", "postgresql://none@127.0.0.1:1/none")
     assert "BAD  database: The database does not answer" in await run("doctor", status=1)
 
 

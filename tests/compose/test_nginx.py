@@ -12,7 +12,7 @@ import pytest
 
 from infra.nginx.doors import service
 from shared_lib.contract.routes import WAYS, door_of
-from tests.compose.ground import Gateway, nginx_binary, running_nginx
+from tests.compose.nginx import Gateway, nginx_binary, running_nginx
 from tests.kit.waiting import PATIENCE_S
 
 TOKEN = "Bearer head.payload.signature-of-{:06}"

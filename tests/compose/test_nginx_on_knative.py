@@ -9,7 +9,7 @@ import pytest
 from infra.kubernetes.generate import DOMAIN, nginx
 from infra.nginx.doors import service
 from shared_lib.contract.routes import WAYS
-from tests.compose.ground import Gateway, nginx_binary, running_nginx
+from tests.compose.nginx import Gateway, nginx_binary, running_nginx
 
 DOORS = sorted({service(way.door) for way in WAYS})
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from shared_lib.contract.problems import PROBLEMS
-from tests.compose.ground import NGINX_CONF, Gateway, nginx_binary, running_nginx
+from tests.compose.nginx import NGINX_CONF, Gateway, nginx_binary, running_nginx
 from tests.kit.raw_http import exchange
 
 END = b" HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"

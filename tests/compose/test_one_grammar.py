@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from tests.compose.ground import Gateway, nginx_binary, running_nginx
+from tests.compose.nginx import Gateway, nginx_binary, running_nginx
 from tests.kit.cinema import Cinema, doors
 from tests.kit.raw_http import exchange
 from tests.kit.serving import serving

@@ -37,7 +37,7 @@ MUTATIONS = (
     ),
     Mutation(
         "W2",
-        "a key whose owner is gone starts anew",
+        "a key whose owner is gone starts again",
         f"{COMMIT}w2_the_key_of_a_lost_answer_stays_with_its_order_although_the_title_can_be_bought_again",
         (STARTS_ANEW,),
     ),

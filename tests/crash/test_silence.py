@@ -67,7 +67,7 @@ async def hours_without_an_answer(cinema: Cinema, fault: str, hours: int) -> str
         await cinema.tick()
         assert cinema.rows(CYCLE_PAYMENTS) == [("unknown",)]  # no guess, no second attempt
         assert single(cinema, "SELECT status FROM subscriptions") == "active"
-        if hour < 24:  # nobody's access blinks while we ask
+        if hour < 24:  # no customer's access is interrupted while we ask
             assert (await cinema.get("/v1/entitlements"))["items"]
     await cinema.control("/control/down", {"down": False})
     await cinema.advance(timedelta(hours=1))  # by now it is asked about hourly

@@ -6,7 +6,7 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,14 +18,14 @@ import httpx
 from infra.servers.ports import free_port
 from shared_lib.settings import Settings
 from tests.kit.instance import environment
-from tests.kit.waiting import PATIENCE_S
+from tests.kit.waiting import PATIENCE_S, until
 
 ROOT = Path(__file__).parents[2]
 SERVE = ROOT / "infra/docker/serve"
 
 
 @dataclass(frozen=True)
-class Serving:
+class DoorProcess:
     process: asyncio.subprocess.Process
     output: IO[bytes]
     port: int
@@ -54,17 +54,10 @@ class Serving:
         return self.output.read().decode(errors="replace")
 
 
-async def until(wanted: Callable[[], Awaitable[bool]]) -> None:
-    """Look until it is so."""
-    async with asyncio.timeout(PATIENCE_S):
-        while not await wanted():  # noqa: ASYNC110  # another process changes it
-            await asyncio.sleep(0.05)
-
-
 @asynccontextmanager
-async def serving(
+async def door_process(
     settings: Settings, function: str, *, given: str = "PORT", **more: str
-) -> AsyncIterator[Serving]:
+) -> AsyncIterator[DoorProcess]:
     """The door, listening; it need not be ready. `more` goes into its environment, its port as the variable `given`."""
     port = free_port()
     ports = {"UVICORN_PORT": "9", given: str(port)}
@@ -79,7 +72,7 @@ async def serving(
             str(SERVE), cwd=ROOT, stdout=output, stderr=output, env=os.environ | environs | more
         )
         async with httpx.AsyncClient(timeout=PATIENCE_S) as http:
-            one = Serving(process, output, port, http)
+            one = DoorProcess(process, output, port, http)
 
             async def listens() -> bool:
                 assert process.returncode is None, one.said()

@@ -15,14 +15,15 @@ from infra.nginx.doors import service
 from shared_lib.contract.routes import DOORS
 from shared_lib.runtime import CLOSE_S
 from shared_lib.settings import Settings
-from tests.doors.running import Serving, serving, until
+from tests.doors.running import DoorProcess, door_process
 from tests.kit.cinema import Cinema
+from tests.kit.waiting import until
 
 ROOT: Final = Path(__file__).parents[2]
 READY: Final = ROOT / "infra/docker/ready"
 
 
-async def found_ready(door: Serving, **environment: str) -> bool:
+async def found_ready(door: DoorProcess, **environment: str) -> bool:
     """What a container's health check says."""
     plain = {name: value for name, value in os.environ.items() if name not in ("PORT", "UVICORN_PORT")}
     process = await asyncio.create_subprocess_exec(
@@ -36,7 +37,7 @@ async def test_a_door_listens_where_it_is_told_and_its_health_check_looks_there(
     cinema: Cinema, given: str
 ) -> None:
     """Knative sets PORT, and it wins: the image itself names 8080 by UVICORN_PORT."""
-    async with serving(cinema.rt.settings, "subscription", given=given, BOXOFFICE_DRAIN_S="60") as door:
+    async with door_process(cinema.rt.settings, "subscription", given=given, BOXOFFICE_DRAIN_S="60") as door:
         await until(door.ready)
         there = {given: str(door.port)} | ({"UVICORN_PORT": "9"} if given == "PORT" else {})
         assert await found_ready(door, **there)

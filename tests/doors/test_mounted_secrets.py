@@ -15,9 +15,10 @@ from shared_lib.mounted import BYTES_MAX, DIRECTORY, UnreadableSecretError, hold
 from shared_lib.processes import DATABASE, PROCESSES, VARIABLES, variables_of
 from shared_lib.settings import WrongSettingsError, settings_of, take_mounted
 from shared_lib.settings import settings as cached
-from tests.doors.running import serving, until
+from tests.doors.running import door_process
 from tests.kit.answers import order_body
 from tests.kit.cinema import Cinema
+from tests.kit.waiting import until
 
 ROOT: Final = Path(__file__).parents[2]
 SECRET: Final = "postgresql://boxoffice_door:hunter2-9Wv@127.0.0.1:1/x"
@@ -158,7 +159,7 @@ async def test_a_door_takes_orders_with_secrets_from_files(cinema: Cinema, tmp_p
     }.items():
         (tmp_path / name).write_text(value + "\n")
     without = dict.fromkeys(variables_of("create_order"), "")
-    async with serving(held, "create_order", **without, **{DIRECTORY: str(tmp_path)}) as door:
+    async with door_process(held, "create_order", **without, **{DIRECTORY: str(tmp_path)}) as door:
         await until(door.ready)
         headers = {"authorization": f"Bearer {cinema.token()}", "idempotency-key": "k"}
         answer = await door.http.post(door.url + "/v1/orders", json=order_body(), headers=headers)

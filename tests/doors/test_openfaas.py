@@ -23,10 +23,10 @@ from shared_lib.workers.http_sink import HttpSink
 from shared_lib.workers.relay import Relay
 from shared_lib.workers.trigger.wire import Wire
 from tests.doors.faas_gateway import faas_gateway
-from tests.doors.running import serving, until
+from tests.doors.running import door_process
 from tests.kit.answers import assert_problem
 from tests.kit.cinema import EVENT_SECRET, RETURN_URL, Cinema
-from tests.kit.waiting import PATIENCE_S
+from tests.kit.waiting import PATIENCE_S, until
 
 ROOT: Final = Path(__file__).parents[2]
 FILE: Final = ROOT / "infra/openfaas/stack.yaml"
@@ -178,7 +178,7 @@ async def test_the_functions_work_behind_the_gateway(cinema: Cinema) -> None:
     settings = cinema.rt.settings
     async with AsyncExitStack() as stack:
         doors = [
-            await stack.enter_async_context(serving(settings, door))
+            await stack.enter_async_context(door_process(settings, door))
             for door in ("create_order", "notify", "reconcile")
         ]
         for door in doors:

@@ -13,19 +13,20 @@ from infra.servers.access import prepare, role_url
 from infra.servers.postgres import EmbeddedPostgres
 from shared_lib.contract.routes import DOORS
 from shared_lib.processes import Role
-from tests.doors.running import Serving, serving, until
+from tests.doors.running import DoorProcess, door_process
 from tests.kit.answers import assert_problem, order_body
 from tests.kit.cinema import Cinema
+from tests.kit.waiting import until
 
 PROVIDER = "benchmarks.instant:InstantProvider"  # any that is not the sandbox
 READY, ALIVE = ("/readyz", "/_/ready"), ("/livez", "/_/health")
 
 
-async def said(door: Serving, paths: tuple[str, ...]) -> set[int]:
+async def said(door: DoorProcess, paths: tuple[str, ...]) -> set[int]:
     return {(await door.get(path)).status_code for path in paths}
 
 
-async def order(cinema: Cinema, door: Serving, price: str = "prc_metropolis_buy") -> httpx.Response:
+async def order(cinema: Cinema, door: DoorProcess, price: str = "prc_metropolis_buy") -> httpx.Response:
     return await replace(cinema, url=door.url).call("POST", "/v1/orders", order_body(price))
 
 
@@ -33,7 +34,7 @@ async def order(cinema: Cinema, door: Serving, price: str = "prc_metropolis_buy"
 async def test_every_door_answers_the_probes_of_each_platform_without_a_proof(
     cinema: Cinema, function: str
 ) -> None:
-    async with serving(cinema.rt.settings, function) as door:
+    async with door_process(cinema.rt.settings, function) as door:
         await until(door.ready)
         assert await said(door, READY + ALIVE) == {200}
         assert {(await door.http.head(door.url + path)).status_code for path in READY + ALIVE} == {200}
@@ -47,7 +48,7 @@ async def test_every_door_answers_the_probes_of_each_platform_without_a_proof(
 async def test_while_postgresql_is_away_a_warm_door_stays_ready_and_answers_503_itself(
     cinema_on_own_postgres: Cinema, own_postgres: EmbeddedPostgres
 ) -> None:
-    async with serving(cinema_on_own_postgres.rt.settings, "create_order") as door:
+    async with door_process(cinema_on_own_postgres.rt.settings, "create_order") as door:
         await until(door.ready)
         assert (await order(cinema_on_own_postgres, door)).status_code == 201
         await asyncio.to_thread(own_postgres.stop)
@@ -66,7 +67,7 @@ async def test_a_door_that_starts_while_postgresql_is_away_becomes_ready_when_it
     cinema_on_own_postgres: Cinema, own_postgres: EmbeddedPostgres
 ) -> None:
     await asyncio.to_thread(own_postgres.stop)
-    async with serving(cinema_on_own_postgres.rt.settings, "create_order") as door:
+    async with door_process(cinema_on_own_postgres.rt.settings, "create_order") as door:
         assert (await said(door, ALIVE), await said(door, READY)) == ({200}, {503})
         assert_problem(await order(cinema_on_own_postgres, door), "unavailable")
         assert '"not_ready"' in door.said()
@@ -79,7 +80,7 @@ async def test_a_door_that_starts_before_the_migration_becomes_ready_after_it(
     cinema: Cinema, empty_database_url: str
 ) -> None:
     url = role_url(empty_database_url, Role.DOOR)
-    async with serving(cinema.rt.settings.model_copy(update={"database_url": url}), "account") as door:
+    async with door_process(cinema.rt.settings.model_copy(update={"database_url": url}), "account") as door:
         assert (await said(door, ALIVE), await said(door, READY)) == ({200}, {503})
         await asyncio.to_thread(prepare, empty_database_url)
         await until(door.ready)
@@ -98,7 +99,7 @@ async def test_in_production_a_door_that_starts_before_its_database_works_with_n
         "BOXOFFICE_DEFAULT_PROVIDER": PROVIDER,
         "BOXOFFICE_AUTH_JWKS_URL": "https://127.0.0.1:9/keys",
     }
-    async with serving(cinema_on_own_postgres.rt.settings, "subscription", **live) as door:
+    async with door_process(cinema_on_own_postgres.rt.settings, "subscription", **live) as door:
         assert (await said(door, ALIVE), await said(door, READY)) == ({200}, {503})
         await asyncio.to_thread(own_postgres.start)
 
@@ -115,13 +116,13 @@ async def test_in_production_a_door_that_starts_before_its_database_works_with_n
 
 
 async def test_a_door_says_its_revision_where_a_platform_names_one(cinema: Cinema) -> None:
-    async with serving(
+    async with door_process(
         cinema.rt.settings, "account", K_SERVICE="account", K_REVISION="account-00007"
     ) as door:
         await until(door.ready)
         assert (await door.get("/v1/orders")).status_code == 401
         assert '"revision":"account-00007"' in door.said()
-    async with serving(cinema.rt.settings, "account") as door:
+    async with door_process(cinema.rt.settings, "account") as door:
         await until(door.ready)
         assert (await door.get("/v1/orders")).status_code == 401
         assert '"revision"' not in door.said()

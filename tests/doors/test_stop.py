@@ -13,11 +13,11 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from tests.doors.running import Serving, serving, until
+from tests.doors.running import DoorProcess, door_process
 from tests.doors.wire import Answer, LostError, Wire
 from tests.kit.answers import order_body
 from tests.kit.cinema import Cinema
-from tests.kit.waiting import PATIENCE_S
+from tests.kit.waiting import PATIENCE_S, until
 
 KEPT, QUICK, NEW = 12, 16, 4  # connections
 BEFORE = 60  # answers before the signal
@@ -27,7 +27,7 @@ LONG_S = "60"  # a drain that a second signal ends before its time
 class Load:
     """Customers who order over kept connections and over new ones."""
 
-    def __init__(self, cinema: Cinema, door: Serving) -> None:
+    def __init__(self, cinema: Cinema, door: DoorProcess) -> None:
         self._cinema, self._door = cinema, door
         self._body = json.dumps(order_body()).encode()
         self._came = 0
@@ -84,7 +84,7 @@ class Load:
 
 
 @asynccontextmanager
-async def loaded(cinema: Cinema, door: Serving) -> AsyncIterator[tuple[Load, list[asyncio.Task[None]]]]:
+async def loaded(cinema: Cinema, door: DoorProcess) -> AsyncIterator[tuple[Load, list[asyncio.Task[None]]]]:
     load = Load(cinema, door)
     tasks = [asyncio.create_task(load.over_a_kept_connection(load.order)) for _ in range(KEPT)]
     tasks += [asyncio.create_task(load.over_a_kept_connection(load.ask)) for _ in range(QUICK)]
@@ -98,7 +98,7 @@ async def loaded(cinema: Cinema, door: Serving) -> AsyncIterator[tuple[Load, lis
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def is_going(door: Serving) -> bool:
+async def is_going(door: DoorProcess) -> bool:
     """As whatever keeps the list of endpoints sees it."""
     try:
         async with await Wire.open(door.port) as wire:
@@ -108,7 +108,7 @@ async def is_going(door: Serving) -> bool:
 
 
 async def test_a_door_that_is_stopped_under_load_answers_every_request(cinema: Cinema) -> None:
-    async with serving(cinema.rt.settings, "create_order", BOXOFFICE_DRAIN_S=LONG_S) as door:
+    async with door_process(cinema.rt.settings, "create_order", BOXOFFICE_DRAIN_S=LONG_S) as door:
         await until(door.ready)
         async with loaded(cinema, door) as (load, tasks):
             door.terminate()
@@ -135,7 +135,7 @@ async def test_a_door_that_is_stopped_under_load_answers_every_request(cinema: C
 
 
 async def test_the_drain_ends_after_its_time(cinema: Cinema) -> None:
-    async with serving(cinema.rt.settings, "create_order", BOXOFFICE_DRAIN_S="0.5") as door:
+    async with door_process(cinema.rt.settings, "create_order", BOXOFFICE_DRAIN_S="0.5") as door:
         await until(door.ready)
         async with await Wire.open(door.port) as idle:
             door.terminate()
@@ -154,7 +154,7 @@ async def test_long_polls_are_answered_when_their_door_is_stopped(
     headers = {"authorization": f"Bearer {cinema.token()}"}
     path = f"/v1/orders/{order['id']}"
     more = {"UVICORN_TIMEOUT_GRACEFUL_SHUTDOWN": graceful_s, "BOXOFFICE_DRAIN_S": drain_s}
-    async with serving(cinema.rt.settings, "account", **more) as door:
+    async with door_process(cinema.rt.settings, "account", **more) as door:
         await until(door.ready)
 
         async def poll() -> Answer:

@@ -11,7 +11,7 @@ import httpx
 
 from shared_lib.contract.events import PING
 from shared_lib.events.proof import event_signer
-from tests.events.ground import TAKERS
+from tests.events.senders import TAKERS
 from tests.kit.answers import assert_problem, nothing_changes
 from tests.kit.cinema import Cinema
 from tests.kit.steps import BASIC

@@ -12,7 +12,7 @@ from infra.sandbox.launch import new_webhook_secret
 from shared_lib.contract.routes import DOORS, EVENT_DOORS, EVENT_ROUTES, HTTP_DOORS
 from shared_lib.events.gate import BYTES_MAX, OWN_BYTES_MAX
 from shared_lib.events.proof import EventSigner, covered
-from tests.events.ground import ADDRESSED, TAKERS, event, post, signer, structured
+from tests.events.senders import ADDRESSED, TAKERS, event, post, signer, structured
 from tests.kit.answers import assert_problem, nothing_changes
 from tests.kit.cinema import EVENT_SECRET, Cinema
 

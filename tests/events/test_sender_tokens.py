@@ -19,7 +19,7 @@ from starlette.routing import Route
 from infra.standins.auth_service import SigningKeys
 from shared_lib.settings import Environment
 from shared_lib.web.asgi import load_sender_keys
-from tests.events.ground import TAKERS, event, post, signer
+from tests.events.senders import TAKERS, event, post, signer
 from tests.kit.answers import assert_problem, nothing_changes
 from tests.kit.cinema import EVENT_SECRET, Cinema
 from tests.kit.cinema_fixtures import OpenCinema

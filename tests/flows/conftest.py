@@ -1,18 +1,14 @@
-"""`cinema` and what it stands on come from tests/kit/cinema_fixtures.py."""
+"""After each test of this folder the books must balance."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-
 import pytest
 
-from tests.kit.cinema import Cinema
-from tests.kit.invariants import assert_invariants
+from tests.kit.invariants import balanced_books
+
+__all__ = ["balanced_books"]
 
 
 @pytest.fixture(autouse=True)
-async def _invariants(cinema: Cinema) -> AsyncIterator[None]:
-    """However a flow ends, the books balance and nothing that waits is forgotten."""
-    yield
-    await assert_invariants(cinema)
-    await cinema.assert_balanced()
+def _books(balanced_books: None) -> None:
+    """Ask for the check in every test."""

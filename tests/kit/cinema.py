@@ -39,6 +39,7 @@ from shared_lib.web.asgi import door
 from shared_lib.web.http import verifier
 from shared_lib.workers.http_sink import HttpSink
 from shared_lib.workers.relay import Relay
+from tests.kit.clock import ADVANCE
 from tests.kit.serving import serving
 from tests.kit.waiting import PATIENCE_S
 
@@ -174,11 +175,7 @@ class Cinema:
     async def advance(self, by: timedelta) -> None:
         """Move our clock and the provider's together."""
         with self.db() as db:
-            db.execute(
-                "INSERT INTO test_clock (one, ahead) VALUES (true, %s)"
-                " ON CONFLICT (one) DO UPDATE SET ahead = test_clock.ahead + EXCLUDED.ahead",
-                [by],
-            )
+            db.execute(ADVANCE, [by])
         answer = await self.control("/control/clock", {"advance_s": by.total_seconds()})
         assert answer.is_success, answer.text
 

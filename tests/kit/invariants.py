@@ -5,7 +5,10 @@ I1-I9 and I11 of the design: money once, in the ledger, with the access it paid 
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from typing import Any, Final
+
+import pytest
 
 from shared_lib.cli.ailments import HELD_SURPLUS
 from tests.kit.cinema import Cinema
@@ -200,3 +203,11 @@ async def _refunds_agree(cinema: Cinema) -> None:
             if one["payment"] == paid["id"] and one["status"] != "failed"
         )
         assert returned <= paid["captured_minor"], paid
+
+
+@pytest.fixture
+async def balanced_books(cinema: Cinema) -> AsyncIterator[None]:
+    """However the test ends, the books balance and no payment, refund or event waits without a next look."""
+    yield
+    await assert_invariants(cinema)
+    await cinema.assert_balanced()

@@ -13,6 +13,7 @@ from shared_lib.billing.events import Event
 from shared_lib.runtime import Runtime
 from shared_lib.store.outbox import Outgoing, publish
 from shared_lib.store.transaction import Transaction
+from tests.kit.clock import ADVANCE
 from tests.kit.waiting import PATIENCE_S, until
 
 ORDER_PAID = "billing.order.paid"
@@ -43,11 +44,7 @@ async def ahead(rt: Runtime, by: timedelta) -> None:
 
 
 async def _move_clock(tx: Transaction, steps: Sequence[timedelta]) -> list[None]:
-    tx.later(
-        "INSERT INTO test_clock (one, ahead) VALUES (true, %s)"
-        " ON CONFLICT (one) DO UPDATE SET ahead = test_clock.ahead + EXCLUDED.ahead",
-        [sum(steps, timedelta())],
-    )
+    tx.later(ADVANCE, [sum(steps, timedelta())])
     return [None] * len(steps)
 
 

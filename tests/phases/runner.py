@@ -24,6 +24,7 @@ from shared_lib.phases.renewals import OpenedRenewal, open_renewals
 from shared_lib.providers.base import PaymentRef, PaymentSnapshot, PaymentState, SavedMethodRef
 from shared_lib.queries.due import due_subscriptions
 from shared_lib.store.transaction import Transaction, transaction
+from tests.kit.clock import ADVANCE
 
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
@@ -51,11 +52,7 @@ class PhaseRunner:
         return (await self.rows(sql, *parameters))[0][0]
 
     async def advance(self, by: timedelta) -> None:
-        await self._connection.execute(
-            "INSERT INTO test_clock (one, ahead) VALUES (true, %s)"
-            " ON CONFLICT (one) DO UPDATE SET ahead = test_clock.ahead + EXCLUDED.ahead",
-            [by],
-        )
+        await self._connection.execute(ADVANCE, [by])
 
     async def now(self) -> datetime:
         return cast("datetime", await self.value("SELECT boxoffice_now()"))

@@ -9,7 +9,7 @@ import pytest
 
 from infra.sandbox.launch import SandboxHandle, new_webhook_secret, running_sandbox
 from tests.providers.inbox import Inbox, running_inbox
-from tests.providers.world import SandboxWorld, World
+from tests.providers.simulator import ProviderSimulator, SandboxSimulator
 
 OLD_SECRET, SECRET = new_webhook_secret(), new_webhook_secret()
 
@@ -28,15 +28,15 @@ def sandbox(inbox: Inbox, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 
 
 @pytest.fixture
-async def sandbox_world(sandbox: SandboxHandle, inbox: Inbox) -> AsyncIterator[SandboxWorld]:
+async def sandbox_simulator(sandbox: SandboxHandle, inbox: Inbox) -> AsyncIterator[SandboxSimulator]:
     """The client knows the secret in use and the one it was rolled from."""
-    world = SandboxWorld(sandbox, inbox, (OLD_SECRET, SECRET))
-    yield world
-    await world.aclose()
+    simulator = SandboxSimulator(sandbox, inbox, (OLD_SECRET, SECRET))
+    yield simulator
+    await simulator.aclose()
 
 
 @pytest.fixture(params=["sandbox"])
-def world(request: pytest.FixtureRequest) -> World:
-    """Every provider that keeps the contract: a new one is one more param and one more `<name>_world`."""
-    world: World = request.getfixturevalue(f"{request.param}_world")
-    return world
+def simulator(request: pytest.FixtureRequest) -> ProviderSimulator:
+    """Every provider that keeps the contract: a new one is one more param and one more `<name>_simulator`."""
+    simulator: ProviderSimulator = request.getfixturevalue(f"{request.param}_simulator")
+    return simulator

@@ -14,11 +14,11 @@ from infra.demo.town import own_card
 from infra.sandbox.engine import cards
 from infra.sandbox.engine.cards import CARDS, luhn_valid, markdown
 from shared_lib.providers.base import DeclineKind, Money, PaymentRef, RefundState
-from tests.providers.world import SandboxWorld, charge_of, checkout_of, paid, refund_of, saved_method
+from tests.providers.simulator import SandboxSimulator, charge_of, checkout_of, paid, refund_of, saved_method
 
 
-async def opened(world: SandboxWorld, **changed: Any) -> str:
-    payment = await world.provider.create_checkout(checkout_of(**changed))
+async def opened(simulator: SandboxSimulator, **changed: Any) -> str:
+    payment = await simulator.provider.create_checkout(checkout_of(**changed))
     assert payment.checkout_url
     return payment.checkout_url
 
@@ -29,20 +29,20 @@ def test_every_test_card_has_a_valid_number_and_a_line_in_the_docs() -> None:
     assert markdown() in (Path(cards.__file__).parents[1] / "README.md").read_text()
 
 
-async def test_a_number_of_the_range_is_a_card_of_its_own(sandbox_world: SandboxWorld) -> None:
+async def test_a_number_of_the_range_is_a_card_of_its_own(sandbox_simulator: SandboxSimulator) -> None:
     fingerprints = set()
     for number in (own_card(), own_card(), "4242424242424242"):
         assert luhn_valid(number)
-        url = await opened(sandbox_world, save_method=True)
+        url = await opened(sandbox_simulator, save_method=True)
         form = {"number": number, "expires": "12 / 34", "cvc": "123"}
-        assert (await sandbox_world.http.post(url, data=form)).status_code == 303
-        shown = (await sandbox_world.provider.fetch_payment(ref_of(url))).saved_method
+        assert (await sandbox_simulator.http.post(url, data=form)).status_code == 303
+        shown = (await sandbox_simulator.provider.fetch_payment(ref_of(url))).saved_method
         assert shown is not None
         assert shown.last4 == number[-4:]
         fingerprints.add(shown.fingerprint)
     assert len(fingerprints) == 3
     real = {"number": "4111111111111111", "expires": "12 / 34", "cvc": "123"}
-    assert (await sandbox_world.http.post(await opened(sandbox_world), data=real)).status_code == 422
+    assert (await sandbox_simulator.http.post(await opened(sandbox_simulator), data=real)).status_code == 422
 
 
 def ref_of(url: str) -> PaymentRef:
@@ -50,27 +50,29 @@ def ref_of(url: str) -> PaymentRef:
 
 
 async def test_the_page_shows_cinema_title_amount_and_cards_and_loads_nothing_from_elsewhere(
-    sandbox_world: SandboxWorld,
+    sandbox_simulator: SandboxSimulator,
 ) -> None:
-    page = await sandbox_world.http.get(await opened(sandbox_world, description="<Alien> & Sons"))
+    page = await sandbox_simulator.http.get(await opened(sandbox_simulator, description="<Alien> & Sons"))
     assert page.status_code == 200
     assert "Boxoffice Cinema" in page.text
     assert "&lt;Alien&gt; &amp; Sons" in page.text
     assert "€12.99" in page.text
     assert all(card.spaced in page.text for card in CARDS)
     assert "default-src 'none'" in page.headers["content-security-policy"]
-    assert (await sandbox_world.http.get("/pay/style.css")).headers["content-type"].startswith("text/css")
+    assert (await sandbox_simulator.http.get("/pay/style.css")).headers["content-type"].startswith("text/css")
 
 
-async def test_a_click_on_a_test_card_fills_the_form(sandbox_world: SandboxWorld) -> None:
-    page = await sandbox_world.http.get(await opened(sandbox_world) + "?card=challenge")
+async def test_a_click_on_a_test_card_fills_the_form(sandbox_simulator: SandboxSimulator) -> None:
+    page = await sandbox_simulator.http.get(await opened(sandbox_simulator) + "?card=challenge")
     assert 'value="4000 0027 6000 3184"' in page.text
 
 
-async def test_paying_returns_to_the_merchant_with_order_and_status(sandbox_world: SandboxWorld) -> None:
+async def test_paying_returns_to_the_merchant_with_order_and_status(
+    sandbox_simulator: SandboxSimulator,
+) -> None:
     request = checkout_of(return_url="https://cinema.example/orders?from=pay&x=%C3%A4#top")
-    payment = await sandbox_world.provider.create_checkout(request)
-    answer = await sandbox_world.pay(payment.checkout_url or "")
+    payment = await sandbox_simulator.provider.create_checkout(request)
+    answer = await sandbox_simulator.pay(payment.checkout_url or "")
     assert answer.status_code == 303
     target = urlsplit(answer.headers["location"])
     assert parse_qs(target.query) == {
@@ -80,59 +82,59 @@ async def test_paying_returns_to_the_merchant_with_order_and_status(sandbox_worl
         "status": ["succeeded"],
     }
     assert (target.netloc, target.fragment) == ("cinema.example", "top")
-    again = await sandbox_world.pay(payment.checkout_url or "")
+    again = await sandbox_simulator.pay(payment.checkout_url or "")
     assert again.status_code == 200, "a second submit pays nothing and says so"
     assert "Paid. Thank you!" in again.text
-    assert (await sandbox_world.provider.fetch_payment(payment.ref)).captured == request.amount
+    assert (await sandbox_simulator.provider.fetch_payment(payment.ref)).captured == request.amount
 
 
 @pytest.mark.parametrize(("card", "says"), [("soft_decline", "declined"), ("hard_decline", "another card")])
 async def test_a_declined_card_is_explained_and_another_one_may_be_tried(
-    sandbox_world: SandboxWorld, card: str, says: str
+    sandbox_simulator: SandboxSimulator, card: str, says: str
 ) -> None:
-    url = await opened(sandbox_world)
-    declined = await sandbox_world.pay(url, card)
+    url = await opened(sandbox_simulator)
+    declined = await sandbox_simulator.pay(url, card)
     assert declined.status_code == 402
     assert says in declined.text
     assert "stolen" not in declined.text.split("<details")[0]
-    assert (await sandbox_world.pay(url)).status_code == 303
+    assert (await sandbox_simulator.pay(url)).status_code == 303
 
 
-async def test_insufficient_funds_once_then_success(sandbox_world: SandboxWorld) -> None:
-    url = await opened(sandbox_world)
-    assert (await sandbox_world.pay(url, "funds_then_success")).status_code == 402
-    assert (await sandbox_world.pay(url, "funds_then_success")).status_code == 303
+async def test_insufficient_funds_once_then_success(sandbox_simulator: SandboxSimulator) -> None:
+    url = await opened(sandbox_simulator)
+    assert (await sandbox_simulator.pay(url, "funds_then_success")).status_code == 402
+    assert (await sandbox_simulator.pay(url, "funds_then_success")).status_code == 303
 
 
-async def challenge(world: SandboxWorld, decision: str) -> tuple[str, httpx.Response]:
-    url = await opened(world)
-    step = (await world.pay(url, "challenge")).headers["location"]
+async def challenge(simulator: SandboxSimulator, decision: str) -> tuple[str, httpx.Response]:
+    url = await opened(simulator)
+    step = (await simulator.pay(url, "challenge")).headers["location"]
     assert step == url + "/challenge"
-    assert "Is this you?" in (await world.http.get(step)).text
-    return url, await world.http.post(step, data={"decision": decision})
+    assert "Is this you?" in (await simulator.http.get(step)).text
+    return url, await simulator.http.post(step, data={"decision": decision})
 
 
-async def test_a_confirmed_3d_secure_step_pays(sandbox_world: SandboxWorld) -> None:
-    _, answer = await challenge(sandbox_world, "confirm")
+async def test_a_confirmed_3d_secure_step_pays(sandbox_simulator: SandboxSimulator) -> None:
+    _, answer = await challenge(sandbox_simulator, "confirm")
     assert "status=succeeded" in answer.headers["location"]
 
 
-async def test_a_refused_3d_secure_step_leads_back_to_the_form(sandbox_world: SandboxWorld) -> None:
-    url, answer = await challenge(sandbox_world, "refuse")
+async def test_a_refused_3d_secure_step_leads_back_to_the_form(sandbox_simulator: SandboxSimulator) -> None:
+    url, answer = await challenge(sandbox_simulator, "refuse")
     assert answer.headers["location"] == url
-    assert "was not confirmed" in (await sandbox_world.http.get(url)).text
-    assert (await sandbox_world.pay(url)).status_code == 303
+    assert "was not confirmed" in (await sandbox_simulator.http.get(url)).text
+    assert (await sandbox_simulator.pay(url)).status_code == 303
 
 
-async def test_a_slow_card_lets_the_customer_wait_and_then_pays(sandbox_world: SandboxWorld) -> None:
-    url = await opened(sandbox_world)
-    await sandbox_world.pay(url, "slow")
-    assert "thinking" in (await sandbox_world.http.get(url)).text
-    assert "thinking" in (await sandbox_world.pay(url)).text, "a second card cannot overtake"
-    await sandbox_world.advance(timedelta(minutes=1))
-    waited = await sandbox_world.http.get(url + "?waited=yes")
+async def test_a_slow_card_lets_the_customer_wait_and_then_pays(sandbox_simulator: SandboxSimulator) -> None:
+    url = await opened(sandbox_simulator)
+    await sandbox_simulator.pay(url, "slow")
+    assert "thinking" in (await sandbox_simulator.http.get(url)).text
+    assert "thinking" in (await sandbox_simulator.pay(url)).text, "a second card cannot overtake"
+    await sandbox_simulator.advance(timedelta(minutes=1))
+    waited = await sandbox_simulator.http.get(url + "?waited=yes")
     assert waited.headers["location"].endswith("status=succeeded")
-    assert "Paid" in (await sandbox_world.http.get(url)).text
+    assert "Paid" in (await sandbox_simulator.http.get(url)).text
 
 
 @pytest.mark.parametrize(
@@ -147,33 +149,35 @@ async def test_a_slow_card_lets_the_customer_wait_and_then_pays(sandbox_world: S
     ],
 )
 async def test_a_wrong_field_is_pointed_at(
-    sandbox_world: SandboxWorld, field: str, value: str, complaint: str
+    sandbox_simulator: SandboxSimulator, field: str, value: str, complaint: str
 ) -> None:
     form = {"number": CARDS[0].number, "expires": "12/34", "cvc": "123"} | {field: value}
-    page = await sandbox_world.http.post(await opened(sandbox_world), data=form)
+    page = await sandbox_simulator.http.post(await opened(sandbox_simulator), data=form)
     assert page.status_code == 422
     assert complaint in page.text
     assert f'aria-describedby="{field}-error"' in page.text
 
 
-async def test_expired_canceled_and_unknown_links_say_so(sandbox_world: SandboxWorld) -> None:
+async def test_expired_canceled_and_unknown_links_say_so(sandbox_simulator: SandboxSimulator) -> None:
     request = checkout_of(expires_in=timedelta(minutes=1))
-    short = (await sandbox_world.provider.create_checkout(request)).checkout_url or ""
-    canceled = await sandbox_world.provider.create_checkout(checkout_of())
-    await sandbox_world.provider.cancel_checkout(canceled.ref, "cancel")
-    await sandbox_world.advance(timedelta(minutes=2))
+    short = (await sandbox_simulator.provider.create_checkout(request)).checkout_url or ""
+    canceled = await sandbox_simulator.provider.create_checkout(checkout_of())
+    await sandbox_simulator.provider.cancel_checkout(canceled.ref, "cancel")
+    await sandbox_simulator.advance(timedelta(minutes=2))
     for url, status, says in (
         (short, 410, "expired"),
         (canceled.checkout_url or "", 410, "canceled"),
         (short + "x", 404, "No such payment"),
     ):
-        page = await sandbox_world.http.get(url)
+        page = await sandbox_simulator.http.get(url)
         assert (page.status_code, says in page.text) == (status, True)
-        assert (await sandbox_world.pay(url)).status_code == status
+        assert (await sandbox_simulator.pay(url)).status_code == status
 
 
-async def test_a_trial_page_says_that_nothing_is_taken(sandbox_world: SandboxWorld) -> None:
-    page = await sandbox_world.http.get(await opened(sandbox_world, amount=Money(0, "EUR"), save_method=True))
+async def test_a_trial_page_says_that_nothing_is_taken(sandbox_simulator: SandboxSimulator) -> None:
+    page = await sandbox_simulator.http.get(
+        await opened(sandbox_simulator, amount=Money(0, "EUR"), save_method=True)
+    )
     assert "Nothing is taken today" in page.text
     assert "Verify card" in page.text
 
@@ -189,17 +193,17 @@ async def test_a_trial_page_says_that_nothing_is_taken(sandbox_world: SandboxWor
     ],
 )
 async def test_a_card_scripts_its_later_charges(
-    sandbox_world: SandboxWorld, card: str, kinds: list[DeclineKind | None]
+    sandbox_simulator: SandboxSimulator, card: str, kinds: list[DeclineKind | None]
 ) -> None:
-    method = await saved_method(sandbox_world, card)
-    said = [await sandbox_world.provider.charge(charge_of(method)) for _ in kinds]
+    method = await saved_method(sandbox_simulator, card)
+    said = [await sandbox_simulator.provider.charge(charge_of(method)) for _ in kinds]
     assert [it.decline.kind if it.decline else None for it in said] == kinds
 
 
-async def test_a_refund_bounces_for_the_card_that_scripts_it(sandbox_world: SandboxWorld) -> None:
-    payment = await paid(sandbox_world, "refund_fails_later")
-    refund = await sandbox_world.provider.refund(refund_of(payment))
+async def test_a_refund_bounces_for_the_card_that_scripts_it(sandbox_simulator: SandboxSimulator) -> None:
+    payment = await paid(sandbox_simulator, "refund_fails_later")
+    refund = await sandbox_simulator.provider.refund(refund_of(payment))
     assert refund.state is RefundState.SUCCEEDED
-    await sandbox_world.advance(timedelta(minutes=1))
-    bounced = await sandbox_world.provider.fetch_refund(refund.provider_refund_id, payment.ref)
+    await sandbox_simulator.advance(timedelta(minutes=1))
+    bounced = await sandbox_simulator.provider.fetch_refund(refund.provider_refund_id, payment.ref)
     assert bounced.state is RefundState.FAILED

@@ -21,7 +21,15 @@ from shared_lib.providers.base import Money, OutcomeUnknown, PaymentState
 from tests.kit.waiting import PATIENCE_S
 from tests.providers.conftest import SECRET
 from tests.providers.inbox import Inbox, running_inbox
-from tests.providers.world import SandboxWorld, charge_of, checkout_of, paid, raw, refund_of, saved_method
+from tests.providers.simulator import (
+    SandboxSimulator,
+    charge_of,
+    checkout_of,
+    paid,
+    raw,
+    refund_of,
+    saved_method,
+)
 
 
 def api(sandbox: SandboxHandle) -> httpx.Client:
@@ -40,8 +48,10 @@ def body_of(**changed: Any) -> dict[str, Any]:
     return standard | changed
 
 
-async def books(world: SandboxWorld, order_id: str | None) -> dict[str, Any]:
-    answer = await world.http.get("/v1/books", headers={"authorization": f"Bearer {world.secrets[0]}"})
+async def books(simulator: SandboxSimulator, order_id: str | None) -> dict[str, Any]:
+    answer = await simulator.http.get(
+        "/v1/books", headers={"authorization": f"Bearer {simulator.secrets[0]}"}
+    )
     said: dict[str, Any] = answer.json()
     assert sum(account["balance_minor"] for account in said["accounts"]) == 0
     order: dict[str, Any] = said["orders"].get(order_id, {})
@@ -51,36 +61,36 @@ async def books(world: SandboxWorld, order_id: str | None) -> dict[str, Any]:
 # ---- books -------------------------------------------------------------------------------------------------
 
 
-async def test_the_books_follow_captures_and_refunds(sandbox_world: SandboxWorld) -> None:
-    payment = await paid(sandbox_world)
-    refund = await sandbox_world.provider.refund(refund_of(payment, Money(300, "EUR")))
-    assert await books(sandbox_world, payment.order_id) == {
+async def test_the_books_follow_captures_and_refunds(sandbox_simulator: SandboxSimulator) -> None:
+    payment = await paid(sandbox_simulator)
+    refund = await sandbox_simulator.provider.refund(refund_of(payment, Money(300, "EUR")))
+    assert await books(sandbox_simulator, payment.order_id) == {
         "currency": "EUR",
         "payments": 1,
         "captured_minor": 1299,
         "refunded_minor": 300,
         "net_minor": 999,
     }
-    await sandbox_world.fail_refund(refund.provider_refund_id)
-    assert (await books(sandbox_world, payment.order_id))["net_minor"] == 1299
+    await sandbox_simulator.fail_refund(refund.provider_refund_id)
+    assert (await books(sandbox_simulator, payment.order_id))["net_minor"] == 1299
 
 
 async def test_the_books_agree_with_the_payments_after_a_random_afternoon(
-    sandbox_world: SandboxWorld,
+    sandbox_simulator: SandboxSimulator,
 ) -> None:
     chance = random.Random(7)
-    method = await saved_method(sandbox_world, "later_funds_once")
-    payments = [await sandbox_world.provider.charge(charge_of(method)) for _ in range(12)]
+    method = await saved_method(sandbox_simulator, "later_funds_once")
+    payments = [await sandbox_simulator.provider.charge(charge_of(method)) for _ in range(12)]
     for payment in chance.choices([it for it in payments if it.captured], k=25):
-        left = payment.captured - (await sandbox_world.provider.fetch_payment(payment.ref)).refunded
+        left = payment.captured - (await sandbox_simulator.provider.fetch_payment(payment.ref)).refunded
         if left:
             part = Money(chance.randint(1, left.minor), "EUR")
-            refund = await sandbox_world.provider.refund(refund_of(payment, part))
+            refund = await sandbox_simulator.provider.refund(refund_of(payment, part))
             if chance.random() < 0.3:
-                await sandbox_world.fail_refund(refund.provider_refund_id)
+                await sandbox_simulator.fail_refund(refund.provider_refund_id)
     for payment in payments:
-        now = await sandbox_world.provider.fetch_payment(payment.ref)
-        order = await books(sandbox_world, payment.order_id)
+        now = await sandbox_simulator.provider.fetch_payment(payment.ref)
+        order = await books(sandbox_simulator, payment.order_id)
         assert (order.get("captured_minor", 0), order.get("refunded_minor", 0)) == (
             now.captured.minor,
             now.refunded.minor,
@@ -105,10 +115,12 @@ def test_entries_can_be_neither_changed_nor_removed(tmp_path: Path) -> None:
 # ---- keys --------------------------------------------------------------------------------------------------
 
 
-async def test_the_client_and_the_provider_agree_about_currencies(sandbox_world: SandboxWorld) -> None:
-    headers = {"authorization": f"Bearer {sandbox_world.secrets[0]}"}
-    account = (await sandbox_world.http.get("/v1/account", headers=headers)).json()
-    assert account["minimum_minor"] == sandbox_world.provider.capabilities.minimum_minor
+async def test_the_client_and_the_provider_agree_about_currencies(
+    sandbox_simulator: SandboxSimulator,
+) -> None:
+    headers = {"authorization": f"Bearer {sandbox_simulator.secrets[0]}"}
+    account = (await sandbox_simulator.http.get("/v1/account", headers=headers)).json()
+    assert account["minimum_minor"] == sandbox_simulator.provider.capabilities.minimum_minor
 
 
 def test_a_key_is_required_compared_by_value_and_bound_to_its_path(sandbox: SandboxHandle) -> None:
@@ -152,25 +164,25 @@ async def test_webhooks_are_verified_by_the_scheme_s_own_package(tmp_path: Path)
 
 
 async def test_a_refused_webhook_comes_again_with_a_fresh_signature_and_the_same_id(
-    sandbox_world: SandboxWorld, inbox: Inbox
+    sandbox_simulator: SandboxSimulator, inbox: Inbox
 ) -> None:
     inbox.answers[:] = [500, 302, 503]
-    payment = await paid(sandbox_world)
+    payment = await paid(sandbox_simulator)
     # The schedule is 5 s, 5 min, 30 min; this sandbox runs a hundred times faster.
     deliveries = await inbox.wait(payment.payment_id or "", "payment.succeeded", count=3)
     assert len({it.id for it in deliveries}) == 1
     assert len({it.body for it in deliveries}) == 1
     assert len({it.headers["webhook-timestamp"] for it in deliveries}) > 1
     for delivery in deliveries:
-        await sandbox_world.provider.parse_webhook(await raw(sandbox_world, delivery))
+        await sandbox_simulator.provider.parse_webhook(await raw(sandbox_simulator, delivery))
 
 
 async def test_dropped_webhooks_never_come_and_the_payment_knows_better(
-    sandbox_world: SandboxWorld, inbox: Inbox
+    sandbox_simulator: SandboxSimulator, inbox: Inbox
 ) -> None:
-    await sandbox_world.disturb_webhooks("drop", 1)
-    payment = await paid(sandbox_world)
-    later = await paid(sandbox_world)
+    await sandbox_simulator.disturb_webhooks("drop", 1)
+    payment = await paid(sandbox_simulator)
+    later = await paid(sandbox_simulator)
     await inbox.wait(later.payment_id or "", "payment.succeeded")
     assert inbox.about(payment.payment_id or "") == []
     assert payment.state is PaymentState.SUCCEEDED
@@ -206,22 +218,22 @@ async def test_what_was_answered_survives_sigkill_and_webhooks_follow_after_the_
         await inbox.wait(request.payment_id, "payment.succeeded")
 
 
-async def test_a_sandbox_that_is_down_drops_calls_until_it_is_up(sandbox_world: SandboxWorld) -> None:
-    request = charge_of(await saved_method(sandbox_world))
+async def test_a_sandbox_that_is_down_drops_calls_until_it_is_up(sandbox_simulator: SandboxSimulator) -> None:
+    request = charge_of(await saved_method(sandbox_simulator))
     for how in ("drop", "503"):
-        await sandbox_world.post("down", {"how": how})
+        await sandbox_simulator.post("down", {"how": how})
         with pytest.raises(OutcomeUnknown):
-            await sandbox_world.provider.charge(request)
-    await sandbox_world.post("down", {"down": False})
-    assert (await sandbox_world.provider.charge(request)).state is PaymentState.SUCCEEDED
+            await sandbox_simulator.provider.charge(request)
+    await sandbox_simulator.post("down", {"down": False})
+    assert (await sandbox_simulator.provider.charge(request)).state is PaymentState.SUCCEEDED
 
 
-async def test_the_clock_only_goes_forward(sandbox_world: SandboxWorld) -> None:
-    before = await sandbox_world.now()
+async def test_the_clock_only_goes_forward(sandbox_simulator: SandboxSimulator) -> None:
+    before = await sandbox_simulator.now()
     target = before + timedelta(days=31)
-    await sandbox_world.post("clock", {"now": target.isoformat()})
-    assert timedelta(0) <= await sandbox_world.now() - target < timedelta(seconds=5)
-    back = await sandbox_world.http.post("/control/clock", json={"now": before.isoformat()})
+    await sandbox_simulator.post("clock", {"now": target.isoformat()})
+    assert timedelta(0) <= await sandbox_simulator.now() - target < timedelta(seconds=5)
+    back = await sandbox_simulator.http.post("/control/clock", json={"now": before.isoformat()})
     assert back.status_code == 400
 
 

@@ -23,7 +23,7 @@ ROOT = Path(__file__).parents[2]
 class TriggerProcess:
     def __init__(self, own_topic: OwnTopic, door: str, *, instance: str = "", port: int = 0) -> None:
         settings = {
-            "DATABASE_URL": "postgresql://nobody@127.0.0.1:1/none",  # it needs none
+            "DATABASE_URL": "postgresql://none@127.0.0.1:1/none",  # it needs none
             "SANDBOX_URL": "http://127.0.0.1:9",
             "SANDBOX_WEBHOOK_SECRETS": new_webhook_secret(),
             "EVENT_SECRETS": new_webhook_secret(),

@@ -95,7 +95,7 @@ async def test_a_poison_event_is_seen_read_and_delivered_after_the_fix(
 
 async def test_all_of_both_stores_are_sent_again(own_topic: OwnTopic, operator: Operator) -> None:
     kind = f"billing.poison.{own_topic.group[-6:]}"
-    async with own_topic.triggered({"nobody.": "http://127.0.0.1:1"}):
+    async with own_topic.triggered({"nothing.": "http://127.0.0.1:1"}):
         for n in range(3):
             own_topic.send("ann", n, kind=kind)
 

@@ -97,7 +97,7 @@ async def test_an_event_nobody_takes_is_a_dead_letter_after_its_attempts_and_the
 
 async def test_a_door_that_is_not_there_is_waited_for_without_counting(rt: Runtime) -> None:
     there = False
-    door = RecordingSink(lambda _: None if there else NotNowError("nobody", counts=False))
+    door = RecordingSink(lambda _: None if there else NotNowError("no door", counts=False))
     await post(rt, *facts("ann", 2))
     for _ in range(3 * ATTEMPTS_MAX):
         await rounds(Relay(rt, door))

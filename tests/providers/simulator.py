@@ -1,4 +1,4 @@
-"""What the contract suite asks of a provider's simulator. A new provider brings its own World and its own client.
+"""What the contract suite asks of a provider's simulator. A new provider brings its own ProviderSimulator and its own client.
 
 Every method is about the provider's side: its page, its clock, its trouble. What we do goes through `provider`.
 """
@@ -33,7 +33,7 @@ PRICE = Money(1299, "EUR")
 READ_TIMEOUT_S = 0.4  # shorter than the trouble of a hanging call
 
 
-class World(Protocol):
+class ProviderSimulator(Protocol):
     provider: PaymentProvider
     inbox: Inbox
     secrets: tuple[str, ...]  # words that must never be shown
@@ -52,7 +52,7 @@ class World(Protocol):
     def hasty(self) -> PaymentProvider: ...
 
 
-class SandboxWorld:
+class SandboxSimulator:
     """The sandbox, over HTTP, with the client under test and a client of the tests' own for the rest."""
 
     def __init__(self, sandbox: SandboxHandle, inbox: Inbox, webhook_secrets: tuple[str, ...]) -> None:
@@ -133,7 +133,7 @@ class SandboxWorld:
         return said
 
 
-OpenWorld = Callable[[], World]
+OpenSimulator = Callable[[], ProviderSimulator]
 
 
 # ---- requests as a test wants them -------------------------------------------------------------------------
@@ -170,25 +170,25 @@ def refund_of(payment: PaymentSnapshot, amount: Money | None = None) -> RefundRe
     return RefundRequest(payment=payment.ref, refund_id=refund_id, amount=amount, idempotency_key=refund_id)
 
 
-async def paid(world: World, card: str = "success", **changed: Any) -> PaymentSnapshot:
+async def paid(simulator: ProviderSimulator, card: str = "success", **changed: Any) -> PaymentSnapshot:
     """A checkout that went through."""
-    opened = await world.provider.create_checkout(checkout_of(**changed))
+    opened = await simulator.provider.create_checkout(checkout_of(**changed))
     assert opened.checkout_url is not None
-    await world.pay(opened.checkout_url, card)
-    return await world.provider.fetch_payment(opened.ref)
+    await simulator.pay(opened.checkout_url, card)
+    return await simulator.provider.fetch_payment(opened.ref)
 
 
-async def saved_method(world: World, card: str = "success") -> SavedMethodRef:
-    payment = await paid(world, card, save_method=True)
+async def saved_method(simulator: ProviderSimulator, card: str = "success") -> SavedMethodRef:
+    payment = await paid(simulator, card, save_method=True)
     assert payment.saved_method is not None
     return payment.saved_method
 
 
-async def raw(world: World, delivery: Delivery, **changed: Any) -> RawWebhook:
+async def raw(simulator: ProviderSimulator, delivery: Delivery, **changed: Any) -> RawWebhook:
     standard: dict[str, Any] = {
         "headers": delivery.headers,
         "body": delivery.body,
         "source_ip": "127.0.0.1",
-        "received_at": await world.now(),
+        "received_at": await simulator.now(),
     }
     return RawWebhook(**standard | changed)
