@@ -289,18 +289,24 @@ async def test_a_parked_webhook_that_cannot_be_read_stops_no_other_and_no_stage(
 
 
 async def test_a_stage_that_fails_stops_no_other_stage(cinema: Cinema) -> None:
-    with cinema.db() as db:
-        db.execute("ALTER TABLE refunds RENAME COLUMN next_check_at TO gone")
+    """Neither the stages before it nor those after it."""
     order = await cinema.order(FILM)
     await cinema.control("/control/webhooks", {"mode": "drop", "times": None})
     await cinema.pay(order["checkout_url"])
     await cinema.advance(timedelta(minutes=15))
+    with cinema.db() as db:
+        db.execute(
+            "INSERT INTO idempotency_keys (customer_id, route, key, fingerprint, locked_until, expires_at)"
+            " VALUES ('bob', 'POST /v1/orders', 'old', '', boxoffice_now(), boxoffice_now())"
+        )
+        db.execute("ALTER TABLE inbox RENAME COLUMN next_try_at TO gone")
     with capture_logs() as lines:
         await cinema.tick()
-    assert [line["stage"] for line in lines if line["event"] == "stage_failed"] == ["refunds"]
+    assert [line["stage"] for line in lines if line["event"] == "stage_failed"] == ["webhooks", "plays"]
     assert order_status(cinema, order["id"]) == "paid"
+    assert cinema.rows("SELECT key FROM idempotency_keys WHERE customer_id = 'bob'") == []
     with cinema.db() as db:
-        db.execute("ALTER TABLE refunds RENAME COLUMN gone TO next_check_at")
+        db.execute("ALTER TABLE inbox RENAME COLUMN gone TO next_try_at")
 
 
 async def test_a_key_that_cannot_be_forgotten_stops_no_other(cinema: Cinema) -> None:
