@@ -46,6 +46,7 @@ def events() -> str:
             *facts,
             "\nThe data by name:\n",
             *keys,
+            f"\nNot written yet, although their mails or the reasons for none are decided: {_ticked(Planned)}.",
             f"\n## Jobs (`{JOBS}`), ticks, and events of the cinema\n",
             "| Type | What its door does | Data | Topic | Door |\n| --- | --- | --- | --- | --- |",
             *work,
