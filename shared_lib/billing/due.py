@@ -18,7 +18,6 @@ from shared_lib.domain.payment import Payment, PaymentFlow
 from shared_lib.domain.subscription import (
     RENEWABLE,
     SUBSCRIPTION,
-    OnMissed,
     Subscription,
     SubscriptionEvent,
     SubscriptionStatus,
@@ -36,7 +35,6 @@ class RenewalRequest:
     """One subscription that may be due. `providers`: those that can be asked; None: any."""
 
     subscription_id: str
-    on_missed: OnMissed = OnMissed.BILL_LATEST
     providers: Collection[str] | None = None
 
     def can_ask(self, provider: str) -> bool:
@@ -62,7 +60,7 @@ def look_at_due(
     if (retries or opens) and not request.can_ask(subscription.provider):
         return case, Undecidable(reason=f"the provider {subscription.provider} is not configured")
     if opens:
-        return _open_period(case, subscription, request.on_missed)
+        return _open_period(case, subscription)
     if retries:
         return _retry(case, subscription)
     return case.put(replace(subscription, next_action_at=next_look(subscription))), None
@@ -81,9 +79,9 @@ def _suspend_when_grace_is_over(case: Case, subscription: Subscription) -> tuple
     return case.put(suspended).record(facts.subscription_suspended(suspended, link)), suspended
 
 
-def _open_period(case: Case, subscription: Subscription, on_missed: OnMissed) -> tuple[Case, Payment]:
+def _open_period(case: Case, subscription: Subscription) -> tuple[Case, Payment]:
     """The order for the period that is to be billed, and its first payment."""
-    billing = next_billing(subscription, case.now, on_missed)
+    billing = next_billing(subscription, case.now)
     order = Order(
         id=new_id("ord"),
         customer_id=subscription.customer_id,

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import assert_never
 
 from shared_lib.domain.money import Money
 from shared_lib.domain.period import SHORTEST, Cadence, Interval, Period
@@ -35,13 +34,6 @@ class SubscriptionEvent(StrEnum):
     CANCELED_NOW = "canceled_now"
     PAUSED = "paused"
     RESUMED = "resumed"
-
-
-class OnMissed(StrEnum):
-    """What to bill when periods passed while renewals did not run: the latest of them alone, or each in its turn."""
-
-    BILL_LATEST = "bill_latest"
-    BILL_EACH = "bill_each"
 
 
 _S, _E = SubscriptionStatus, SubscriptionEvent
@@ -195,10 +187,10 @@ class NextBilling:
     anchor_n: int
 
 
-def next_billing(subscription: Subscription, now: datetime, on_missed: OnMissed) -> NextBilling:
+def next_billing(subscription: Subscription, now: datetime) -> NextBilling:
     """Which period a due subscription is billed for. Always after the last billed one, never the same twice.
 
-    Our outage is not the customer's debt: by default only the latest missed period is billed and nothing shifts.
+    Our outage is not the customer's debt: of periods that passed without a renewal only the latest is billed, and nothing shifts.
     After a refund that shortened the paid period the next one follows on it, and the anchor moves there.
     """
     n, upcoming = subscription.period_n + 1, subscription.period(subscription.period_n + 1)
@@ -208,13 +200,8 @@ def next_billing(subscription: Subscription, now: datetime, on_missed: OnMissed)
             subscription, anchor_at=subscription.period_end, anchor_n=subscription.period_n
         )
         upcoming = subscription.period(n)
-    match on_missed:
-        case OnMissed.BILL_EACH:
-            pass
-        case OnMissed.BILL_LATEST:
-            n = subscription.number_at(now) if now >= upcoming.end else n
-        case _ as unreachable:
-            assert_never(unreachable)
+    if now >= upcoming.end:
+        n = subscription.number_at(now)
     if subscription.anchor_at is None:
         raise ValueError("a subscription that never started has nothing to renew")
     return NextBilling(

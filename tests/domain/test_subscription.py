@@ -13,7 +13,6 @@ from shared_lib.domain.subscription import (
     RENEWABLE,
     SUBSCRIPTION,
     NextBilling,
-    OnMissed,
     Subscription,
     SubscriptionEvent,
     SubscriptionStatus,
@@ -74,19 +73,18 @@ def test_a_trial_is_period_0_and_its_end_is_the_anchor() -> None:
 def test_a_trial_of_a_month_counts_on_from_its_own_end() -> None:
     """29 days from 30 January end on 28 February: the next periods end on the 28th, not on the 30th."""
     subscription = started(a_subscription(MONTHLY, trial_days=29), utc(2025, 1, 30))
-    billing = next_billing(subscription, end_of(subscription), OnMissed.BILL_LATEST)
+    billing = next_billing(subscription, end_of(subscription))
     assert (billing.period_n, billing.period) == (1, Period(utc(2025, 2, 28), utc(2025, 3, 28)))
 
 
 def test_what_never_started_has_nothing_to_renew() -> None:
     with pytest.raises(ValueError, match="first payment"):
-        next_billing(a_subscription(MONTHLY), JANUARY_31, OnMissed.BILL_LATEST)
+        next_billing(a_subscription(MONTHLY), JANUARY_31)
 
 
-@pytest.mark.parametrize("policy", OnMissed)
-def test_on_time_every_policy_bills_the_following_period(policy: OnMissed) -> None:
+def test_on_time_the_following_period_is_billed() -> None:
     for late in (timedelta(0), SECOND, timedelta(hours=5)):
-        billing = next_billing(MONTHLY_FROM_JANUARY_31, utc(2025, 2, 28, 12) + late, policy)
+        billing = next_billing(MONTHLY_FROM_JANUARY_31, utc(2025, 2, 28, 12) + late)
         assert billing == NextBilling(
             period_n=2,
             period=Period(utc(2025, 2, 28, 12), utc(2025, 3, 31, 12)),
@@ -95,44 +93,31 @@ def test_on_time_every_policy_bills_the_following_period(policy: OnMissed) -> No
         )
 
 
-@pytest.mark.parametrize("policy", OnMissed)
-def test_a_day_of_silence_costs_a_monthly_subscriber_nothing(policy: OnMissed) -> None:
-    billing = next_billing(MONTHLY_FROM_JANUARY_31, utc(2025, 3, 1, 12), policy)
+def test_a_day_of_silence_costs_a_monthly_subscriber_nothing() -> None:
+    billing = next_billing(MONTHLY_FROM_JANUARY_31, utc(2025, 3, 1, 12))
     assert (billing.period_n, billing.period.start) == (2, utc(2025, 2, 28, 12))
 
 
-def test_a_day_of_silence_over_a_daily_plan_is_skipped_or_billed() -> None:
+def test_a_day_of_silence_over_a_daily_plan_is_skipped() -> None:
     daily = started(a_subscription(Interval(Unit.DAY, 1)), utc(2025, 1, 1))
     now = utc(2025, 1, 3, 6)  # day 2 passed unbilled
-    latest, each = (next_billing(daily, now, policy) for policy in OnMissed)
+    latest = next_billing(daily, now)
     assert (latest.period_n, latest.period) == (3, Period(utc(2025, 1, 3), utc(2025, 1, 4)))
-    assert (each.period_n, each.period) == (2, Period(utc(2025, 1, 2), utc(2025, 1, 3)))
 
 
 TEN_MONTHS_LATER = utc(2025, 12, 10, 8)
 
 
 def test_after_ten_months_of_silence_the_latest_period_is_billed_once_and_nothing_shifts() -> None:
-    billing = next_billing(MONTHLY_FROM_JANUARY_31, TEN_MONTHS_LATER, OnMissed.BILL_LATEST)
+    billing = next_billing(MONTHLY_FROM_JANUARY_31, TEN_MONTHS_LATER)
     assert billing == NextBilling(
         period_n=11,
         period=Period(utc(2025, 11, 30, 12), utc(2025, 12, 31, 12)),
         anchor_at=JANUARY_31,
         anchor_n=0,
     )
-    following = next_billing(
-        billed(MONTHLY_FROM_JANUARY_31, billing), utc(2025, 12, 31, 12), OnMissed.BILL_LATEST
-    )
+    following = next_billing(billed(MONTHLY_FROM_JANUARY_31, billing), utc(2025, 12, 31, 12))
     assert (following.period_n, following.period.end) == (12, utc(2026, 1, 31, 12))
-
-
-def test_after_ten_months_of_silence_each_period_can_be_billed_in_its_turn() -> None:
-    subscription, numbers = MONTHLY_FROM_JANUARY_31, []
-    while end_of(subscription) <= TEN_MONTHS_LATER:
-        subscription = billed(subscription, next_billing(subscription, TEN_MONTHS_LATER, OnMissed.BILL_EACH))
-        numbers.append(subscription.period_n)
-    assert numbers == list(range(2, 12))
-    assert end_of(subscription) == utc(2025, 12, 31, 12)
 
 
 subscriptions = st.builds(
@@ -148,49 +133,49 @@ subscriptions = st.builds(
 silences = st.one_of(
     st.just(timedelta(0)), st.timedeltas(timedelta(0), DAY), st.timedeltas(timedelta(0), 300 * DAY)
 )
-renewals = st.lists(st.tuples(silences, st.sampled_from(OnMissed)), min_size=1, max_size=6)
+renewals = st.lists(silences, min_size=1, max_size=6)
 APIA_DAILY = started(a_subscription(Interval(Unit.DAY, 1), "Pacific/Apia"), utc(2011, 12, 28, 20))
 
 
 @given(subscriptions, renewals)
-@example(APIA_DAILY, [(timedelta(0), OnMissed.BILL_EACH)] * 3)
-@example(APIA_DAILY, [(timedelta(0), OnMissed.BILL_LATEST)] * 3)
+@example(APIA_DAILY, [timedelta(0)] * 3)
 def test_no_period_is_billed_twice_and_none_overlaps_another(
-    subscription: Subscription, history: list[tuple[timedelta, OnMissed]]
+    subscription: Subscription, history: list[timedelta]
 ) -> None:
-    """Whatever outages and policies a subscription has lived through."""
-    for silence, policy in history:
+    """Whatever outages a subscription has lived through."""
+    for silence in history:
         now = end_of(subscription) + silence
-        billing = next_billing(subscription, now, policy)
+        billing = next_billing(subscription, now)
 
         assert billing.period_n > subscription.period_n
         assert billing.period.start >= end_of(subscription)
         assert billing.period.start <= now  # nothing is charged ahead
-        if policy is not OnMissed.BILL_EACH:
-            assert now in billing.period  # what is billed can be watched now
+        assert now in billing.period  # what is billed can be watched now
         subscription = billed(subscription, billing)
         assert subscription.period(subscription.period_n) == billing.period  # and counts on from there
 
 
 @given(subscriptions, silences)
-def test_each_policy_keeps_its_word(subscription: Subscription, silence: timedelta) -> None:
+def test_a_later_period_is_billed_only_when_one_was_missed(
+    subscription: Subscription, silence: timedelta
+) -> None:
     now = end_of(subscription) + silence
     following = subscription.period(subscription.period_n + 1)
     missed = now >= following.end
-    latest, each = (next_billing(subscription, now, policy) for policy in OnMissed)
+    latest = next_billing(subscription, now)
 
-    assert (each.period_n, each.period) == (subscription.period_n + 1, following)
-    assert latest.anchor_at == each.anchor_at == subscription.anchor_at
-    assert (latest.period_n > each.period_n) == missed
+    assert missed or (latest.period_n, latest.period) == (subscription.period_n + 1, following)
+    assert latest.anchor_at == subscription.anchor_at
+    assert (latest.period_n > subscription.period_n + 1) == missed
 
 
-@given(subscriptions, st.sampled_from(OnMissed), st.floats(0, 1))
-def test_asked_too_early_no_policy_bills_the_running_period_again(
-    subscription: Subscription, policy: OnMissed, progress: float
+@given(subscriptions, st.floats(0, 1))
+def test_asked_too_early_it_does_not_bill_the_running_period_again(
+    subscription: Subscription, progress: float
 ) -> None:
     assert subscription.period_start is not None
     now = subscription.period_start + (end_of(subscription) - subscription.period_start) * progress - TICK
-    billing = next_billing(subscription, now, policy)
+    billing = next_billing(subscription, now)
     assert billing.period_n == subscription.period_n + 1
     assert billing.period.start == end_of(subscription)
 
