@@ -57,7 +57,7 @@ def _not_paid(case: Case, order: Order) -> Refusal:
     if any(payment.status in undecided for payment in case.payments_of(order)):
         return Refusal(
             Code.PAYMENT_UNRESOLVED,
-            "The payment provider has not told yet whether it was paid.",
+            "The payment provider has not confirmed the payment yet.",
             retry_after_s=60,
         )
     return Refusal(Code.ORDER_NOT_PAID, "This order has not been paid.")
