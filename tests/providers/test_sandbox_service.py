@@ -15,6 +15,8 @@ from standardwebhooks.webhooks import Webhook
 
 from infra.sandbox.app import build
 from infra.sandbox.engine.core import Config
+from infra.sandbox.engine.refusals import Reason, Refused
+from infra.sandbox.faces.native.errors import refusal_answer
 from infra.sandbox.launch import SandboxHandle, running_sandbox
 from shared_lib.ids import new_id
 from shared_lib.providers.base import Money, OutcomeUnknown, PaymentState
@@ -256,3 +258,9 @@ def test_without_the_control_surface_there_is_none(tmp_path: Path) -> None:
     app = build(Config(data=tmp_path, public_url="http://127.0.0.1", api_key="k", control=False))
     assert not [route for route in app.routes if "/control" in str(getattr(route, "path", ""))]
     app.state.sandbox.db.close()
+
+
+def test_each_refusal_of_the_engine_has_a_status_and_a_code_on_the_wire() -> None:
+    answers = {reason: refusal_answer(Refused(reason, "words")) for reason in Reason}
+    assert all(400 <= answer.status < 500 for answer in answers.values())
+    assert all(answer.body["error"]["code"] for answer in answers.values())
