@@ -14,7 +14,7 @@ from shared_lib.domain.subscription import Subscription
 from shared_lib.domain.values import replace
 from shared_lib.ids import new_id
 from shared_lib.store import outbox
-from shared_lib.store.rows import SUBSCRIPTIONS, lock_subscriptions
+from shared_lib.store.rows import LOCK, SUBSCRIPTIONS
 from shared_lib.store.transaction import Transaction
 
 LEASE = timedelta(seconds=30)
@@ -146,13 +146,13 @@ async def _settled_changes(tx: Transaction, wanted: Sequence[ClaimNotification])
     if not wanted:
         return set()
     changes = [want.change for want in wanted if want.change]
-    locking = await lock_subscriptions(tx, sorted({change.subscription_id for change in changes}))
+    asked = await SUBSCRIPTIONS.ask(tx, LOCK, sorted({change.subscription_id for change in changes}))
     rows = await tx.ask(
         "SELECT event_id, customer_id FROM notifications"
         " WHERE (event_id, customer_id) IN (SELECT * FROM unnest(%b::text[], %b::text[]))",
         [[want.event_id for want in wanted], [want.customer_id for want in wanted]],
     )
-    subscriptions = await locking.values()
+    subscriptions = {subscription.id: subscription for subscription in await asked.values()}
     claimed_before = {(event_id, customer_id) for event_id, customer_id in await rows.rows()}
     settled: set[ClaimNotification] = set()
     mailed: dict[str, Subscription] = {}

@@ -47,14 +47,13 @@ async def settle_payments(tx: Transaction, reports: Sequence[PaymentReport]) -> 
         _answered(cases, report, one) if one else None for report, one in zip(reports, settled, strict=True)
     ]
     cases.write()
-    save_replies(
-        tx,
-        [
-            (report.answer[0], answer.reply)
-            for report, answer in zip(reports, answers, strict=True)
-            if report.answer and answer and answer.reply
-        ],
-    )
+    replies = [
+        (report.answer[0], answer.reply)
+        for report, answer in zip(reports, answers, strict=True)
+        if report.answer and answer and answer.reply
+    ]
+    if replies:
+        save_replies(tx, replies)
     return answers
 
 

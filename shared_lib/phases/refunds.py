@@ -65,14 +65,13 @@ async def settle_refunds(tx: Transaction, reports: Sequence[RefundReport]) -> li
         reply = report.answer[1](settled.refund) if report.answer else None
         answers.append(AnsweredRefund(settled=settled, reply=reply))
     cases.write()
-    save_replies(
-        tx,
-        [
-            (report.answer[0], answer.reply)
-            for report, answer in zip(reports, answers, strict=True)
-            if report.answer and answer and answer.reply
-        ],
-    )
+    replies = [
+        (report.answer[0], answer.reply)
+        for report, answer in zip(reports, answers, strict=True)
+        if report.answer and answer and answer.reply
+    ]
+    if replies:
+        save_replies(tx, replies)
     return answers
 
 

@@ -16,9 +16,9 @@ from shared_lib.store.rows import (
     ENTITLEMENTS,
     ORDERS,
     PAYMENTS,
+    PRICES,
     REFUNDS,
     SUBSCRIPTIONS,
-    sellable_prices,
 )
 from shared_lib.store.transaction import Row, Transaction
 
@@ -171,7 +171,16 @@ async def payment_methods(tx: Transaction, ask: Ask) -> list[ShownMethod]:
 
 
 async def catalog(tx: Transaction, _: None) -> list[Price]:
-    return await sellable_prices(tx)
+    """What may be bought now."""
+    now = await tx.clock()
+    rows = await tx.fetch(
+        f"""
+        SELECT {PRICES.select} FROM prices JOIN products ON products.id = prices.product_id
+        WHERE sellable_from <= %s AND (sellable_until IS NULL OR sellable_until > %s) ORDER BY title, prices.id
+        """,
+        [now, now],
+    )
+    return [PRICES.of(row) for row in rows]
 
 
 def _whose(table: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
 from types import NoneType
@@ -12,8 +13,8 @@ from shared_lib.domain.lease import Lease
 from shared_lib.domain.money import Money
 from shared_lib.domain.period import Interval
 from shared_lib.domain.values import restored
-from shared_lib.store.bulk import Table
-from shared_lib.store.transaction import Row, Transaction
+from shared_lib.store.bulk import Table, array_literal
+from shared_lib.store.transaction import Question, Row, Transaction
 
 Value = TypeVar("Value")
 
@@ -40,14 +41,36 @@ _TYPES: Final[Mapping[type, str]] = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class Asked(Generic[Value]):
+    """Rows on their way: the questions of several tables travel together. `question` None: there are none to ask for."""
+
+    of: Callable[[Row], Value]
+    question: Question | None
+
+    async def values(self) -> list[Value]:
+        return [*map(self.of, await self.question.rows())] if self.question else []
+
+
 class Codec(Generic[Value]):
     """A table whose rows are values of one frozen dataclass, column by column.
 
-    `elsewhere`: columns that another table has, as SQL. What has any is only read.
+    `elsewhere`: columns that another table has, as SQL. What has any is only read. `stamp`: a column for the instant of
+    the transaction that adds the row.
     """
 
-    def __init__(self, kind: type[Value], name: str, elsewhere: Mapping[str, str] | None = None) -> None:
-        self.table: Final = Table(name, columns_of(kind))
+    def __init__(
+        self,
+        kind: type[Value],
+        name: str,
+        elsewhere: Mapping[str, str] | None = None,
+        *,
+        key: tuple[str, ...] = ("id",),
+        stamp: str | None = None,
+    ) -> None:
+        self._stamped: Final = stamp is not None
+        stamps = {stamp: "timestamptz"} if stamp else {}
+        self.table: Final = Table(name, columns_of(kind) | stamps, key)
         self.width: Final = len(self.table.columns)
         qualified = {column: f"{name}.{column}" for column in self.table.columns} | dict(elsewhere or {})
         self.select: Final = ", ".join(qualified.values())
@@ -57,9 +80,19 @@ class Codec(Generic[Value]):
         checked, an unknown word of an enum being a ValueError."""
         self.row: Final[Callable[[Value], Row]] = row_maker(kind)
 
+    async def ask(
+        self, tx: Transaction, condition: str, ids: Sequence[str], *parameters: object
+    ) -> Asked[Value]:
+        """Ask for the rows that meet the condition, in which `ids` come first. Without ids nothing is asked."""
+        if not ids:
+            return Asked(self.of, None)
+        sql = f"SELECT {self.select} FROM {self.table.name} WHERE {condition}"
+        return Asked(self.of, await tx.ask(sql, [array_literal(ids), *parameters]))
+
     def insert(self, tx: Transaction, values: Sequence[Value]) -> None:
         """Queue new rows."""
-        self.table.insert(tx, [*map(self.row, values)])
+        rows = map(self.row, values)
+        self.table.insert(tx, [(*row, tx.now) for row in rows] if self._stamped else [*rows])
 
     def update(self, tx: Transaction, changes: Sequence[tuple[Value, Value]]) -> None:
         """Queue the columns in which any (before, after) differs."""

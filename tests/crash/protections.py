@@ -72,9 +72,9 @@ MUTATIONS = (
         f"{ORDERS}w5_killed_after_the_outcome_is_committed_the_next_relay_tells_it",
         (
             Edit(
-                "shared_lib/store/case_writer.py",
-                "outbox.publish(tx, events)",
-                "outbox.publish(tx, [])",
+                "shared_lib/store/cases.py",
+                "outbox.publish(self._tx, events)",
+                "outbox.publish(self._tx, [])",
             ),
         ),
     ),
