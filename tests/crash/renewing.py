@@ -14,14 +14,14 @@ CYCLE_PAYMENTS = "SELECT p.status FROM payments p JOIN orders o ON o.id = p.orde
 
 
 class Pause:
-    """Holds the process that reaches a boundary first, until the test lets it go on."""
+    """Holds the process that reaches a crash_point first, until the test lets it go on."""
 
-    def __init__(self, boundary: str) -> None:
-        self._boundary = boundary
+    def __init__(self, crash_point: str) -> None:
+        self._crash_point = crash_point
         self.reached, self.go_on = asyncio.Event(), asyncio.Event()
 
-    async def __call__(self, boundary: str) -> None:
-        if boundary == self._boundary and not self.reached.is_set():
+    async def __call__(self, crash_point: str) -> None:
+        if crash_point == self._crash_point and not self.reached.is_set():
             self.reached.set()
             await self.go_on.wait()
 

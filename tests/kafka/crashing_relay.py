@@ -1,4 +1,4 @@
-"""A relay that ends by SIGKILL at the boundary CRASH_AT: `delete_acknowledged:before_commit` is after the acknowledgement."""
+"""A relay that ends by SIGKILL at the crash_point CRASH_AT: `delete_acknowledged:before_commit` is after the acknowledgement."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from shared_lib.workers.kafka_relay import KafkaRelay
 from tests.kit.crash_points import watch
 
 
-async def die(boundary: str) -> None:
-    if boundary == os.environ["CRASH_AT"]:
+async def die(crash_point: str) -> None:
+    if crash_point == os.environ["CRASH_AT"]:
         os.kill(os.getpid(), signal.SIGKILL)
 
 

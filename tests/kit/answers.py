@@ -21,7 +21,7 @@ TITLES = {str(code): (one.status, one.title) for code, one in PROBLEMS.items()}
 
 
 def assert_problem(answer: httpx.Response, code: str, status: int | None = None) -> dict[str, Any]:
-    """RFC 9457, with the code and the status that docs/problems.md promise, and without a word about our insides."""
+    """RFC 9457 with the code and the status that docs/problems.md promises, and no internal detail."""
     documented, title = TITLES[code]
     assert answer.status_code == (status or documented), f"{answer.status_code}: {answer.text}"
     assert answer.headers["content-type"] == "application/problem+json"
@@ -50,7 +50,7 @@ def contents(cinema: Cinema) -> dict[str, tuple[int, str | None]]:
 
 @contextmanager
 def nothing_changes(cinema: Cinema) -> Iterator[None]:
-    """Not a row is added, lost or altered inside."""
+    """No row is added, removed or changed inside the block."""
     before = contents(cinema)
     yield
     after = contents(cinema)
@@ -58,7 +58,7 @@ def nothing_changes(cinema: Cinema) -> Iterator[None]:
 
 
 async def alter(cinema: Cinema, *statements: str) -> None:
-    """Change the database under the doors' feet; in a thread, because a door in this loop may hold the lock."""
+    """Run the statements as the superuser while doors run; in a thread, because a door in this loop may hold the lock."""
 
     def run() -> None:
         with cinema.db() as db:

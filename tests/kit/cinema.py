@@ -51,7 +51,7 @@ KEEP_ALIVE_S = 95
 
 @lru_cache(maxsize=1)
 def doors() -> dict[str, ASGIApp]:
-    """functions-framework loads each function once per process."""
+    """The doors by name. functions-framework loads each function once per process."""
     return {name: door(name) for name in DOORS}
 
 
@@ -123,7 +123,7 @@ class Cinema:
     async def until(
         self, path: str, *, customer: str = "ann", seconds: float = PATIENCE_S, **wanted: Any
     ) -> dict[str, Any]:
-        """Look until the resource shows what is wanted."""
+        """Read the resource until its fields have the wanted values; returns it."""
         found: dict[str, Any] = {}
         for _ in range(int(seconds / 0.05)):
             found = await self.get(path, customer=customer)
@@ -214,12 +214,12 @@ class Cinema:
             """
         )
         held = {currency: (int(in_ or 0), int(out or 0)) for currency, in_, out in ours}
-        told = {
+        provider = {
             currency: (book["captured_minor"], book["refunded_minor"])
             for currency, book in theirs.items()
             if book["captured_minor"] or book["refunded_minor"]
         }
-        assert held == told, f"our ledger {held}, their books {told}"
+        assert held == provider, f"our ledger {held}, their books {provider}"
 
 
 class Gateway:

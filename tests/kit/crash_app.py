@@ -1,4 +1,4 @@
-"""A Boxoffice that ends by SIGKILL when it reaches the boundary that CRASH_AT names. For tests only.
+"""A Boxoffice that ends by SIGKILL when it reaches the crash point that CRASH_AT names. For tests only.
 
     CRASH_AT=open_orders:after_commit uvicorn tests.kit.crash_app:app
 
@@ -26,8 +26,8 @@ from tests.kit.crash_points import WatchedSink, watch
 CRASH_AT = os.environ.get("CRASH_AT", "")
 
 
-async def die(boundary: str) -> None:
-    if boundary == CRASH_AT:
+async def die(crash_point: str) -> None:
+    if crash_point == CRASH_AT:
         os.kill(os.getpid(), signal.SIGKILL)
 
 

@@ -1,4 +1,4 @@
-"""Where a process may stop: the boundaries around commits and provider calls, wrapped from outside.
+"""Where a process may be killed: crash points before and after commits and provider calls, wrapped around the code from outside.
 
 `<phase>:before_commit`, `<phase>:after_commit`, `<provider call>:before`, `<provider call>:after`, `deliver:after`.
 """
@@ -19,34 +19,34 @@ from shared_lib.store.outbox import Outgoing
 from shared_lib.store.transaction import Transaction
 from shared_lib.workers.sink import Sink
 
-Boundary = Callable[[str], Awaitable[None]]
+CrashPoint = Callable[[str], Awaitable[None]]
 
 
 class WatchedBatcher(Batcher):
-    """Passes a boundary when everything is written but not committed, and another right after the commit."""
+    """Passes a crash point when everything is written but not committed, and another right after the commit."""
 
-    def __init__(self, pool: AsyncConnectionPool[Any], *, writers: int, boundary: Boundary) -> None:
+    def __init__(self, pool: AsyncConnectionPool[Any], *, writers: int, crash_point: CrashPoint) -> None:
         super().__init__(pool, writers=writers)
-        self._boundary = boundary
+        self._crash_point = crash_point
 
     async def _attempt(self, phase: Phase[Any, Any], items: Sequence[Any], limits: Limits) -> Sequence[Any]:
         async def until_commit(tx: Transaction, items: Sequence[Any]) -> Sequence[Any]:
             answers = await phase(tx, items)
             await tx.flush()
-            await self._boundary(f"{phase.__name__}:before_commit")
+            await self._crash_point(f"{phase.__name__}:before_commit")
             return answers
 
         answers = await super()._attempt(until_commit, items, limits)
-        await self._boundary(f"{phase.__name__}:after_commit")
+        await self._crash_point(f"{phase.__name__}:after_commit")
         return answers
 
 
 class WatchedProvider:
-    """A provider client that passes a boundary before and after each of its calls."""
+    """A provider client that passes a crash point before and after each of its calls."""
 
-    def __init__(self, inner: PaymentProvider, boundary: Boundary) -> None:
+    def __init__(self, inner: PaymentProvider, crash_point: CrashPoint) -> None:
         self._inner = inner
-        self._boundary = boundary
+        self._crash_point = crash_point
 
     def __getattr__(self, name: str) -> Any:
         found = getattr(self._inner, name)
@@ -54,30 +54,30 @@ class WatchedProvider:
             return found
 
         async def call(*args: Any, **more: Any) -> Any:
-            await self._boundary(f"{name}:before")
+            await self._crash_point(f"{name}:before")
             answer = await found(*args, **more)
-            await self._boundary(f"{name}:after")
+            await self._crash_point(f"{name}:after")
             return answer
 
         return call
 
 
 class WatchedSink:
-    """A sink that passes a boundary once an event was acknowledged."""
+    """A sink that passes a crash point once an event was acknowledged."""
 
-    def __init__(self, inner: Sink, boundary: Boundary) -> None:
+    def __init__(self, inner: Sink, crash_point: CrashPoint) -> None:
         self._inner = inner
-        self._boundary = boundary
+        self._crash_point = crash_point
 
     async def deliver(self, event: Outgoing) -> None:
         await self._inner.deliver(event)
-        await self._boundary("deliver:after")
+        await self._crash_point("deliver:after")
 
 
-def watch(rt: Runtime, boundary: Boundary) -> None:
-    """Put boundaries around everything this runtime commits and asks."""
-    rt._batcher = WatchedBatcher(rt._pool, writers=rt.settings.writers, boundary=boundary)
+def watch(rt: Runtime, crash_point: CrashPoint) -> None:
+    """Put crash points around every commit and provider call of this runtime."""
+    rt._batcher = WatchedBatcher(rt._pool, writers=rt.settings.writers, crash_point=crash_point)
     rt.providers = {
-        name: cast("PaymentProvider", WatchedProvider(client, boundary))
+        name: cast("PaymentProvider", WatchedProvider(client, crash_point))
         for name, client in rt.providers.items()
     }

@@ -80,13 +80,13 @@ async def second_instance(
 
 def environment(settings: Settings) -> dict[str, str]:
     """The settings as a process of its own reads them."""
-    told = settings.model_dump(mode="json", exclude_none=True)
-    told |= {
+    given = settings.model_dump(mode="json", exclude_none=True)
+    given |= {
         "sandbox_api_key": settings.sandbox_api_key.get_secret_value(),
         "event_secrets": [one.get_secret_value() for one in settings.event_secrets],
         "sandbox_webhook_secrets": [one.get_secret_value() for one in settings.sandbox_webhook_secrets],
     }
-    return {f"BOXOFFICE_{name.upper()}": _text(value) for name, value in told.items()}
+    return {f"BOXOFFICE_{name.upper()}": _text(value) for name, value in given.items()}
 
 
 def _text(value: Any) -> str:

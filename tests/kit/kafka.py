@@ -69,7 +69,7 @@ class OwnTopic:
         await asyncio.to_thread(self._producer.flush, 20)
 
     async def committed(self) -> int:
-        """How many records the group has done, by its committed offsets."""
+        """How many records the group has committed."""
         return await asyncio.to_thread(self._committed)
 
     def _committed(self) -> int:

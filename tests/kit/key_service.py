@@ -34,7 +34,7 @@ class KeyService:
 
 @dataclass
 class Clock:
-    """The tests' clock: it moves when told."""
+    """A clock that moves by `advance` alone."""
 
     at: datetime = field(default_factory=lambda: datetime.now(UTC).replace(microsecond=0))
 

@@ -1,4 +1,4 @@
-"""Events to deliver, and a sink that plays a door."""
+"""Events to deliver, relays that deliver them, and a sink that records them."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def facts(customer: str, count: int, *, first: int = 1, kind: str = ORDER_PAID) 
 
 
 async def post_events(tx: Transaction, batches: Sequence[Sequence[Event]]) -> list[None]:
-    """A phase that only tells."""
+    """A phase that only publishes events."""
     await tx.clock()
     for events in batches:
         publish(tx, events)
@@ -84,7 +84,7 @@ async def running(*relays: Runs) -> AsyncIterator[None]:
 
 
 class RecordingSink:
-    """Keeps the sink's contract: returning acknowledges, else NotNowError or NeverError."""
+    """A sink that records events. Returning acknowledges one; `answer` may give a NotNowError or NeverError to raise instead."""
 
     def __init__(
         self, answer: Callable[[Outgoing], Exception | None] = lambda _: None, *, slow_s: float = 0.0
@@ -101,7 +101,7 @@ class RecordingSink:
         self.taken.append(event)
 
     def heard(self) -> dict[str, list[int | None]]:
-        """The sequence numbers each customer's door heard, in order."""
+        """The sequence numbers of each customer's events, in the order of delivery."""
         found: dict[str, list[int | None]] = defaultdict(list)
         for event in self.taken:
             found[event.partition_key].append(event.sequence)

@@ -101,6 +101,6 @@ async def assert_charged_once(cinema: Cinema, order_id: str, *, refunded_minor: 
 
 
 def single(cinema: Cinema, sql: str, *parameters: Any) -> Any:
-    """The one value of the one row there must be."""
+    """The only value of the only row; ValueError when there are more or none."""
     ((found,),) = cinema.rows(sql, *parameters)
     return found

@@ -37,9 +37,9 @@ def bearer(cinema: Cinema, customer: str = "ann", **claims: Any) -> dict[str, st
         "scope": "billing:customer",
         "email": f"{customer}@example.com",
     } | claims
-    told = {name: value for name, value in claims.items() if value is not None}
+    given = {name: value for name, value in claims.items() if value is not None}
     headers = {"kid": key.kid, "typ": "at+jwt"}
-    return {"authorization": "Bearer " + jwt.encode(told, key.private, algorithm="EdDSA", headers=headers)}
+    return {"authorization": "Bearer " + jwt.encode(given, key.private, algorithm="EdDSA", headers=headers)}
 
 
 async def to(cinema: Cinema, instant: datetime) -> None:
@@ -64,7 +64,7 @@ async def bought_as(cinema: Cinema, price_id: str, headers: dict[str, str]) -> d
 
 
 async def meanwhile(work: Awaitable[Any], true: Callable[[], bool]) -> asyncio.Task[Any]:
-    """Begin the work, and come back when it has got that far."""
+    """Start the work and return its task once `true()` holds."""
     task = asyncio.ensure_future(work)
     await until(true)
     return task
@@ -155,7 +155,7 @@ async def provider_says(cinema: Cinema, ref: str, *, told: bool = True, **state:
 
 
 async def all_settled(cinema: Cinema) -> None:
-    """Until what the provider took is what we have booked, and nothing is left to return."""
+    """Tick and move the clocks until our ledger holds what the provider captured and no refund is open."""
     for _ in range(100):
         await cinema.tick()
         theirs = (await cinema.books())["currencies"]

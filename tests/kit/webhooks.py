@@ -17,7 +17,7 @@ PATH = "/v1/webhooks/sandbox"
 def paid(
     payment_id: str = "pay_x", order_id: str = "ord_x", *, minor: int = 1299, **more: Any
 ) -> dict[str, Any]:
-    """What the sandbox tells when a checkout was paid."""
+    """The body of the webhook that the sandbox sends when a checkout was paid."""
     metadata = {"payment_id": payment_id, "order_id": order_id}
     data = {
         "id": f"sp_{payment_id}", "object": "payment", "status": "succeeded", "amount_minor": minor,
