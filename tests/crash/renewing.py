@@ -14,7 +14,7 @@ CYCLE_PAYMENTS = "SELECT p.status FROM payments p JOIN orders o ON o.id = p.orde
 
 
 class Pause:
-    """Holds the process that reaches a crash_point first, until the test lets it go on."""
+    """Holds the process that reaches a crash point first, until the test lets it go on."""
 
     def __init__(self, crash_point: str) -> None:
         self._crash_point = crash_point

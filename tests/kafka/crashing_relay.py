@@ -1,4 +1,4 @@
-"""A relay that ends by SIGKILL at the crash_point CRASH_AT: `delete_acknowledged:before_commit` is after the acknowledgement."""
+"""A relay that ends by SIGKILL at the crash point CRASH_AT: `delete_acknowledged:before_commit` is after the acknowledgement."""
 
 from __future__ import annotations
 
