@@ -45,8 +45,8 @@ def main(argv: Sequence[str] | None = None) -> None:
                 )
                 reports.append(renewals.measure(stage, wanted, say))
             elif name == "relay":
-                told = relay.Options(rounds=options.rounds, events=options.events, only=only)
-                reports.append(relay.measure(stage, told, say))
+                of_relay = relay.Options(rounds=options.rounds, events=options.events, only=only)
+                reports.append(relay.measure(stage, of_relay, say))
             elif name == "trigger":
                 carried = trigger.Options(rounds=options.rounds, events=options.carried, only=only)
                 reports.append(trigger.measure(stage, carried, say))

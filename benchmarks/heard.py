@@ -22,10 +22,10 @@ from shared_lib.events.proof import EventSigner
 CONNECTIONS: Final = 16
 SECRET: Final = "whsec_" + b64encode(b"the secret of a benchmark's events").decode()
 
-Told = tuple[str, Mapping[str, Any]]  # type, data
+TypedEvent = tuple[str, Mapping[str, Any]]  # type, data
 
 
-def heard(meter: Meter, title: str, function: str, events: Sequence[Told]) -> Cost:
+def heard(meter: Meter, title: str, function: str, events: Sequence[TypedEvent]) -> Cost:
     """The door takes each event once, signed, as a trigger would bring it."""
     stage, port = meter.stage, free_port()
     door = stage.spawn(
@@ -44,7 +44,7 @@ def heard(meter: Meter, title: str, function: str, events: Sequence[Told]) -> Co
     return cost
 
 
-def deliver(port: int, events: Sequence[Told]) -> int:
+def deliver(port: int, events: Sequence[TypedEvent]) -> int:
     """One connection, one event after the other. Returns how many the door took."""
     signer = EventSigner([SECRET], lambda: datetime.now(UTC))
     with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=30)) as connection:
@@ -65,7 +65,7 @@ def deliver(port: int, events: Sequence[Told]) -> int:
     return len(events)
 
 
-def plays(meter: Meter, count: int) -> list[Told]:
+def plays(meter: Meter, count: int) -> list[TypedEvent]:
     """Of titles that were bought and played before, which is what most plays are."""
     with meter.stage.db() as db:
         rows = db.execute("SELECT customer_id, product_id, starts_at FROM entitlements").fetchall()
@@ -76,6 +76,6 @@ def plays(meter: Meter, count: int) -> list[Told]:
     return [("cinema.playback.started", made[n % len(made)]) for n in range(count)]
 
 
-def silent_facts(plays_: Sequence[Told]) -> list[Told]:
+def silent_facts(plays_: Sequence[TypedEvent]) -> list[TypedEvent]:
     """Four of the five facts of a renewal get no mail."""
     return [("billing.entitlement.granted", data) for _, data in plays_]

@@ -1,4 +1,4 @@
-"""What happens to orders after their link: paid by a webhook, mailed, played, told to Kafka, and at last forgotten."""
+"""What happens to orders after their link: paid by a webhook, mailed, played, sent to Kafka, and at last purged."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ from shared_lib.runtime import Runtime
 from shared_lib.settings import Environment, Settings
 
 BATCH: Final = 16  # what gathers at a door under load
-FORGET_BATCH: Final = 500
+PURGE_BATCH: Final = 500
 RELAY_BATCH: Final = 1000
 
 
 async def afterwards(meter: Meter) -> list[Cost]:
-    """The life of those orders after the link: paid by a webhook, mailed, told to Kafka, and at last forgotten."""
+    """The life of those orders after the link: paid by a webhook, mailed, sent to Kafka, and at last purged."""
     stage = meter.stage
     settings = Settings(
         environment=Environment.TEST,
@@ -55,11 +55,9 @@ async def afterwards(meter: Meter) -> list[Cost]:
             await leg(meter, rt, "its payment, by a webhook", settle_from_webhooks, webhooks(stage)),
             await mailed(meter, rt),
             await leg(meter, rt, "its play", start_playback, plays(stage)),
-            await told(meter, rt),
-            await leg(meter, rt, "its key, forgotten", purge_keys, old_keys(stage), of=FORGET_BATCH),
-            await leg(
-                meter, rt, "its message, forgotten", purge_messages, old_messages(stage), of=FORGET_BATCH
-            ),
+            await delete_sent(meter, rt),
+            await leg(meter, rt, "its key, purged", purge_keys, old_keys(stage), of=PURGE_BATCH),
+            await leg(meter, rt, "its message, purged", purge_messages, old_messages(stage), of=PURGE_BATCH),
         ]
     finally:
         await rt.aclose()
@@ -121,7 +119,7 @@ async def mailed(meter: Meter, rt: Runtime) -> Cost:
     return cost
 
 
-async def told(meter: Meter, rt: Runtime) -> Cost:
+async def delete_sent(meter: Meter, rt: Runtime) -> Cost:
     """What the relay does with a batch once the broker has it."""
     with meter.stage.db() as db:
         ids = [row[0] for row in db.execute("SELECT id FROM outbox ORDER BY id").fetchall()]

@@ -72,9 +72,9 @@ def run(stage: Stage, broker: OwnKafka, away_s: float, connections: int) -> dict
     while stage.value("SELECT count(*) FROM outbox WHERE available_at <= boxoffice_now()"):
         time.sleep(0.05)
     stored = stage.value("SELECT count(*) FROM orders") - before
-    told = _told(broker.bootstrap)
-    if len(set(told)) != stored:
-        raise RuntimeError(f"{stored} orders stored, {len(set(told))} told")
+    arrived = _arrived(broker.bootstrap)
+    if len(set(arrived)) != stored:
+        raise RuntimeError(f"{stored} orders stored, {len(set(arrived))} in Kafka")
     return {
         "seconds without a broker": f"{away_s:g}",
         "orders answered, per second": f"{answered['requests']:,}, {answered['requests'] / answered['seconds']:,.0f}",
@@ -82,7 +82,7 @@ def run(stage: Stage, broker: OwnKafka, away_s: float, connections: int) -> dict
         "slowest order, ms": f"{answered['max_ms']:,.0f}",
         "outbox at its longest": f"{peak:,}",
         "seconds until nothing older than a second waited": f"{drained_s:.1f}",
-        "orders told in Kafka": f"{len(set(told)):,} of {stored:,}; {len(told) - len(set(told)):,} twice",
+        "orders that arrived in Kafka": f"{len(set(arrived)):,} of {stored:,}; {len(arrived) - len(set(arrived)):,} twice",
         "dead letters": stage.value("SELECT count(*) FROM dead_letters"),
     }
 
@@ -102,7 +102,7 @@ def _longest(stage: Stage, seconds: float) -> int:
     return longest
 
 
-def _told(bootstrap: str) -> list[str]:
+def _arrived(bootstrap: str) -> list[str]:
     """The subject of every billing.order.created in Kafka."""
     with closing(KafkaConsumer(bootstrap_servers=bootstrap, enable_auto_commit=False)) as consumer:
         partitions = [TopicPartition(FACTS, n) for n in consumer.partitions_for_topic(FACTS) or ()]

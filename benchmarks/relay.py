@@ -21,8 +21,8 @@ import psycopg
 from kafka import KafkaConsumer, TopicPartition
 
 from benchmarks.figures import Contender, Leg, Report, cpu_s, peak_mib, percentile, ratios, rotated, spread
+from benchmarks.outbox_rows import RECORD_BYTES, TOPIC, insert, rows
 from benchmarks.stage import ROOT, Stage
-from benchmarks.told import RECORD_BYTES, TOPIC, rows, tell
 from infra.kafka.choice import bootstrap as running_kafka
 from infra.kafka.jars import classpath, java
 from shared_lib.workers import topics
@@ -109,7 +109,7 @@ class Bench:
 
     def __init__(self, stage: Stage, bootstrap: str, options: Options) -> None:
         self._stage, self._bootstrap, self._options = stage, bootstrap, options
-        self._told = 0
+        self._inserted = 0
 
     def run(self, name: str, contender: Contender) -> Leg:
         self._fresh()
@@ -138,7 +138,9 @@ class Bench:
             took_s = self._drained(self._backlog(count))
             cpu_us = 1e6 * (sum(map(cpu_s, pids)) - used_s) / count
             if (there := self._end() - offset) != count:
-                raise RuntimeError(f"{contender.name}: {count} events told, {there} records in Kafka")
+                raise RuntimeError(
+                    f"{contender.name}: {count} events in the outbox, {there} records in Kafka"
+                )
             late_ms = (
                 [] if ours > 1 else self._late_ms(self._options.offered_s if ours else self._options.behind_s)
             )
@@ -181,10 +183,10 @@ class Bench:
 
     def _backlog(self, count: int) -> float:
         """Commit so many at once. Returns when."""
-        told = list(rows(count, first=self._told))
-        self._told += count
+        filled = list(rows(count, first=self._inserted))
+        self._inserted += count
         with psycopg.connect(self._stage.database_url) as db:
-            tell(db, told)
+            insert(db, filled)
             db.commit()
             return time.perf_counter()
 
@@ -206,15 +208,15 @@ class Bench:
         """Offer a steady stream; milliseconds from the return of each commit to the broker's append, in order of size."""
         options, offset = self._options, self._ends()
         commits = round(offered_s * options.offered_per_s / PER_COMMIT)
-        first, committed_at = self._told, list[float]()
-        self._told += commits * PER_COMMIT
+        first, committed_at = self._inserted, list[float]()
+        self._inserted += commits * PER_COMMIT
         with psycopg.connect(self._stage.database_url) as db:
             began = time.perf_counter()
             for n in range(commits):
-                told = list(rows(PER_COMMIT, first=first + n * PER_COMMIT))
+                filled = list(rows(PER_COMMIT, first=first + n * PER_COMMIT))
                 wait_s = began + n * PER_COMMIT / options.offered_per_s - time.perf_counter()
                 time.sleep(max(0.0, wait_s))
-                tell(db, told)
+                insert(db, filled)
                 db.commit()
                 committed_at.append(datetime.now(UTC).timestamp())
         self._drained(began)

@@ -261,12 +261,12 @@ def one_statement(stage: Stage) -> dict[str, Any]:
 
 
 def check(stage: Stage, leg: Planned, found: Mapping[str, Any]) -> None:
-    """All of the leg's subscriptions were renewed, and five facts were told of each."""
-    told = stage.value("SELECT count(*) FROM outbox WHERE topic = 'billing.events'")
+    """All of the leg's subscriptions were renewed, and five facts of each are in the outbox."""
+    facts = stage.value("SELECT count(*) FROM outbox WHERE topic = 'billing.events'")
     jobs = stage.value("SELECT count(*) FROM outbox WHERE topic = 'billing.jobs'")
     due = stage.value("SELECT count(*) FROM subscriptions WHERE next_action_at <= boxoffice_now()")
-    if (found["renewed"], told, jobs, due) != (leg.count, 5 * leg.count, 0, 0):
-        raise RuntimeError(f"{leg}: {found}, {told} facts, {jobs} jobs left, {due} still due")
+    if (found["renewed"], facts, jobs, due) != (leg.count, 5 * leg.count, 0, 0):
+        raise RuntimeError(f"{leg}: {found}, {facts} facts, {jobs} jobs left, {due} still due")
 
 
 def check_all(stage: Stage) -> str:

@@ -16,8 +16,8 @@ import httpx
 from kafka import KafkaProducer
 
 from benchmarks.figures import Contender, Leg, Report, cpu_s, peak_mib, ratios, rotated, spread
+from benchmarks.outbox_rows import rows
 from benchmarks.stage import ROOT, Stage
-from benchmarks.told import rows
 from infra.kafka.choice import bootstrap as running_kafka
 from infra.sandbox.launch import new_webhook_secret
 from infra.servers.ports import free_port, wait_for_http
@@ -97,8 +97,8 @@ class Bench:
             done = subprocess.run(
                 [*argv, str(count)], cwd=ROOT, capture_output=True, check=True, timeout=LEG_TIMEOUT_S
             )
-            told = json.loads(done.stdout)
-            return Leg(per_s=told["per_s"], cpu_us=told["cpu_us"], count=count)
+            measured = json.loads(done.stdout)
+            return Leg(per_s=measured["per_s"], cpu_us=measured["cpu_us"], count=count)
         with self._door(way.door_ms) as door:
             if name.startswith("ours"):
                 settings = {
@@ -125,17 +125,17 @@ class Bench:
     ) -> Leg:
         """From the first event to the last; processor time without that of the start."""
         deadline, used_s, began_with = time.perf_counter() + LEG_TIMEOUT_S, 0.0, 0
-        while (told := httpx.get(door).json())["count"] < count:
+        while (found := httpx.get(door).json())["count"] < count:
             if process.poll() is not None or time.perf_counter() > deadline:
-                raise RuntimeError(f"{contender.name} heard {told}:\n{self._stage.log_tail(log)}")
+                raise RuntimeError(f"{contender.name} heard {found}:\n{self._stage.log_tail(log)}")
             if not began_with:
-                used_s, began_with = cpu_s(process.pid), told["count"]
+                used_s, began_with = cpu_s(process.pid), found["count"]
             time.sleep(0.02)
         cpu_us = 1e6 * (cpu_s(process.pid) - used_s) / (count - began_with)
         contender.peak_mib = max(contender.peak_mib or 0.0, peak_mib(process.pid))
-        if told["count"] != count:
-            raise RuntimeError(f"{contender.name}: {count} events, {told['count']} requests")
-        return Leg(per_s=(count - 1) / told["took_s"], cpu_us=cpu_us, count=count)
+        if found["count"] != count:
+            raise RuntimeError(f"{contender.name}: {count} events, {found['count']} requests")
+        return Leg(per_s=(count - 1) / found["took_s"], cpu_us=cpu_us, count=count)
 
     @contextmanager
     def _door(self, door_ms: int) -> Iterator[str]:

@@ -8,7 +8,7 @@ import time
 
 from kafka import KafkaProducer
 
-from benchmarks.told import TOPIC, rows
+from benchmarks.outbox_rows import TOPIC, rows
 from shared_lib.events.incoming import kafka_record
 
 

@@ -1,4 +1,4 @@
-"""Events as Boxoffice tells them, to fill an outbox with: 0.5 KB of data, 0.8 KB as a record of Kafka."""
+"""Rows to fill an outbox with, as Boxoffice writes them: 0.5 KB of data, 0.8 KB as a record of Kafka."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ RECORD_BYTES: Final = 800  # key, value and headers
 TRACE: Final = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
 
-class Told(NamedTuple):
+class EventRow(NamedTuple):
     event_id: str
     type: str
     subject: str
@@ -28,7 +28,7 @@ class Told(NamedTuple):
     traceparent: str
 
 
-def rows(count: int, *, first: int = 0) -> Iterator[Told]:
+def rows(count: int, *, first: int = 0) -> Iterator[EventRow]:
     """Four facts about each order, customers by turns."""
     for n in range(first, first + count):
         order, key = f"ord_{n // 4:026}", f"cus_{n // 4 % CUSTOMERS:026}"
@@ -51,11 +51,11 @@ def rows(count: int, *, first: int = 0) -> Iterator[Told]:
             "paid_at": "2026-01-01T00:00:00Z",
             "trial": False,
         }
-        yield Told(new_id("evt"), "billing.order.paid", order, n % 4 + 1, key, json.dumps(data), TRACE)
+        yield EventRow(new_id("evt"), "billing.order.paid", order, n % 4 + 1, key, json.dumps(data), TRACE)
 
 
-def tell(db: psycopg.Connection[Any], told: list[Told]) -> None:
-    """Into the outbox; the caller commits."""
+def insert(db: psycopg.Connection[Any], events: list[EventRow]) -> None:
+    """Insert these events into the outbox; the caller commits."""
     with (
         db.cursor() as cursor,
         cursor.copy(
@@ -63,7 +63,7 @@ def tell(db: psycopg.Connection[Any], told: list[Told]) -> None:
             " created_at, available_at) FROM STDIN"
         ) as copy,
     ):
-        for one in told:
+        for one in events:
             copy.write_row(
                 (one.event_id, TOPIC, one.type, one.subject, one.sequence, one.partition_key,
                  shard_of(one.partition_key), one.data, one.traceparent, "now", "now")
