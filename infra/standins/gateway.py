@@ -130,7 +130,12 @@ async def _body(request: Request) -> bytes | None:
 
 
 def _problem(status: int, code: str, title: str, *, retry_after_s: int | None = None) -> Response:
-    headers = {"retry-after": str(retry_after_s)} if retry_after_s else {}
+    # As NGINX: a script of any origin may read why its call reached no door.
+    headers = {
+        "access-control-allow-origin": "*",
+        "access-control-expose-headers": "Retry-After, X-Request-Id",
+    }
+    headers |= {"retry-after": str(retry_after_s)} if retry_after_s else {}
     body = {"type": f"urn:boxoffice:problem:{code}", "title": title, "status": status, "code": code}
     return JSONResponse(body, status, headers, media_type="application/problem+json")
 

@@ -19,6 +19,9 @@ _INTRO: Final = """\
 Amounts are integers in minor units with an ISO 4217 currency; instants are ISO 8601 in UTC. Every error is problem+json
 (RFC 9457) with a stable `code`, listed in docs/problems.md. A request with an Idempotency-Key may be retried: the first
 answer is returned byte for byte, with `Idempotent-Replayed: true`. An object of another customer answers 404.
+
+A frontend on another origin may call from the browser when its origin is in BOXOFFICE_RETURN_URL_ORIGINS: preflights are answered, and
+`Location`, `Idempotent-Replayed`, `Retry-After` and `X-Request-Id` can be read. Send no cookies; the token is the credential.
 """
 
 _PROBLEM: Final[dict[str, Any]] = {

@@ -37,6 +37,7 @@ from shared_lib.replies import RefusedError, problem
 from shared_lib.runtime import Runtime, install
 from shared_lib.settings import Environment, settings_of
 from shared_lib.stopping import drained
+from shared_lib.web.cors import CrossOrigin
 from shared_lib.web.http import verifier
 
 log = structlog.get_logger("boxoffice")
@@ -52,7 +53,7 @@ RETRY_S: Final = 0.25
 
 
 def door(name: str) -> ASGIApp:
-    """The functions-framework app of one function, behind the gate for events. Needs an installed runtime to serve."""
+    """The functions-framework app of one function, behind the gate for events and CORS. Needs an installed runtime to serve."""
     if name not in DOORS:
         raise SystemExit(f"FUNCTION={name!r} is not one of {', '.join(DOORS)}")
     make: Any = functions_framework.aio.create_asgi_app  # untyped
@@ -61,7 +62,8 @@ def door(name: str) -> ASGIApp:
     if only_events:
         app.add_exception_handler(HTTPException, as_problem)
         app.add_exception_handler(RefusedError, as_problem)
-    return EventGate(app, name, everything=only_events)
+    gate = EventGate(app, name, everything=only_events)
+    return gate if only_events else CrossOrigin(gate)
 
 
 @asynccontextmanager

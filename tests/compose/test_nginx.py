@@ -135,6 +135,20 @@ def test_what_browsers_must_not_do_is_said_once(nginx: Gateway) -> None:
         assert [name for name, times in Counter(answer.all_headers).items() if times > 1] == []
 
 
+def test_what_a_door_needs_for_cors_passes_and_every_origin_may_read_our_own_problems(nginx: Gateway) -> None:
+    preflight = {
+        "origin": "https://www.cinema.example",
+        "access-control-request-method": "POST",
+        "access-control-request-headers": "authorization,idempotency-key",
+    }
+    told = nginx.ask("OPTIONS", "/v1/orders", headers=preflight)
+    assert {name: told.body["headers"].get(name) for name in preflight} == preflight
+    assert "access-control-allow-origin" not in told.headers  # the door says who may read its replies
+    refused = nginx.ask("POST", "/v1/orders", b" " * 65537, preflight)
+    assert (refused.status, refused.headers["access-control-allow-origin"]) == (413, "*")
+    assert refused.headers["access-control-expose-headers"] == "Retry-After, X-Request-Id"
+
+
 def test_who_asks_too_much_is_held_back_and_nobody_else(nginx: Gateway) -> None:
     answers = [nginx.ask("GET", "/v1/orders", headers={"Authorization": TOKEN.format(7)}) for _ in range(120)]
     refused = [told for told in answers if told.status == 429]

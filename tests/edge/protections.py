@@ -63,6 +63,12 @@ MUTATIONS: Final = (
     Mutation("X", "an operator reads without a trace", "tests/edge/test_requests.py::test_what_an_operator_reads_leaves_a_trace_and_what_a_customer_reads_does_not", (Edit("functions/account/main.py", "if ask.customer_id is None:", "if False:"),)),
     Mutation(
         "X",
+        "a script of any origin reads replies",
+        "tests/edge/test_cors.py",
+        (Edit("shared_lib/web/cors.py", "if origin in allowed else self._door", "if origin else self._door"),),
+    ),
+    Mutation(
+        "X",
         "an environment that is not said is a lenient one",
         "tests/test_settings.py::test_the_environment_that_is_not_said_is_the_strict_one",
         (Edit("shared_lib/settings.py", "Environment = Environment.PRODUCTION", "Environment = Environment.LOCAL"),),

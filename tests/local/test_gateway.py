@@ -40,6 +40,9 @@ class Echo(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self.do_POST()
 
+    def do_OPTIONS(self) -> None:
+        self.do_POST()
+
     def do_HEAD(self) -> None:
         self.send_response(201)
         self.send_header("content-length", "17")
@@ -136,6 +139,18 @@ def test_a_body_ends_at_64_kib(gateway: int) -> None:
 def test_a_door_that_is_not_there_is_503_with_a_time_to_come_back(gateway: int) -> None:
     status, headers, told = ask(gateway, "POST", "/v1/webhooks/sandbox", b"{}")
     assert (status, headers["retry-after"], told["code"]) == (503, "1", "unavailable")
+    assert headers["access-control-allow-origin"] == "*"  # a script may read why
+    assert "Retry-After" in headers["access-control-expose-headers"]
+
+
+def test_a_preflight_reaches_a_door_which_says_who_may_call(gateway: int) -> None:
+    sent = {"Origin": "http://frontend.test", "Access-Control-Request-Method": "POST"}
+    status, headers, told = ask(gateway, "OPTIONS", "/v1/orders", headers=sent)
+    assert (status, told["path"]) == (201, "/v1/orders")
+    seen = told["headers"]
+    assert isinstance(seen, dict)
+    assert (seen["origin"], seen["access-control-request-method"]) == ("http://frontend.test", "POST")
+    assert "access-control-allow-origin" not in headers
 
 
 def test_any_byte_of_a_header_passes_and_none_makes_an_error(gateway: int) -> None:
