@@ -132,6 +132,6 @@ curl -s {here}/v1/orders -H "Authorization: Bearer $(cat {kept}/{CUSTOMER}.token
   -d '{{"price_id": "prc_metropolis_buy", "return_url": "{here}/thanks"}}'
 curl -s {here}/v1/orders -H "Authorization: Bearer $(cat {kept}/{CUSTOMER}.token)"
 
-The tokens in {kept}/*.token ({CUSTOMER} is a customer, {OPERATOR} an operator) are valid for 12 hours;
-For another one: {another}
+The tokens in {kept}/*.token ({CUSTOMER} is a customer, {OPERATOR} an operator) are valid for 12 hours.
+Another token: {another}
 The whole story: make demo TARGET={target}    What happens: make logs TARGET={target}    The end: {end}"""

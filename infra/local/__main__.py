@@ -29,7 +29,8 @@ def main(arguments: list[str]) -> int:
         "--reload",
         action="store_true",
         help="a change of functions/NAME/ starts that function again,"
-        " one of shared_lib/ all functions and workers, one of infra/sandbox/ or infra/standins/ those stand-ins",
+        " one of shared_lib/ all functions and workers (of shared_lib/contract/ also the gateway),"
+        " one of infra/sandbox/ or infra/standins/ those stand-ins",
     )
     options = parser.parse_args(arguments)
     try:

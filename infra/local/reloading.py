@@ -34,6 +34,8 @@ def _parts_of(path: Path) -> Iterable[str]:
     match path.parts:
         case ["functions", door, _, *_] if door in DOORS:
             return (door,)
+        case ["shared_lib", "contract", *_]:
+            return (*FOLDERS["shared_lib"], "gateway")  # the gateway reads the routes
         case [top, *_] if top in FOLDERS:
             return FOLDERS[top]
         case [top, room, *_]:
