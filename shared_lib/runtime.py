@@ -162,7 +162,7 @@ _current: Runtime | None = None
 def runtime() -> Runtime:
     """The runtime of this process."""
     if _current is None:
-        raise RuntimeError("no runtime: the lifespan of shared_lib.web.asgi opens one")
+        raise RuntimeError("no runtime: a door opens one (shared_lib.web.asgi), and so does @gated")
     return _current
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
@@ -42,3 +42,47 @@ def drained(begun: asyncio.Event, drain_s: float) -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, handler)
+
+
+@contextmanager
+def closed_first(close: Callable[[], Awaitable[None]]) -> Iterator[None]:
+    """Inside the block SIGTERM and SIGINT await `close` and only then reach the server's own handlers.
+
+    For a server that runs no lifespan of ours: after its own stop, uvicorn ends the process by the signal, before the loop
+    could clean up. SIGINT during `close` reaches the server at once. Without a server's handlers, or outside the main thread,
+    nothing changes.
+    """
+    servers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    if not all(map(callable, servers.values())) or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    loop, closing = asyncio.get_running_loop(), set[asyncio.Task[None]]()
+
+    def stop(number: int, frame: FrameType | None = None) -> None:
+        server = servers[signal.Signals(number)]
+        assert callable(server)
+        server(number, frame)
+
+    async def closed(number: int) -> None:
+        try:
+            await close()
+        finally:
+            stop(number)
+
+    def begin(number: int) -> None:
+        if not closing:
+            closing.add(asyncio.create_task(closed(number)))
+
+    def heard(number: int, frame: FrameType | None) -> None:
+        if closing and number == signal.SIGINT:
+            stop(number, frame)
+        else:
+            loop.call_soon_threadsafe(begin, number)
+
+    for number in servers:
+        signal.signal(number, heard)
+    try:
+        yield
+    finally:
+        for number, server in servers.items():
+            signal.signal(number, server)

@@ -36,6 +36,7 @@ from shared_lib.runtime import Runtime, runtime
 from shared_lib.watching import order_watch
 from shared_lib.web.auth import OPERATOR
 from shared_lib.web.dispatch import Calls, dispatch
+from shared_lib.web.gated import gated
 from shared_lib.web.http import (
     RefusedError,
     Reply,
@@ -52,6 +53,7 @@ WAIT_MAX_S: Final = 25
 
 
 @functions_framework.aio.http
+@gated
 @endpoint
 async def account(request: Request) -> Reply:
     return await dispatch(request, CALLS)

@@ -26,7 +26,8 @@ from shared_lib.contract.views import order_reply, order_view
 from shared_lib.domain.errors import Code, Refusal
 from shared_lib.domain.messages import SetAsideKind
 from shared_lib.domain.values import replace
-from shared_lib.events.incoming import Consumer, Incoming, data_of, hand_over, is_event, take_request
+from shared_lib.events.delivered import take_request
+from shared_lib.events.incoming import Consumer, Incoming, data_of, hand_over, is_event
 from shared_lib.log import note
 from shared_lib.phases.cancellations import open_cancellations
 from shared_lib.phases.leases import lease_payments
@@ -35,6 +36,7 @@ from shared_lib.phases.payments import AnsweredPayment, settle_payments
 from shared_lib.runtime import Runtime, runtime
 from shared_lib.web.auth import Principal
 from shared_lib.web.dispatch import Calls, dispatch
+from shared_lib.web.gated import gated
 from shared_lib.web.http import (
     RefusedError,
     Reply,
@@ -51,6 +53,7 @@ from shared_lib.web.idempotency import Slot, once
 
 
 @functions_framework.aio.http
+@gated
 @endpoint
 async def create_order(request: Request) -> Reply:
     if is_event(request):

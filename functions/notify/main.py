@@ -22,7 +22,8 @@ from shared_lib.channels.email_ses import SesEmail, ses_client
 from shared_lib.domain.errors import Refusal, Transient
 from shared_lib.domain.messages import NotificationStatus
 from shared_lib.domain.written import mailable
-from shared_lib.events.incoming import Incoming, InvalidEventError, consumer, data_of
+from shared_lib.events.delivered import consumer
+from shared_lib.events.incoming import Incoming, InvalidEventError, data_of
 from shared_lib.log import note
 from shared_lib.mail.render import Rendered, UnrenderableError, render, template_of
 from shared_lib.phases.notifications import (
@@ -35,6 +36,7 @@ from shared_lib.phases.notifications import (
 )
 from shared_lib.queries.mails import MailEvent, mail_facts
 from shared_lib.runtime import Runtime, runtime
+from shared_lib.web.gated import gated
 
 DETAIL_CHARS_MAX: Final = 200
 
@@ -49,7 +51,8 @@ class SendNotification(BaseModel):
     data: dict[str, Any]
 
 
-@functions_framework.aio.cloud_event
+@functions_framework.aio.http
+@gated
 @consumer
 async def notify(event: Incoming) -> None:
     late = event.type == JobType.SEND_NOTIFICATION

@@ -13,10 +13,12 @@ from pydantic import AwareDatetime, BaseModel
 
 from shared_lib.contract.events import PLAYBACK_STARTED
 from shared_lib.domain.playing import Played
-from shared_lib.events.incoming import Incoming, InvalidEventError, consumer, data_of
+from shared_lib.events.delivered import consumer
+from shared_lib.events.incoming import Incoming, InvalidEventError, data_of
 from shared_lib.log import note
 from shared_lib.phases.playback import start_playback
 from shared_lib.runtime import runtime
+from shared_lib.web.gated import gated
 
 OURS: Final = "billing"  # on the cinema's topic by mistake: refused, and so kept as a dead letter
 EARLIEST: Final = datetime.min.replace(tzinfo=UTC)
@@ -31,7 +33,8 @@ class PlaybackStarted(BaseModel):
     started_at: AwareDatetime
 
 
-@functions_framework.aio.cloud_event
+@functions_framework.aio.http
+@gated
 @consumer
 async def playback(event: Incoming) -> None:
     if event.type != PLAYBACK_STARTED:

@@ -26,7 +26,8 @@ from shared_lib.billing.reports import PaymentReport, RefundReport
 from shared_lib.contract.events import PING, Tick
 from shared_lib.domain.errors import Transient
 from shared_lib.domain.messages import SetAside, SetAsideKind
-from shared_lib.events.incoming import Consumer, Incoming, consumer, hand_over
+from shared_lib.events.delivered import consumer
+from shared_lib.events.incoming import Consumer, Incoming, hand_over
 from shared_lib.phases.housekeeping import purge_keys, purge_messages
 from shared_lib.phases.leases import lease_payments, lease_refunds
 from shared_lib.phases.payments import settle_payments
@@ -47,6 +48,7 @@ from shared_lib.queries.due import (
 from shared_lib.queries.health import backlog
 from shared_lib.runtime import Runtime, runtime
 from shared_lib.store.batch import Failed
+from shared_lib.web.gated import gated
 
 BATCH_MAX: Final = 200
 AT_ONCE: Final = 16
@@ -56,7 +58,8 @@ TICK_MAX_S: Final = 20.0  # no batch begins later; the next tick continues where
 log = structlog.get_logger("boxoffice")
 
 
-@functions_framework.aio.cloud_event
+@functions_framework.aio.http
+@gated
 @consumer
 async def reconcile(event: Incoming) -> None:
     await hand_over(event, EVENTS, "reconcile")

@@ -32,7 +32,8 @@ from shared_lib.contract.commands import CreateRefund, RejectRefund
 from shared_lib.contract.views import refund_reply, refund_view
 from shared_lib.domain.errors import Code, Transient
 from shared_lib.domain.messages import SetAsideKind
-from shared_lib.events.incoming import Consumer, Incoming, data_of, hand_over, is_event, take_request
+from shared_lib.events.delivered import take_request
+from shared_lib.events.incoming import Consumer, Incoming, data_of, hand_over, is_event
 from shared_lib.log import note
 from shared_lib.phases.adoption import adopt_refunds
 from shared_lib.phases.approvals import decide_refunds
@@ -44,6 +45,7 @@ from shared_lib.queries.refunds import refundable_ref
 from shared_lib.runtime import runtime
 from shared_lib.web.auth import CUSTOMER, OPERATOR, Principal
 from shared_lib.web.dispatch import Calls, dispatch
+from shared_lib.web.gated import gated
 from shared_lib.web.http import (
     RefusedError,
     Reply,
@@ -60,6 +62,7 @@ from shared_lib.web.idempotency import once
 
 
 @functions_framework.aio.http
+@gated
 @endpoint
 async def refund(request: Request) -> Reply:
     if is_event(request):

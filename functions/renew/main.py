@@ -22,12 +22,14 @@ from shared_lib.billing.leasing import LeasedPayment, LeaseRequest
 from shared_lib.billing.reports import PaymentReport
 from shared_lib.contract.events import PING, Tick
 from shared_lib.domain.messages import SetAsideKind
-from shared_lib.events.incoming import Consumer, Incoming, consumer, data_of, hand_over
+from shared_lib.events.delivered import consumer
+from shared_lib.events.incoming import Consumer, Incoming, data_of, hand_over
 from shared_lib.phases.leases import lease_payments
 from shared_lib.phases.payments import settle_payments
 from shared_lib.phases.renewals import open_renewals
 from shared_lib.queries.due import due_subscriptions
 from shared_lib.runtime import Runtime, runtime
+from shared_lib.web.gated import gated
 
 CLAIM_LIMIT: Final = 1000
 CHUNKS_AT_ONCE: Final = 4  # a chunk waits before it leases its payments: a lease would expire while waiting
@@ -46,7 +48,8 @@ class ChargeRenewals(BaseModel):
     payment_ids: list[str]
 
 
-@functions_framework.aio.cloud_event
+@functions_framework.aio.http
+@gated
 @consumer
 async def renew(event: Incoming) -> None:
     await hand_over(event, EVENTS, "renew")

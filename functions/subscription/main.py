@@ -15,10 +15,12 @@ from shared_lib.log import note
 from shared_lib.phases.auto_renew import change_auto_renew
 from shared_lib.runtime import runtime
 from shared_lib.web.dispatch import Calls, dispatch
+from shared_lib.web.gated import gated
 from shared_lib.web.http import Reply, authenticated, endpoint, parse, unwrap
 
 
 @functions_framework.aio.http
+@gated
 @endpoint
 async def subscription(request: Request) -> Reply:
     return await dispatch(request, CALLS)

@@ -29,12 +29,14 @@ from shared_lib.providers.base import (
 from shared_lib.runtime import Runtime, runtime
 from shared_lib.store.batch import Failed
 from shared_lib.web.dispatch import Calls, dispatch
+from shared_lib.web.gated import gated
 from shared_lib.web.http import RefusedError, Reply, body_of, endpoint, path_of, refuse
 
 log = structlog.get_logger("boxoffice")
 
 
 @functions_framework.aio.http
+@gated
 @endpoint
 async def webhook(request: Request) -> Reply:
     match path_of(request):

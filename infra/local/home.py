@@ -163,10 +163,10 @@ class Home:
         self._write_text(path, token)
         return path
 
-    def keep_settings(self, settings: Mapping[str, str]) -> None:
-        """The running stack's settings for a shell: for `make cli`, and for running a part by hand."""
+    def keep_settings(self, settings: Mapping[str, str], process: str = "settings") -> None:
+        """Settings of the running stack for a shell: those of `make cli`, or those of one process to run it by hand."""
         lines = [f"{name}={shlex.quote(value)}\n" for name, value in sorted(settings.items())]
-        self._write_text(self.folder / "settings.env", "".join(lines))
+        self._write_text(self.folder / f"{process}.env", "".join(lines))
 
     def _write(self, path: Path, content: dict[str, Any]) -> None:
         self._write_text(path, json.dumps(content, indent=2) + "\n")

@@ -91,6 +91,8 @@ class Stack:
         up.watch()
         running = self._running()
         self._home.keep_settings(self.given("cli"))
+        for name in DOORS:
+            self._home.keep_settings(self.given(name), name)
         self._home.announce(running)
         return running
 

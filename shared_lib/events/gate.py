@@ -26,6 +26,8 @@ from shared_lib.standard_webhook import NotAuthentic
 OWN_BYTES_MAX: Final = 64 * 1024
 BYTES_MAX: Final = 1024 * 1024
 RETRY_AFTER_S: Final = 5
+PASSED: Final = "boxoffice.passed"
+"""The key of the ASGI scope that only the gate sets. A request without it has not been checked."""
 
 _CODES: Final[Mapping[int, Code]] = {
     404: Code.NOT_FOUND,
@@ -44,6 +46,7 @@ class EventGate:
         self._function, self._name, self._everything = function, name, everything
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        scope[PASSED] = True
         if scope["type"] != "http" or not (self._everything or scope["path"] == EVENTS_PATH):
             await self._function(scope, receive, send)
             return
@@ -113,12 +116,10 @@ def _again(body: bytes, receive: Receive) -> Receive:
 async def as_problem(_: Request, error: Exception) -> Response:
     """A refusal by a consumer (RefusedError) or by the framework (HTTPException) as problem+json."""
     if isinstance(error, RefusedError):
-        return problem(error.refusal).response()
+        return problem(error.refusal, **error.members).response()
     assert isinstance(error, HTTPException)
     code = _CODES.get(error.status_code, Code.EVENT_INVALID)
     retry_after_s = RETRY_AFTER_S if code is Code.UNAVAILABLE else None
-    # The detail of the framework's 400 is an exception of its parser.
-    detail = "The request is not a CloudEvent." if error.status_code == 400 else error.detail
-    reply = problem(Refusal(code, detail, retry_after_s))
+    reply = problem(Refusal(code, error.detail, retry_after_s))
     reply.headers |= error.headers or {}
     return reply.response()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple, TypeVar
@@ -11,12 +10,13 @@ from urllib.parse import quote, unquote
 from cloudevents.conversion import to_binary
 from cloudevents.exceptions import GenericException
 from cloudevents.http import CloudEvent, from_http
+from cloudevents.sdk.converters import is_structured
 from pydantic import BaseModel, ValidationError
 from starlette.requests import Request
 
 from shared_lib.contract.routes import EVENTS_PATH
 from shared_lib.domain.errors import Code, Refusal, Transient, Unstorable
-from shared_lib.invocation import Invocation, refusal_for, valid_trace
+from shared_lib.invocation import Invocation, valid_trace
 from shared_lib.replies import RefusedError
 from shared_lib.untrusted import UntrustedError, check, check_text
 
@@ -71,11 +71,11 @@ def incoming(headers: Mapping[str, str], body: bytes) -> Incoming:
         event = from_http(dict(headers), body)
     except (GenericException, ValueError, TypeError, KeyError, RecursionError) as error:
         raise InvalidEventError(f"not a CloudEvent: {type(error).__name__}") from None
-    return incoming_of(event)
+    return _incoming_of(event, encoded=not is_structured(headers))
 
 
-def incoming_of(event: CloudEvent) -> Incoming:
-    """The event as we use it. Raises InvalidEventError.
+def _incoming_of(event: CloudEvent, *, encoded: bool) -> Incoming:
+    """The event as we use it. Raises InvalidEventError. `encoded`: its attributes were headers, which are percent-encoded.
 
     The SDK passes malformed JSON on as bytes or text, so it is refused here; so is data that PostgreSQL could not store.
     """
@@ -86,7 +86,8 @@ def incoming_of(event: CloudEvent) -> Incoming:
         for name in event:
             check_text(str(event[name] if event[name] is not None else ""), chars_max=ATTRIBUTE_CHARS_MAX)
         id_, source, kind = (_named(event, name) for name in ("id", "source", "type"))
-        subject = check_text(unquote(event.get("subject") or ""))
+        subject = event.get("subject") or ""
+        subject = check_text(unquote(subject) if encoded else str(subject))
     except UntrustedError as error:
         raise InvalidEventError(f"the event cannot be stored: {error}") from None
     return Incoming(
@@ -184,34 +185,11 @@ _HEADER_SAFE: Final = "".join(chr(code) for code in range(0x21, 0x7F) if chr(cod
 Consumer = Callable[[Incoming], Awaitable[None]]
 
 
-def consumer(function: Consumer) -> Callable[[CloudEvent], Awaitable[None]]:
-    """Wrap a function that takes CloudEvents. Its sender gets 200 when it is done, 422 for an event that can never be
-    handled (a dead letter), 503 for transient errors, 500 for bugs.
-    """
-
-    @functools.wraps(function)
-    async def door(event: CloudEvent) -> None:
-        where: dict[str, object] = {}
-        try:
-            taken = incoming_of(event)
-            where = {"type": taken.type, "id": taken.id}
-            await take(function, taken)
-        except Exception as error:  # noqa: BLE001  # refusal_for logs what it does not know
-            raise RefusedError(refusal_for(error, **where)) from None
-
-    return door
-
-
 async def hand_over(event: Incoming, consumers: Mapping[str, Consumer], door: str) -> None:
     """Run the consumer of the event's type. Raises InvalidEventError when the door has none."""
     if event.type not in consumers:
         raise InvalidEventError(f"{event.type} is not for {door}")
     await consumers[event.type](event)
-
-
-async def take_request(function: Consumer, headers: Mapping[str, str], body: bytes) -> None:
-    """`take` for a door that also serves HTTP."""
-    await take(function, incoming(headers, body))
 
 
 async def take(function: Consumer, event: Incoming) -> None:

@@ -12,9 +12,10 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, Final
 
 import functions_framework.aio
@@ -50,14 +51,26 @@ GC_THRESHOLDS: Final = (
 )  # with the defaults, a batch of a thousand items would be scanned a hundred times
 FIRST_ANSWER_S: Final = 2.0  # time limit of a query while the database has not answered yet
 RETRY_S: Final = 0.25
+ALIVE: Final = ("/livez", "/_/health")
+READY: Final = ("/readyz", "/_/ready")
+
+Function = Callable[[Request], Awaitable[Response]]
+"""What functions-framework calls."""
 
 
-def door(name: str) -> ASGIApp:
-    """The functions-framework app of one function, behind the gate for events and CORS. Needs an installed runtime to serve."""
+def door(name: str, function: Function | None = None) -> ASGIApp:
+    """The functions-framework app of one function, behind the gate for events and CORS. Needs an installed runtime to serve.
+
+    Without `function`, the framework loads functions/{name}/main.py.
+    """
     if name not in DOORS:
         raise SystemExit(f"FUNCTION={name!r} is not one of {', '.join(DOORS)}")
-    make: Any = functions_framework.aio.create_asgi_app  # untyped
-    app: Starlette = make(name, str(FUNCTIONS / name / "main.py"))
+    framework: Any = functions_framework.aio  # untyped
+    app: Starlette
+    if function is None:
+        app = framework.create_asgi_app(name, str(FUNCTIONS / name / "main.py"))
+    else:
+        app = framework.create_asgi_app_from_module(name, "", None, SimpleNamespace(**{name: function}), None)
     only_events = name not in HTTP_DOORS  # every request must prove itself, not only those to /events
     if only_events:
         app.add_exception_handler(HTTPException, as_problem)
@@ -110,15 +123,14 @@ class Door:
     Until the database has answered once, every call is refused with 503 and reaches no database: it may be the wrong one.
     """
 
-    def __init__(self, name: str) -> None:
-        self._function = door(name)
+    def __init__(self, name: str, function: Function | None = None) -> None:
+        self._function = door(name, function)
         self._name = name
         self._warm = False
         self._stopping = asyncio.Event()
-        alive, ready = ("/livez", "/_/health"), ("/readyz", "/_/ready")
-        self._probes = frozenset({*alive, *ready})
-        routes = [*(Route(path, _alive) for path in alive), *(Route(path, self._ready) for path in ready)]
-        self._frame = Starlette(routes=routes, lifespan=lambda _: self._lifespan())
+        self._probes = frozenset({*ALIVE, *READY})
+        routes = [*(Route(path, _alive) for path in ALIVE), *(Route(path, self._ready) for path in READY)]
+        self._frame = Starlette(routes=routes, lifespan=lambda _: self.lifespan())
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -140,7 +152,8 @@ class Door:
             await self._function(scope, receive, closing)
 
     @asynccontextmanager
-    async def _lifespan(self) -> AsyncIterator[None]:
+    async def lifespan(self) -> AsyncIterator[None]:
+        """Inside the block the door serves. Raises what makes it unable to: wrong settings, a database that it must not use."""
         async with warm(self._name) as rt:
             self._stopping = rt.stopping
             why = await refuses(rt)

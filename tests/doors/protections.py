@@ -11,6 +11,8 @@ MOUNTED: Final = "shared_lib/mounted.py"
 FILES: Final = "tests/doors/test_mounted_secrets.py::test_"
 READY: Final = "tests/doors/test_ready.py::test_"
 STOP: Final = "tests/doors/test_stop.py::test_"
+PLAIN: Final = "tests/doors/test_plain_framework.py::test_"
+GATED: Final = "shared_lib/web/gated.py"
 UNDER_LOAD: Final = f"{STOP}a_door_that_is_stopped_under_load_answers_every_request"
 POLLS: Final = f"{STOP}long_polls_are_answered_when_their_door_is_stopped"
 
@@ -43,6 +45,9 @@ MUTATIONS: Final = (
     Mutation("D", "the server stops at the signal", UNDER_LOAD, (Edit("shared_lib/stopping.py", "loop.call_later(drain_s, stop)", "stop()"),)),
     Mutation("D", "a door that is going says that it is ready", UNDER_LOAD, (Edit(ASGI, 'return PlainTextResponse("stopping", 503)', "pass"),)),
     Mutation("D", "a door that is going keeps connections", UNDER_LOAD, (Edit(ASGI, "if self._stopping.is_set() and message", "if False and message"),)),
+    Mutation("D", "under the plain framework requests reach a function past its door", f"{PLAIN}a_door_serves_and_refuses_under_the_plain_framework_as_in_production", (Edit(GATED, "if PASSED in request.scope:", "if True:"),)),
+    Mutation("D", "a plain door is opened by each request", f"{PLAIN}the_first_requests_open_the_door_once_whichever_way_the_framework_is_started", (Edit(GATED, "if self._life is None or self._life.done():", "if True:"),)),
+    Mutation("D", "a plain door is not closed before its server stops", f"{PLAIN}a_plain_door_that_is_stopped_under_load_answers_every_request", (Edit("shared_lib/stopping.py", "            await close()\n", "            pass\n"),)),
     Mutation("D", "long polls are cut off", f"{POLLS}[short]", (Edit("shared_lib/watching.py", "if self._rt.stopping.is_set():", "if False:"),)),
     Mutation("D", "a process takes each file that lies there", f"{FILES}each_process_takes_what_is_on_its_list_and_nothing_else", (Edit(MOUNTED, "in variables_of(process):", "in [path.name for path in Path(directory).iterdir()]:"),)),
     Mutation("D", "of two values for a secret one is taken", f"{FILES}a_secret_that_is_given_twice_is_refused", (Edit(MOUNTED, 'not in ("", value):', 'in ("no",):'),)),

@@ -1,4 +1,4 @@
-"""One door as it runs in the image: infra/docker/serve in a process of its own, with the settings of a cinema."""
+"""One door in a process of its own, with the settings of a cinema: as it runs in the image, or under the plain framework."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +22,12 @@ from tests.kit.waiting import PATIENCE_S, until
 
 ROOT = Path(__file__).parents[2]
 SERVE = ROOT / "infra/docker/serve"
+
+
+def framework_command(function: str, *more: str) -> tuple[str, ...]:
+    """The command of functions-framework's documentation. The framework reads its port from PORT."""
+    source = f"functions/{function}/main.py"
+    return ("functions-framework", "--target", function, "--source", source, "--host", "127.0.0.1", *more)
 
 
 @dataclass(frozen=True)
@@ -56,7 +62,12 @@ class DoorProcess:
 
 @asynccontextmanager
 async def door_process(
-    settings: Settings, function: str, *, given: str = "PORT", **more: str
+    settings: Settings,
+    function: str,
+    *,
+    given: str = "PORT",
+    command: Sequence[str] = (str(SERVE),),
+    **more: str,
 ) -> AsyncIterator[DoorProcess]:
     """The door, listening; it need not be ready. `more` goes into its environment, its port as the variable `given`."""
     port = free_port()
@@ -69,7 +80,12 @@ async def door_process(
     environs |= {"UVICORN_LOG_LEVEL": "warning", "UVICORN_TIMEOUT_GRACEFUL_SHUTDOWN": "25"}
     with TemporaryFile() as output:
         process = await asyncio.create_subprocess_exec(
-            str(SERVE), cwd=ROOT, stdout=output, stderr=output, env=os.environ | environs | more
+            *command,
+            cwd=ROOT,
+            stdout=output,
+            stderr=output,
+            env=os.environ | environs | more,
+            start_new_session=True,  # the framework's server has children
         )
         async with httpx.AsyncClient(timeout=PATIENCE_S) as http:
             one = DoorProcess(process, output, port, http)
@@ -86,5 +102,5 @@ async def door_process(
                 yield one
             finally:
                 if process.returncode is None:
-                    process.kill()
+                    os.killpg(process.pid, signal.SIGKILL)
                     await process.wait()

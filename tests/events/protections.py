@@ -20,6 +20,24 @@ FORGED: Final = f"{PROOF}a_forged_event_is_refused_by_every_door"
 MUTATIONS: Final = (
     Mutation(
         "E",
+        "one bad event of a batch stops those behind it",
+        "tests/events/test_content_modes.py::test_one_bad_event_of_a_batch_stops_no_other_and_is_named",
+        (
+            Edit(
+                "shared_lib/events/delivered.py",
+                "            refusal = refusal_for(error, **named)\n",
+                "            raise\n",
+            ),
+        ),
+    ),
+    Mutation(
+        "E",
+        "a batch that may succeed later is refused for good",
+        "tests/events/test_content_modes.py::test_a_batch_is_repeated_while_any_event_of_it_may_be_handled_later",
+        (Edit("shared_lib/events/delivered.py", "Code.UNAVAILABLE if 503 in statuses else", ""),),
+    ),
+    Mutation(
+        "E",
         "a PingSource's tick is refused",
         "tests/events/test_knative_senders.py::test_a_pingsource_makes_renewals_begin",
         (
