@@ -67,7 +67,11 @@ async def notify(event: Incoming) -> None:
     if not deserves_mail(replace(event, data=known.data)):
         return
     claim = ClaimNotification(
-        event_id=event.id, event_type=event.type, customer_id=customer_id, change=known.change
+        event_id=event.id,
+        event_type=event.type,
+        customer_id=customer_id,
+        data=event.data,
+        change=known.change,
     )
     claimed = await rt.run(claim_notifications, claim)
     if isinstance(claimed, Refusal):

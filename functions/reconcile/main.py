@@ -1,7 +1,8 @@
 """CloudEvent billing.tick.reconcile, or a PingSource's: finish what another call has begun and could not finish.
 
 Stuck or unknown payments and refunds: ask the provider. Parked webhooks and plays: apply them again. Expired keys and messages:
-delete them. Expired orders: close their checkouts at the provider, then expire them.
+delete them. Expired orders: close their checkouts at the provider, then expire them. A tick whose subject is the id of a
+payment or refund asks about that one alone.
 
 A bad row stops no other row, and a stage that fails stops no other stage. A stage continues while its batches are full, for at
 most TICK_MAX_S: a cluster's clock ticks once a minute, and one batch a minute would be too slow for a large cinema.
@@ -19,6 +20,7 @@ import functions_framework.aio
 import structlog
 
 from shared_lib.aside import Round, reason_of
+from shared_lib.asking.now import ask_now, may_be_asked_about
 from shared_lib.asking.payments import ASK_S, ask_payment, ask_refund
 from shared_lib.asking.webhooks import settle_event
 from shared_lib.billing.leasing import LeasedPayment, LeasedRefund, LeaseRequest
@@ -65,8 +67,11 @@ async def reconcile(event: Incoming) -> None:
     await hand_over(event, EVENTS, "reconcile")
 
 
-async def take_tick(_: Incoming) -> None:
+async def take_tick(event: Incoming) -> None:
     rt = runtime()
+    if event.subject and may_be_asked_about(event.subject):  # an operator's tick, see `boxoffice ask`
+        await ask_now(rt, event.subject)
+        return
     deadline = time.monotonic() + TICK_MAX_S
     done = {name: await attempted(name, stage, rt, deadline) for name, stage in STAGES.items()}
     log.info("reconciled", **done, **await rt.read(backlog, None))

@@ -42,7 +42,7 @@ UNION ALL SELECT 'refunds not terminal', count(*) FROM refunds
  WHERE status IN ('requested', 'sending', 'pending', 'unknown')
 UNION ALL SELECT 'renewals overdue', count(*) FROM subscriptions WHERE next_action_at <= boxoffice_now()
 UNION ALL SELECT 'events not delivered', ({EVENTS_LEFT})
-UNION ALL SELECT 'dead letters', count(*) FROM dead_letters WHERE replayed_at IS NULL
+UNION ALL SELECT 'dead letters', count(*) FROM dead_letters WHERE replayed_at IS NULL AND dismissed_at IS NULL
 UNION ALL SELECT 'webhooks not understood', count(*) FROM inbox WHERE status <> 'done'
 """
 

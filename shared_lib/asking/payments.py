@@ -68,13 +68,13 @@ async def ask_payment(rt: Runtime, leased: LeasedPayment, *, timeout_s: float = 
         outcome = LocalOutcome.TIMED_OUT
     return PaymentReport(
         payment_id=payment.id,
-        outcome=_of_our_mode(rt, payment.id, outcome),
+        outcome=of_our_mode(rt, payment.id, outcome),
         fence=payment.lease.fence,
         asked=True,
     )
 
 
-def _of_our_mode(
+def of_our_mode(
     rt: Runtime, payment_id: str, outcome: PaymentSnapshot | LocalOutcome
 ) -> PaymentSnapshot | LocalOutcome:
     """Play money buys nothing in production, and real money is not taken by a test: neither is an answer."""

@@ -46,7 +46,7 @@ def set_auto_renew(
         return case, _answer(case, subscription, in_flight=in_flight)
     if auto_renew and subscription.status in _OVER:
         return case, Refusal(Code.SUBSCRIPTION_ENDED, "This subscription is over; order a new one.")
-    changed = replace(subscription, auto_renew=auto_renew)
+    changed = replace(subscription, auto_renew=auto_renew, auto_renew_changed_at=case.now)
     case = case.put(changed)
     if changed.status not in LIVE:  # it has not begun; if late money still begins it, it is not renewed
         return case, ChangedAutoRenew(subscription=changed, charge_in_flight=False)

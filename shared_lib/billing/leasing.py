@@ -34,10 +34,14 @@ class Purpose(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LeaseRequest:
-    """Lease this payment or refund, if its time has come. `providers`: those that can be asked; None: any."""
+    """Lease this payment or refund, if its time has come. `providers`: those that can be asked; None: any.
+
+    `early`: an operator asks, so its time need not have come.
+    """
 
     id: str
     providers: Collection[str] | None = None
+    early: bool = False
 
     def missing(self, provider: str) -> Undecidable | None:
         """Its provider's settings were taken away: it cannot be asked, and nothing may be concluded from that."""
@@ -91,7 +95,7 @@ def lease_payment(
     """
     if not payment.is_live or payment.lease.is_held(case.now):
         return case, None
-    if payment.status not in _ASKED_AT_ONCE and not payment.lease.is_due(case.now):
+    if payment.status not in _ASKED_AT_ONCE and not (request.early or payment.lease.is_due(case.now)):
         return case, None  # another process was faster; the customer has the link
     purpose = purpose_of(case, payment)
     if payment.status is PaymentStatus.CREATED and purpose is Purpose.CLOSE:
@@ -138,7 +142,7 @@ def lease_refund(
     before = refund.status
     if refund.lease.is_held(case.now) or before in _NOT_TO_SEND:
         return case, None
-    if before is RefundStatus.PENDING and not refund.lease.is_due(case.now):
+    if before is RefundStatus.PENDING and not (request.early or refund.lease.is_due(case.now)):
         return case, None
     payment = case.payment_of(refund)
     if payment.provider_ref is None:

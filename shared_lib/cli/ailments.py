@@ -19,63 +19,56 @@ HELD_SURPLUS: Final = """
     AND r.returned < s.minor AND (r.failed > 0 OR r.asked_for < s.minor)
 """
 
-# (name, query that returns one number, what it counts, what to do when it is not 0)
+# (name, query that returns the id of each, what they are, what to do about them)
 WAITING: Final = (
     (
         "outbox",
-        f"SELECT count(*) FROM outbox WHERE available_at < boxoffice_now() - interval '{OUTBOX_OLDEST_MAX_S} seconds'",
+        f"SELECT event_id FROM outbox WHERE available_at < boxoffice_now() - interval '{OUTBOX_OLDEST_MAX_S} seconds'",
         f"events older than {OUTBOX_OLDEST_MAX_S} s are not delivered",
         "is the relay running, and do the doors answer? Its log says `dead_letter` or `relay_disconnected`",
     ),
     (
         "unknown payments",
-        "SELECT count(*) FROM payments WHERE status = 'unknown' AND created_at < boxoffice_now() - interval '1 hour'",
+        "SELECT id FROM payments WHERE status = 'unknown' AND created_at < boxoffice_now() - interval '1 hour'",
         "payments are unknown for more than an hour",
-        "runbook: unknown payments",
+        "boxoffice ask pay_...; runbook: unknown payments",
     ),
     (
         "parked webhooks",
-        "SELECT count(*) FROM inbox WHERE status = 'parked' AND received_at < boxoffice_now() - interval '10 minutes'",
+        "SELECT source || '/' || event_id FROM inbox WHERE status = 'parked' AND received_at < boxoffice_now() - interval '10 minutes'",
         "webhooks wait for the payment or refund they report",
         "runbook: parked webhooks",
     ),
     (
         "orphaned webhooks",
-        "SELECT count(*) FROM inbox WHERE status = 'orphaned'",
+        "SELECT source || '/' || event_id FROM inbox WHERE status = 'orphaned'",
         "webhooks report payments or refunds we do not know",
         "runbook: orphaned webhooks",
     ),
     (
-        "dead letters",
-        "SELECT count(*) FROM dead_letters WHERE replayed_at IS NULL",
-        "events that no door accepted",
-        "boxoffice dead-letters list",
-    ),
-    (
         "titles paid twice",
-        """SELECT count(*) FROM (
-               SELECT FROM entitlements WHERE kind <> 'subscription' AND status = 'active'
-                  AND (ends_at IS NULL OR ends_at > boxoffice_now())
-               GROUP BY customer_id, product_id, kind HAVING count(*) > 1) AS twice""",
+        """SELECT customer_id || ' ' || product_id FROM entitlements WHERE kind <> 'subscription' AND status = 'active'
+              AND (ends_at IS NULL OR ends_at > boxoffice_now())
+           GROUP BY customer_id, product_id, kind HAVING count(*) > 1""",
         "titles were paid twice by the same customer",
         "runbook: titles paid twice",
     ),
     (
         "mails that wait",
-        "SELECT count(*) FROM notifications WHERE status = 'failed' AND created_at < boxoffice_now() - interval '1 hour'",
+        "SELECT id FROM notifications WHERE status = 'failed' AND created_at < boxoffice_now() - interval '1 hour'",
         "mails have not been sent for more than an hour",
         "runbook: mail_channel_stopped",
     ),
     (
         "mails",
-        """SELECT count(*) FROM notifications WHERE status IN ('unknown', 'refused')
-           AND created_at > boxoffice_now() - interval '1 day'""",
-        "mails of the last day were refused, or may or may not have been sent",
-        "runbook: notifications unknown",
+        """SELECT id FROM notifications WHERE status IN ('unknown', 'refused')
+           OR (status = 'sending' AND locked_until < boxoffice_now() - interval '10 minutes')""",
+        "mails were refused, or may or may not have been sent",
+        "boxoffice notifications resend ntf_..., or dismiss it; runbook: notifications unknown",
     ),
     (
         "money not as asked",
-        """SELECT count(*) FROM payments p JOIN orders o ON o.id = p.order_id
+        """SELECT p.id FROM payments p JOIN orders o ON o.id = p.order_id
            WHERE p.status = 'succeeded' AND (p.captured_minor, p.currency) <> (o.amount_minor, o.currency)
              AND p.created_at > boxoffice_now() - interval '7 days'""",
         "payments of the last 7 days took another amount or currency than their orders",
@@ -83,17 +76,21 @@ WAITING: Final = (
     ),
     (
         "surplus still held",
-        f"SELECT count(*) FROM ({HELD_SURPLUS}) AS held",
+        HELD_SURPLUS,
         "payments hold surplus money that was not returned at once",
         "runbook: surplus_held; boxoffice explain pay_..., or POST /v1/refunds with its payment_id",
     ),
     (
         "refunds",
-        "SELECT count(*) FROM refunds WHERE status = 'failed' AND NOT surplus AND created_at > boxoffice_now() - interval '7 days'",
+        "SELECT id FROM refunds WHERE status = 'failed' AND NOT surplus AND created_at > boxoffice_now() - interval '7 days'",
         "refunds of the last 7 days failed: their customers wait for money",
         "boxoffice explain ref_...; return the money by another way, or try again with POST /v1/refunds",
     ),
 )  # fmt: skip
+
+NAMED_MAX: Final = 10
+# Around each of them: the ids of the oldest, and how many there are.
+NAMED: Final = "SELECT id, count(*) OVER () FROM ({query}) AS found (id) ORDER BY id LIMIT {limit}"
 
 # Each one waits for a person, so they are listed, the oldest first.
 SET_ASIDE: Final = """

@@ -3,17 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 import psycopg
 
-from shared_lib.cli.terminal import CannotError, connected, moment, money, printed, provider_names
+from shared_lib.cli.terminal import (
+    CannotError,
+    Output,
+    by_name,
+    connected,
+    moment,
+    money,
+    provider_names,
+    table,
+)
 from shared_lib.domain.currencies import ISO_4217
 from shared_lib.domain.money import Money
 from shared_lib.ids import new_id
 from shared_lib.providers.registry import capabilities_of
 
+_NAMES: Final = ("price", "product", "kind", "amount", "every", "trial", "sold")
 
-def show() -> str:
+
+def show() -> Output:
     with connected() as db:
         rows = db.execute(
             """
@@ -23,17 +35,19 @@ def show() -> str:
             FROM prices JOIN products ON products.id = product_id ORDER BY title, prices.id
             """
         ).fetchall()
-    return printed(
-        ("price", "product", "kind", "amount", "every", "trial", "sold", "from (UTC)", "until (UTC)"),
-        [
-            (r[0], r[1], r[2], money(r[3], r[4]), r[5], f"{r[6]} d" if r[6] else None, "yes" if r[9] else "no",
-             moment(r[7]), moment(r[8]))
-            for r in rows
-        ],
-    )  # fmt: skip
+    told = [
+        (r[0], r[1], r[2], money(r[3], r[4]), r[5], f"{r[6]} d" if r[6] else None, "yes" if r[9] else "no")
+        for r in rows
+    ]
+    shown = table(
+        (*_NAMES, "from (UTC)", "until (UTC)"),
+        [(*line, moment(r[7]), moment(r[8])) for line, r in zip(told, rows, strict=True)],
+    )
+    data = [(*line, r[7], r[8]) for line, r in zip(told, rows, strict=True)]
+    return Output([shown], by_name((*_NAMES, "from", "until"), data))
 
 
-def retire(price_id: str) -> str:
+def retire(price_id: str) -> Output:
     """Stop selling a price, from now on. Existing subscriptions are still renewed at it."""
     with connected() as db:
         found = db.execute(
@@ -42,7 +56,8 @@ def retire(price_id: str) -> str:
         ).fetchone()
     if found is None:
         raise CannotError(f"There is no price {price_id}; see `boxoffice catalog list`.")
-    return f"{price_id} is not on sale since {moment(found[0])}."
+    says = f"{price_id} is not on sale since {moment(found[0])}."
+    return Output([says], {"price": price_id, "until": found[0]})
 
 
 def add_price(
@@ -53,7 +68,7 @@ def add_price(
     every: Sequence[str] | None,
     trial_days: int,
     title: str | None,
-) -> str:
+) -> Output:
     """Sell at a new price from now on. `every` is ("1", "month"); a title creates the product if it is new.
 
     Raises CannotError for an amount below every provider's minimum; returns a warning if only some could charge it, or none
@@ -83,7 +98,11 @@ def add_price(
         raise CannotError(f"There is no product {product_id}; give its --title to create it.") from None
     except psycopg.errors.CheckViolation as error:
         raise CannotError(f"The price is not consistent: {error.diag.constraint_name}") from None
-    return "\n".join([f"{price_id}: {amount} for {product_id}, sold from now on.", *warnings])
+    says = f"{price_id}: {amount} for {product_id}, sold from now on."
+    return Output(
+        [says, *warnings],
+        {"price": price_id, "product": product_id, "amount": str(amount), "warnings": warnings},
+    )
 
 
 def _charging(amount: Money) -> list[str]:

@@ -10,7 +10,7 @@ from typing import Final
 
 import httpx
 
-from shared_lib.cli.terminal import CannotError, connected, environment, moment
+from shared_lib.cli.terminal import CannotError, Output, connected, environment, moment
 from shared_lib.contract.events import OUR_TICKS
 from shared_lib.runtime import Runtime
 from shared_lib.settings import settings
@@ -19,17 +19,18 @@ from shared_lib.workers.clock import tick as send_tick
 _UNITS: Final = {"d": "days", "h": "hours", "m": "minutes", "s": "seconds"}
 
 
-def show() -> str:
+def show() -> Output:
     with connected() as db:
         now, ahead = db.execute(
             "SELECT boxoffice_now(), coalesce((SELECT ahead FROM test_clock), interval '0')"
         ).fetchall()[0]
-    return (
+    says = (
         f"{moment(now)} UTC, {ahead} ahead of the real time" if ahead else f"{moment(now)} UTC, the real time"
     )
+    return Output([says], {"now": now, "ahead_s": ahead.total_seconds()})
 
 
-def advance(by: str) -> str:
+def advance(by: str) -> Output:
     """Advance our clock, and the sandbox's with it. Refused in production: customers would be billed for the future."""
     if environment() == "production":
         raise CannotError("There is no test clock in production: customers would be billed for the future.")
@@ -60,14 +61,14 @@ def duration(text: str) -> timedelta:
     )
 
 
-def tick(what: str) -> str:
+def tick(what: str) -> Output:
     """Send one tick now, as the clock worker does."""
     kind = f"{OUR_TICKS}{what}"
     if not asyncio.run(_tick(kind)):
         raise CannotError(
             f"No door took {kind}: is the door running, and does BOXOFFICE_EVENT_ROUTES name it?"
         )
-    return f"{kind} was taken."
+    return Output([f"{kind} was taken."], {"tick": kind})
 
 
 async def _tick(kind: str) -> bool:

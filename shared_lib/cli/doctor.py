@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
 
@@ -13,8 +13,9 @@ import psycopg
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from shared_lib.cli.ailments import IMBALANCE, SET_ASIDE, WAITING
-from shared_lib.cli.terminal import CannotError, Connection, connected, money
+from shared_lib.cli import dead_letters
+from shared_lib.cli.ailments import IMBALANCE, NAMED, NAMED_MAX, SET_ASIDE, WAITING
+from shared_lib.cli.terminal import CannotError, Connection, Output, connected, money, words
 from shared_lib.processes import lacking_key
 from shared_lib.providers.base import ProviderError
 from shared_lib.runtime import Runtime
@@ -22,30 +23,32 @@ from shared_lib.settings import Environment, Settings, WrongSettingsError, read_
 from shared_lib.store import migrations
 
 ANSWER_S: Final = 5.0
-_NAMED_MAX: Final = 10
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One checked part. `todo` is printed when it is not well."""
+    """One checked part. `todo` is printed when it is not well; `ids` are the first of what is not."""
 
     well: bool
     name: str
     says: str
     todo: str = ""
+    ids: tuple[str, ...] = ()
 
 
-def doctor() -> tuple[bool, str]:
+def doctor() -> Output:
     """Whether all is well, and a line per part."""
     own, findings = _settings()
     if own:
         findings += _database(own)
         findings += asyncio.run(_neighbours(own))
-    lines = [f"{'ok ' if one.well else 'BAD'}  {one.name}: {one.says}" for one in findings]
-    for index, one in reversed(list(enumerate(findings))):
+    lines = []
+    for one in findings:
+        mark = words("ok ", "green") if one.well else words("BAD", "bold red")
+        lines.append(mark + words(f"  {one.name}: {one.says}"))
         if not one.well:
-            lines.insert(index + 1, f"     -> {one.todo}")
-    return all(one.well for one in findings), "\n".join(lines)
+            lines.append(words(f"     -> {one.todo}"))
+    return Output(lines, [asdict(one) for one in findings], all(one.well for one in findings))
 
 
 def _settings() -> tuple[Settings | None, list[Finding]]:
@@ -77,9 +80,31 @@ def _inside(db: Connection, own: Settings) -> list[Finding]:
         return [Finding(False, "database", says, "python -m shared_lib.store.migrate")]
     found = [Finding(True, "database", f"reachable, schema {version}"), _role(db, own), _test_clock(db, own)]
     for name, sql, what, todo in WAITING:
-        (count,) = db.execute(sql.encode()).fetchall()[0]
-        found.append(Finding(not count, name, f"{count} {what}" if count else "none wait too long", todo))
-    return [*found, _set_aside(db), _approvals(db), *_balance(db)]
+        rows = db.execute(NAMED.format(query=sql, limit=NAMED_MAX).encode()).fetchall()
+        ids = tuple(row[0] for row in rows)
+        says = f"{rows[0][1]} {what}: {_named(ids, rows[0][1])}" if rows else "none wait too long"
+        found.append(Finding(not rows, name, says, todo, ids))
+    return [*found, _dead_letters(), _set_aside(db), _approvals(db), *_balance(db)]
+
+
+def _named(ids: Sequence[str], count: int) -> str:
+    more = f" and {count - len(ids)} more" if count > len(ids) else ""
+    return ", ".join(ids) + more
+
+
+def _dead_letters() -> Finding:
+    """Those of both stores: the database's table and, with Kafka, the triggers' topic."""
+    try:
+        ids = tuple(line[0] for line in dead_letters.waiting())
+    except CannotError as error:
+        return Finding(
+            False, "dead letters", str(error), "is Kafka running? Its topic holds those of the triggers"
+        )
+    if not ids:
+        return Finding(True, "dead letters", "none wait")
+    says = f"{len(ids)} events that no door accepted: {_named(ids[:NAMED_MAX], len(ids))}"
+    todo = "boxoffice dead-letters show ID, then replay or dismiss it"
+    return Finding(False, "dead letters", says, todo, ids)
 
 
 def _set_aside(db: Connection) -> Finding:
@@ -98,9 +123,9 @@ def _approvals(db: Connection) -> Finding:
         "SELECT id, amount_minor, currency, created_at < boxoffice_now() - interval '1 day' FROM refunds"
         " WHERE status = 'awaiting_approval' ORDER BY created_at"
     ).fetchall()
-    waiting = ", ".join(f"{id_} ({money(minor, currency)})" for id_, minor, currency, _ in rows[:_NAMED_MAX])
-    if len(rows) > _NAMED_MAX:
-        waiting += f" and {len(rows) - _NAMED_MAX} more"
+    waiting = ", ".join(f"{id_} ({money(minor, currency)})" for id_, minor, currency, _ in rows[:NAMED_MAX])
+    if len(rows) > NAMED_MAX:
+        waiting += f" and {len(rows) - NAMED_MAX} more"
     todo = "a second operator calls POST /v1/refunds/{id}/approve or /reject"
     return Finding(not any(row[3] for row in rows), "refund approvals", waiting or "none wait", todo)
 

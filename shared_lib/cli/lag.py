@@ -11,8 +11,9 @@ from typing import Any, Final
 
 from kafka import KafkaAdminClient, KafkaConsumer, TopicPartition
 from kafka.errors import KafkaError
+from rich.console import RenderableType
 
-from shared_lib.cli.terminal import CannotError, kafka_bootstrap, printed
+from shared_lib.cli.terminal import CannotError, Output, by_name, kafka_bootstrap, table, words
 from shared_lib.settings import Settings
 from shared_lib.workers.kafka_client import servers
 
@@ -36,7 +37,7 @@ class Row:
         return max(0, self.end - self.committed)
 
 
-def lag(oldest_max_s: int = OLDEST_MAX_S) -> tuple[bool, str]:
+def lag(oldest_max_s: int = OLDEST_MAX_S) -> Output:
     """Whether all is well, and a table. Not well: a record waits longer than `oldest_max_s`, or its partition has no consumer."""
     bootstrap = kafka_bootstrap()
     if not bootstrap:
@@ -59,32 +60,37 @@ def lag(oldest_max_s: int = OLDEST_MAX_S) -> tuple[bool, str]:
     return _verdict(group, rows, oldest_max_s)
 
 
-def _verdict(group: str, rows: Sequence[Row], oldest_max_s: int) -> tuple[bool, str]:
+def _verdict(group: str, rows: Sequence[Row], oldest_max_s: int) -> Output:
     waiting = [row for row in rows if row.lag]
     alone = [row for row in waiting if row.member is None]
     oldest_s = max((row.oldest_s or 0 for row in waiting), default=0)
     members = len({row.member for row in rows if row.member})
-    table = printed(
-        ("topic", "partition", "committed", "end", "lag", "oldest waits", "member"),
-        [
-            (
-                row.place.topic,
-                row.place.partition,
-                row.committed,
-                row.end,
-                row.lag,
-                None if row.oldest_s is None else f"{row.oldest_s} s",
-                row.member,
-            )
-            for row in rows
-        ],
-    )
-    says = f"group {group}: {members} members, {sum(row.lag for row in rows)} records behind"
+    figures = [(row.place.topic, row.place.partition, row.committed, row.end, row.lag) for row in rows]
+    shown = [
+        (*line, None if row.oldest_s is None else f"{row.oldest_s} s", row.member)
+        for line, row in zip(figures, rows, strict=True)
+    ]
+    names = ("topic", "partition", "committed", "end", "lag")
+    bad = []
     if alone:
-        says += f"\nBAD  {len(alone)} partitions with records have no consumer: is a trigger running?"
+        bad.append(f"BAD  {len(alone)} partitions with records have no consumer: is a trigger running?")
     if oldest_s > oldest_max_s:
-        says += f"\nBAD  a record waits for {oldest_s} s, more than {oldest_max_s} s: see the runbook, `door_in_trouble`"
-    return not alone and oldest_s <= oldest_max_s, f"{table}\n{says}"
+        bad.append(
+            f"BAD  a record waits for {oldest_s} s, more than {oldest_max_s} s: see the runbook, `door_in_trouble`"
+        )
+    says = f"group {group}: {members} members, {sum(row.lag for row in rows)} records behind"
+    data = {
+        "group": group,
+        "members": members,
+        "behind": sum(row.lag for row in rows),
+        "partitions": by_name(
+            (*names, "oldest_s", "member"),
+            [(*line, row.oldest_s, row.member) for line, row in zip(figures, rows, strict=True)],
+        ),
+        "bad": bad,
+    }
+    parts: list[RenderableType] = [table((*names, "oldest waits", "member"), shown), says, *(words(line, "red") for line in bad)]
+    return Output(parts, data, not bad)
 
 
 def _rows(bootstrap: Sequence[str], group: str, topics: Sequence[str]) -> list[Row]:

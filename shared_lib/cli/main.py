@@ -2,26 +2,55 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Sequence
+from enum import StrEnum
+from typing import Annotated
 
 import psycopg
+import typer
 
-from shared_lib.cli import catalog, clock, dead_letters, lag, outbox
+from shared_lib.cli import ask as asking
+from shared_lib.cli import catalog, clock, dead_letters, lag, notifications, outbox, repairs
 from shared_lib.cli.doctor import doctor
 from shared_lib.cli.explain import explain
-from shared_lib.cli.terminal import CannotError
+from shared_lib.cli.terminal import CannotError, Output
+from shared_lib.domain.catalog import PriceKind
 from shared_lib.domain.money import Money
 from shared_lib.settings import WrongSettingsError, take_mounted
 from shared_lib.visible import say
 
+app = typer.Typer(
+    name="boxoffice",
+    help="Inspect, check and repair. Settings come from BOXOFFICE_*.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+_letters = typer.Typer(no_args_is_help=True, help="Events that no door took.")
+_mails = typer.Typer(no_args_is_help=True, help="Mails to customers.")
+_prices = typer.Typer(no_args_is_help=True, help="Products and prices.")
+_time = typer.Typer(no_args_is_help=True, help="The test clock.")
+app.add_typer(_letters, name="dead-letters")
+app.add_typer(_mails, name="notifications")
+app.add_typer(_prices, name="catalog")
+app.add_typer(_time, name="clock")
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+By = Annotated[
+    str | None, typer.Option("--as", metavar="NAME", help="Who repairs; else the user of this machine.")
+]
+Why = Annotated[str | None, typer.Option("--because", metavar="WHY", help="Why; it is kept.")]
+Because = Annotated[str, typer.Option("--because", metavar="WHY", help="Why; it is kept.")]
+
+
+class TickName(StrEnum):
+    RENEWAL = "renewal"
+    RECONCILE = "reconcile"
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    options = parser().parse_args(arguments)
     try:
-        take_mounted("cli")
-        healthy, text = run(options)
+        app(list(arguments) if arguments is not None else None, prog_name="boxoffice")
     except (CannotError, WrongSettingsError) as error:
         say(str(error), sys.stderr)
         return 2
@@ -32,117 +61,225 @@ def main(arguments: Sequence[str] | None = None) -> int:
             sys.stderr,
         )
         return 2
-    say(text)
-    return 0 if healthy else 1
+    except SystemExit as ended:  # how Typer ends, with a status
+        return ended.code if isinstance(ended.code, int) else 0
+    return 0
 
 
-def run(options: argparse.Namespace) -> tuple[bool, str]:
-    """Whether all is well, and what to print."""
-    match options.command, getattr(options, "verb", None):
-        case "explain", _:
-            return True, explain(options.id)
-        case "doctor", _:
-            return doctor()
-        case "outbox", _:
-            return outbox.show()
-        case "lag", _:
-            return lag.lag(options.oldest_max_s)
-        case "dead-letters", "list":
-            return True, dead_letters.show_all()
-        case "dead-letters", "show":
-            return True, dead_letters.show(options.id)
-        case "dead-letters", "replay":
-            if bool(options.id) is options.all:
-                raise CannotError("Name one dead letter, or give --all.")
-            return True, dead_letters.replay(options.id)
-        case "catalog", "list":
-            return True, catalog.show()
-        case "catalog", "retire":
-            return True, catalog.retire(options.price_id)
-        case "catalog", "add-price":
-            return True, add_price(options)
-        case "clock", "show":
-            return True, clock.show()
-        case "clock", "advance":
-            return True, clock.advance(options.by)
-        case "tick", _:
-            return True, clock.tick(options.what)
-        case _:
-            raise CannotError("See boxoffice --help.")
+@app.callback()
+def _settings() -> None:
+    take_mounted("cli")
 
 
-def add_price(options: argparse.Namespace) -> str:
+def _show(output: Output, *, as_json: bool) -> None:
+    output.show(as_json=as_json)
+    raise typer.Exit(0 if output.well else 1)
+
+
+# ---- look ------------------------------------------------------------------------------------------------------
+
+
+@app.command("explain")
+def _explain(
+    what: Annotated[
+        str,
+        typer.Argument(
+            metavar="WHAT", help="ord_..., pay_..., ref_..., sub_..., ent_..., a customer, an e-mail address"
+        ),
+    ],
+    *,
+    as_json: Json = False,
+) -> None:
+    """What happened, why, what may be watched, and what comes next."""
+    _show(explain(what), as_json=as_json)
+
+
+@app.command("doctor")
+def _doctor(*, as_json: Json = False) -> None:
+    """Check every part, and say what to do about failures."""
+    _show(doctor(), as_json=as_json)
+
+
+@app.command("outbox")
+def _outbox(*, as_json: Json = False) -> None:
+    """Events not delivered yet, and the relays; status 1 when they are stuck."""
+    _show(outbox.show(), as_json=as_json)
+
+
+@app.command("lag")
+def _lag(
+    *,
+    oldest_max_s: Annotated[
+        int, typer.Option(metavar="SECONDS", help="How long a record may wait.")
+    ] = lag.OLDEST_MAX_S,
+    as_json: Json = False,
+) -> None:
+    """How far the triggers are behind; status 1 without a consumer, or when a record waits too long."""
+    _show(lag.lag(oldest_max_s), as_json=as_json)
+
+
+@app.command("repairs")
+def _repairs(
+    target: Annotated[str | None, typer.Argument(metavar="[ID]", help="what was repaired")] = None,
+    *,
+    as_json: Json = False,
+) -> None:
+    """What operators did with this command: who, when, what, why."""
+    _show(repairs.show(target), as_json=as_json)
+
+
+# ---- repair ----------------------------------------------------------------------------------------------------
+
+
+@app.command("ask")
+def _ask(
+    id_: Annotated[str, typer.Argument(metavar="ID", help="pay_... or ref_...")],
+    *,
+    by: By = None,
+    because: Why = None,
+    as_json: Json = False,
+) -> None:
+    """Ask the provider about a payment or refund now, whatever the schedule."""
+    _show(asking.ask(id_, by=by, because=because), as_json=as_json)
+
+
+@app.command("tick")
+def _tick(what: TickName, *, as_json: Json = False) -> None:
+    """Send one tick now."""
+    _show(clock.tick(what), as_json=as_json)
+
+
+@_letters.command("list")
+def _letters_list(*, as_json: Json = False) -> None:
+    """Those that wait: in the database, and in Kafka's topic."""
+    _show(dead_letters.show_all(), as_json=as_json)
+
+
+@_letters.command("show")
+def _letters_show(id_: Annotated[str, typer.Argument(metavar="ID")], *, as_json: Json = False) -> None:
+    """One of them, in full."""
+    _show(dead_letters.show(id_), as_json=as_json)
+
+
+@_letters.command("replay")
+def _letters_replay(
+    id_: Annotated[str | None, typer.Argument(metavar="[ID]")] = None,
+    *,
+    all_: Annotated[bool, typer.Option("--all", help="All that wait.")] = False,
+    by: By = None,
+    because: Why = None,
+    as_json: Json = False,
+) -> None:
+    """Send again: into the outbox, or to its topic."""
+    if bool(id_) is all_:
+        raise CannotError("Name one dead letter, or give --all.")
+    _show(dead_letters.replay(id_, by=by, because=because), as_json=as_json)
+
+
+@_letters.command("dismiss")
+def _letters_dismiss(
+    id_: Annotated[str, typer.Argument(metavar="ID")],
+    *,
+    because: Because,
+    by: By = None,
+    as_json: Json = False,
+) -> None:
+    """Do not send it again, and count it no longer. It is kept."""
+    _show(dead_letters.dismiss(id_, because, by=by), as_json=as_json)
+
+
+@_mails.command("list")
+def _mails_list(
+    of: Annotated[
+        str | None, typer.Argument(metavar="[OF]", help="a customer, an e-mail address, ord_... or sub_...")
+    ] = None,
+    *,
+    undelivered: Annotated[
+        bool, typer.Option("--undelivered", help="Only those that did not, or may not, arrive.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Mails, newest first."""
+    _show(notifications.show_all(of, undelivered=undelivered), as_json=as_json)
+
+
+@_mails.command("resend")
+def _mails_resend(
+    id_: Annotated[str, typer.Argument(metavar="ID", help="ntf_...")],
+    *,
+    by: By = None,
+    because: Why = None,
+    as_json: Json = False,
+) -> None:
+    """Send a mail once more, also one that was sent, or may have been."""
+    _show(notifications.resend(id_, by=by, because=because), as_json=as_json)
+
+
+@_mails.command("dismiss")
+def _mails_dismiss(
+    id_: Annotated[str, typer.Argument(metavar="ID", help="ntf_...")],
+    *,
+    because: Because,
+    by: By = None,
+    as_json: Json = False,
+) -> None:
+    """Do not send it again; doctor no longer names it."""
+    _show(notifications.dismiss(id_, because, by=by), as_json=as_json)
+
+
+# ---- sell ------------------------------------------------------------------------------------------------------
+
+
+@_prices.command("list")
+def _prices_list(*, as_json: Json = False) -> None:
+    """All of them."""
+    _show(catalog.show(), as_json=as_json)
+
+
+@_prices.command("retire")
+def _prices_retire(price_id: str, *, as_json: Json = False) -> None:
+    """Stop selling a price."""
+    _show(catalog.retire(price_id), as_json=as_json)
+
+
+@_prices.command("add-price")
+def _prices_add(
+    product_id: str,
+    kind: PriceKind,
+    amount_minor: Annotated[int, typer.Argument(help="1299 is 12.99 EUR")],
+    currency: Annotated[str, typer.Argument(help="EUR")],
+    *,
+    every: Annotated[
+        tuple[str, str] | None, typer.Option(metavar="N UNIT", help="1 month; of a subscription")
+    ] = None,
+    trial_days: Annotated[int, typer.Option()] = 0,
+    title: Annotated[str | None, typer.Option(help="of the product, when it is new")] = None,
+    as_json: Json = False,
+) -> None:
+    """Sell at a new price from now on."""
     try:
-        amount = Money(options.amount_minor, options.currency)
+        amount = Money(amount_minor, currency)
     except ValueError as error:
         raise CannotError(str(error)) from None
-    return catalog.add_price(
-        options.product_id,
-        options.kind,
-        amount,
-        every=options.every,
-        trial_days=options.trial_days,
-        title=options.title,
-    )
+    made = catalog.add_price(product_id, kind, amount, every=every, trial_days=trial_days, title=title)
+    _show(made, as_json=as_json)
 
 
-def parser() -> argparse.ArgumentParser:
-    top = argparse.ArgumentParser(
-        prog="boxoffice", description="Inspect, check and repair. Settings come from BOXOFFICE_*."
-    )
-    commands = top.add_subparsers(dest="command", required=True)
-
-    one = commands.add_parser(
-        "explain", help="what happened to an order, payment, refund, subscription or access"
-    )
-    one.add_argument("id", help="ord_..., pay_..., ref_..., sub_... or ent_...")
-    commands.add_parser("doctor", help="check every part, and say what to do about failures")
-
-    commands.add_parser(
-        "outbox", help="events not delivered yet, and the relays; status 1 when they are stuck"
-    )
-
-    behind = commands.add_parser(
-        "lag",
-        help="how far the triggers are behind; status 1 without a consumer, or when a record waits too long",
-    )
-    behind.add_argument("--oldest-max-s", type=int, default=lag.OLDEST_MAX_S, metavar="SECONDS")
-
-    letters = commands.add_parser("dead-letters", help="events that no door took").add_subparsers(
-        dest="verb", required=True
-    )
-    letters.add_parser("list", help="those not replayed yet")
-    letters.add_parser("show", help="one of them, in full").add_argument("id")
-    again = letters.add_parser("replay", help="send again: into the outbox, or to its topic")
-    again.add_argument("id", nargs="?")
-    again.add_argument("--all", action="store_true")
-
-    prices = commands.add_parser("catalog", help="products and prices").add_subparsers(
-        dest="verb", required=True
-    )
-    prices.add_parser("list", help="all of them")
-    prices.add_parser("retire", help="stop selling a price").add_argument("price_id")
-    _add_price_arguments(prices.add_parser("add-price", help="sell at a new price from now on"))
-
-    time = commands.add_parser("clock", help="the test clock").add_subparsers(dest="verb", required=True)
-    time.add_parser("show", help="the time by the test clock")
-    time.add_parser("advance", help="advance it, with the sandbox's").add_argument(
-        "by", help="31d, 2h30m, 90s"
-    )
-
-    ticks = commands.add_parser("tick", help="send one tick now")
-    ticks.add_argument("what", choices=("renewal", "reconcile"))
-    return top
+# ---- time ------------------------------------------------------------------------------------------------------
 
 
-def _add_price_arguments(price: argparse.ArgumentParser) -> None:
-    price.add_argument("product_id")
-    price.add_argument("kind", choices=("purchase", "rental", "subscription"))
-    price.add_argument("amount_minor", type=int, help="1299 is 12.99 EUR")
-    price.add_argument("currency", help="EUR")
-    price.add_argument("--every", nargs=2, metavar=("N", "UNIT"), help="1 month; of a subscription")
-    price.add_argument("--trial-days", type=int, default=0)
-    price.add_argument("--title", help="of the product, when it is new")
+@_time.command("show")
+def _time_show(*, as_json: Json = False) -> None:
+    """The time by the test clock."""
+    _show(clock.show(), as_json=as_json)
+
+
+@_time.command("advance")
+def _time_advance(
+    by: Annotated[str, typer.Argument(help="31d, 2h30m, 90s")], *, as_json: Json = False
+) -> None:
+    """Advance it, with the sandbox's."""
+    _show(clock.advance(by), as_json=as_json)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from shared_lib.cli.terminal import Connection, connected, printed
+from rich.console import RenderableType
+
+from shared_lib.cli.terminal import Connection, Output, by_name, connected, table, words
 from shared_lib.store.outbox import SHARDS
 from shared_lib.workers.shards import LOCK_CLASS, PRESENCE_CLASS
 
@@ -32,7 +34,7 @@ _OWNERS = """
 """
 
 
-def show() -> tuple[bool, str]:
+def show() -> Output:
     """Whether events are being delivered, and the figures."""
     with connected() as db:
         kinds = db.execute(_BY_TYPE).fetchall()
@@ -41,17 +43,24 @@ def show() -> tuple[bool, str]:
     ready = sum(row[2] for row in kinds)
     oldest_s = max((row[3] or 0 for row in kinds), default=0)
     later, again = sum(row[4] for row in kinds), sum(row[5] for row in kinds)
-    lines = [
+    parts: list[RenderableType] = [
         f"{ready} ready, the oldest for {oldest_s} s; {later} wait for a later time; {again} are being retried.",
         *_relays(owners),
     ]
     if kinds:
-        lines += [
+        parts += [
             "",
-            printed(("topic", "type", "ready", "oldest (s)", "later", "retried", "most attempts"), kinds),
+            table(("topic", "type", "ready", "oldest (s)", "later", "retried", "most attempts"), kinds),
         ]
-    lines += ["", *waits] if waits else []
-    return not waits, "\n".join(lines)
+    parts += ["", *(words(wait, "red") for wait in waits)] if waits else []
+    data = {
+        "ready": ready,
+        "oldest_s": oldest_s,
+        "events": by_name(("topic", "type", "ready", "oldest_s", "later", "retried", "most_attempts"), kinds),
+        "relays": [{"pid": pid, "host": host, "shards": shards or []} for pid, shards, host in owners],
+        "stuck": waits,
+    }
+    return Output(parts, data, not waits)
 
 
 def _relays(owners: list[Any]) -> list[str]:

@@ -1,20 +1,103 @@
-"""Shared by the commands: a connection, tables, and errors that say what to do."""
+"""Shared by the commands: what a command says, tables, a connection, who repairs, and errors that say what to do."""
 
 from __future__ import annotations
 
+import getpass
+import io
+import json
 import os
+import re
+import shutil
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final, TextIO
 
 import psycopg
+from rich.console import Console, RenderableType
+from rich.table import Table
+from rich.text import Text
 
 from shared_lib.domain.money import Money
 from shared_lib.settings import Settings, database_address
-from shared_lib.visible import on_one_line
+from shared_lib.store import repairs
+from shared_lib.store.repairs import Repair
+from shared_lib.visible import on_one_line, say, visible
 
 Connection = psycopg.Connection[tuple[Any, ...]]
+
+
+# Rich's own colors. Every text is made visible before Rich styles it, so no other text can hold one.
+_COLORS: Final = re.compile("\x1b\\[[0-9;]*m")
+_WIDE: Final = 100_000  # where no person reads, a line is a line
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """What a command found: parts to print one below the other, the same as JSON, and whether all is well."""
+
+    parts: Sequence[RenderableType]
+    data: object
+    well: bool = True
+
+    @property
+    def text(self) -> str:
+        """The parts as a file or a pipe gets them."""
+        return rendered(self.parts)
+
+    def show(self, *, as_json: bool) -> None:
+        if as_json:
+            # ASCII alone: what `say` would escape is escaped as JSON wants it.
+            say(json.dumps(self.data, indent=2, default=_in_json))
+        else:
+            say(rendered(self.parts, sys.stdout), colors=_COLORS)
+
+
+def rendered(parts: Sequence[RenderableType], to: TextIO | None = None) -> str:
+    """The parts as text; with colors, and folded to its width, if `to` is a terminal."""
+    terminal = to is not None and to.isatty()
+    console = Console(
+        file=io.StringIO(),
+        width=shutil.get_terminal_size().columns if terminal else _WIDE,
+        force_terminal=terminal,
+        no_color="NO_COLOR" in os.environ,
+        highlight=False,
+        legacy_windows=False,
+    )
+    with console.capture() as capture:
+        for part in parts:
+            console.print(
+                words(part) if isinstance(part, str) else part, soft_wrap=not isinstance(part, Table)
+            )
+    return "\n".join(line.rstrip() for line in capture.get().splitlines())
+
+
+def words(text: str, style: str = "") -> Text:
+    """Text to print, in a style of Rich; what comes from outside is made visible and cannot style itself."""
+    return Text(visible(text), style=style)
+
+
+def table(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> Table:
+    """A table with columns as wide as their contents. On a narrow terminal the last one is folded."""
+    made = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    for n, header in enumerate(headers, 1):
+        made.add_column(Text(on_one_line(header)), no_wrap=n < len(headers), overflow="fold")
+    for row in rows:
+        made.add_row(*(Text("-" if cell is None else on_one_line(str(cell))) for cell in row))
+    return made
+
+
+def by_name(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> list[dict[str, object]]:
+    """The rows of a table for --json."""
+    return [dict(zip(headers, row, strict=True)) for row in rows]
+
+
+def _in_json(value: object) -> object:
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).isoformat()
+    return str(value)
 
 
 class CannotError(Exception):
@@ -61,16 +144,19 @@ def connected(url: str | None = None) -> Iterator[Connection]:
         yield connection
 
 
-def printed(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    """A table with columns as wide as their contents."""
-    lines = [
-        [on_one_line(str(cell)) if cell is not None else "-" for cell in row] for row in (headers, *rows)
-    ]
-    widths = [max(len(line[column]) for line in lines) for column in range(len(headers))]
-    return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
-        for line in lines
-    )
+def repair_by(named: str | None, verb: str, because: str | None = None) -> Repair:
+    """A repair by the person whom `--as` names, else by the user of this machine."""
+    try:
+        user = named or getpass.getuser()
+    except (KeyError, OSError):  # a container may run under a number without a name
+        user = f"uid {os.getuid()}"
+    return Repair(made_by=user, verb=verb, because=because)
+
+
+def note(db: Connection, repair: Repair, *targets: str) -> None:
+    """Write the repair of each target, in the transaction of its effect. Support's role may not."""
+    for target in targets:
+        db.execute(repairs.INSERT.encode(), repair.row(target))
 
 
 def moment(at: datetime | None) -> str:
@@ -79,3 +165,8 @@ def moment(at: datetime | None) -> str:
 
 def money(minor: int, currency: str) -> str:
     return str(Money(minor, currency))
+
+
+def amount(minor: int, currency: str) -> dict[str, object]:
+    """Money for --json."""
+    return {"minor": minor, "currency": currency}

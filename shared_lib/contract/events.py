@@ -139,7 +139,11 @@ WORK: Final[Mapping[str, Work]] = {
         TellAutoRenewData,
     ),
     Tick.RENEWAL: Work(f"Open a renewal for each subscription that is due. The same for `{PING}`.", NoData),
-    Tick.RECONCILE: Work(f"Finish what was begun and is not decided. The same for `{PING}`.", NoData),
+    Tick.RECONCILE: Work(
+        f"Finish what was begun and is not decided. The same for `{PING}`. With the id of a payment or refund as its subject:"
+        " ask the provider about that one now.",
+        NoData,
+    ),
     PLAYBACK_STARTED: Work(
         "Written by the cinema. The first play starts the 48 hours of a rental; `started_at` is moved into "
         "[access start, now].",

@@ -122,6 +122,7 @@ class Subscription:
     version: int = 0
     auto_renew_changes: int = 0  # how often its customer changed auto_renew since it began
     auto_renew_told: bool = True  # what the last mail about auto_renew said
+    auto_renew_changed_at: datetime | None = None  # when its customer opted out or back in, the last time
 
     def stands(self, change: int, now: datetime) -> bool:
         """Whether change number `change` of auto_renew is the newest, and the subscription goes on with it.

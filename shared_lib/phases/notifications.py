@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final
+
+from pydantic_core import to_json
 
 from shared_lib.billing.events import JOBS, Event, JobType
 from shared_lib.domain.errors import Code, Refusal
@@ -33,11 +35,15 @@ Address = tuple[str, str]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClaimNotification:
-    """One event that is mailed to a customer. With `change`: only if that one stands and was not mailed yet."""
+    """One event that is mailed to a customer. With `change`: only if that one stands and was not mailed yet.
+
+    `data` of the event is kept with the notification, so that an operator can have it mailed again.
+    """
 
     event_id: str
     event_type: str
     customer_id: str
+    data: Mapping[str, Any] = field(default_factory=dict, hash=False)
     change: AutoRenewChange | None = None
 
     @property
@@ -93,9 +99,10 @@ async def claim_notifications(
     ordered = [by_address[address] for address in sorted(ids)]
     rows = await tx.fetch(
         """
-        INSERT INTO notifications (id, event_id, event_type, customer_id, status, attempts, locked_until, created_at)
-        SELECT id, event_id, event_type, customer_id, 'sending', 1, %s, %s
-        FROM unnest(%b::text[], %b::text[], %b::text[], %b::text[]) AS new (id, event_id, event_type, customer_id)
+        INSERT INTO notifications (id, event_id, event_type, customer_id, status, attempts, locked_until, created_at, data)
+        SELECT id, event_id, event_type, customer_id, 'sending', 1, %s, %s, data::jsonb
+        FROM unnest(%b::text[], %b::text[], %b::text[], %b::text[], %b::text[])
+            AS new (id, event_id, event_type, customer_id, data)
         ON CONFLICT (event_id, customer_id) DO UPDATE SET
             status = CASE WHEN notifications.status = 'failed' THEN 'sending' ELSE 'unknown' END,
             attempts = notifications.attempts + 1, locked_until = EXCLUDED.locked_until
@@ -110,6 +117,7 @@ async def claim_notifications(
             [want.event_id for want in ordered],
             [want.event_type for want in ordered],
             [want.customer_id for want in ordered],
+            [to_json(want.data).decode() for want in ordered],
             tx.now,
         ],
     )

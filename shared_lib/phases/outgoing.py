@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from shared_lib.ids import new_id
+from shared_lib.store import repairs
 from shared_lib.store.outbox import Outgoing, shard_of
+from shared_lib.store.repairs import Repair
 from shared_lib.store.transaction import Transaction
 
 
@@ -85,8 +87,9 @@ def _bury(tx: Transaction, dead: Sequence[Dead]) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Replay:
-    """One dead letter by id, or all that wait."""
+    """One dead letter by id, or all that wait. `repair`: what is noted about each."""
 
+    repair: Repair
     id: str | None = None
 
 
@@ -97,12 +100,13 @@ async def replay_dead_letters(tx: Transaction, wanted: Sequence[Replay]) -> list
         rows = await tx.fetch(
             """
             UPDATE dead_letters SET replayed_at = %s
-            WHERE replayed_at IS NULL AND event_id IS NOT NULL AND (%s::text IS NULL OR id = %s)
-            RETURNING event_id, topic, type, partition_key, headers, body
+            WHERE replayed_at IS NULL AND dismissed_at IS NULL AND event_id IS NOT NULL AND (%s::text IS NULL OR id = %s)
+            RETURNING id, event_id, topic, type, partition_key, headers, body
             """,
             [await tx.clock(), want.id, want.id],
         )
-        for event_id, topic, kind, key, headers, body in rows:
+        for id_, event_id, topic, kind, key, headers, body in rows:
+            tx.later(repairs.INSERT, want.repair.row(id_))
             tx.later(_RETURN, [event_id, topic, kind, headers["subject"], headers["sequence"], key,
                                shard_of(key), body.decode(), headers["traceparent"], tx.now, tx.now])  # fmt: skip
         answers.append(len(rows))

@@ -58,9 +58,10 @@ class Received:
 
 async def settle_from_webhooks(tx: Transaction, received: Sequence[Received]) -> list[WebhookResult]:
     """Record what providers reported. The event id and its effect are committed together, so both happen once."""
-    taken = await _take(tx, received)
     payments = await _payments(tx, received)
     refunded = await _refunded(tx, received)
+    about = {**refunded, **payments}
+    taken = await _take(tx, received, about)
     cases = await Cases.of_payments(tx, {*payments.values(), *refunded.values()})
     reports = _reports(received, payments)
     context = await read_context(tx, cases, list(reports.values()))
@@ -76,13 +77,13 @@ async def settle_from_webhooks(tx: Transaction, received: Sequence[Received]) ->
         )
         results.append(result)
     cases.write()
-    _note(tx, received, results)
+    _note(tx, received, results, about)
     return results
 
 
-async def _take(tx: Transaction, received: Sequence[Received]) -> set[Address]:
+async def _take(tx: Transaction, received: Sequence[Received], about: Mapping[Address, str]) -> set[Address]:
     """The addresses of those events that are ours to settle."""
-    taken = await inbox.take(tx, [item.address for item in received if not item.again])
+    taken = await inbox.take(tx, [item.address for item in received if not item.again], about)
     again = [item.address for item in received if item.again]
     if again:
         rows = await tx.fetch(
@@ -211,7 +212,12 @@ def _result(*, agrees: bool) -> WebhookResult:
     return WebhookResult.SETTLED if agrees else WebhookResult.CONTRADICTION
 
 
-def _note(tx: Transaction, received: Sequence[Received], results: Sequence[WebhookResult]) -> None:
+def _note(
+    tx: Transaction,
+    received: Sequence[Received],
+    results: Sequence[WebhookResult],
+    about: Mapping[Address, str],
+) -> None:
     """Parked and contradicting events keep their content; what was parked and is settled now is done."""
     for item, result in zip(received, results, strict=True):
         match result:
@@ -234,9 +240,9 @@ def _note(tx: Transaction, received: Sequence[Received], results: Sequence[Webho
                 )
             case WebhookResult.SETTLED | WebhookResult.IGNORED if item.again:
                 tx.later(
-                    "UPDATE inbox SET status = 'done', payload = NULL, next_try_at = NULL"
+                    "UPDATE inbox SET status = 'done', payload = NULL, next_try_at = NULL, about = %s"
                     " WHERE source = %s AND event_id = %s",
-                    list(item.address),
+                    [about.get(item.address), *item.address],
                 )
             case _:
                 pass

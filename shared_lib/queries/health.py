@@ -35,7 +35,7 @@ async def backlog(tx: Transaction, _: None) -> dict[str, int]:
                (SELECT count(*) FROM payments WHERE status = 'unknown'),
                (SELECT count(*) FROM inbox WHERE status = 'parked'),
                (SELECT count(*) FROM inbox WHERE status = 'orphaned'),
-               (SELECT count(*) FROM dead_letters WHERE replayed_at IS NULL),
+               (SELECT count(*) FROM dead_letters WHERE replayed_at IS NULL AND dismissed_at IS NULL),
                (SELECT count(*) FROM set_aside)
         """,
         {"now": await tx.clock()},

@@ -28,13 +28,13 @@ TICK_TIMEOUT: Final = httpx.Timeout(90.0, connect=2.0)
 log = structlog.get_logger("boxoffice")
 
 
-async def tick(rt: Runtime, kind: str) -> bool:
+async def tick(rt: Runtime, kind: str, *, subject: str = "clock") -> bool:
     """Send one tick to its door. False when the door did not take it."""
     now = rt.now()
     headers, body = binary(
         event_id=new_id("evt"),
         kind=kind,
-        subject="clock",
+        subject=subject,
         partition_key=kind,
         time_=instant(now) or "",
         data={},

@@ -3,12 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
+from typing import Any
 
 import pytest
+from typer.main import get_command
 
-from shared_lib.cli.main import main
+from shared_lib.cli.main import app, main
 
 Capture = pytest.CaptureFixture[str]
+
+
+def parsed(arguments: Sequence[str]) -> dict[str, Any]:
+    """The values of a command that is not executed. Raises KeyError for a command that is none, or Typer's usage error."""
+    command: Any = get_command(app)
+    name, rest = "boxoffice", list(arguments)
+    while hasattr(command, "commands"):
+        name, *rest = rest
+        command = command.commands[name]
+    values: dict[str, Any] = command.make_context(name, rest).params
+    return values
 
 
 class Run:

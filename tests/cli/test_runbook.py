@@ -10,8 +10,8 @@ import psycopg
 import pytest
 
 from infra.servers.access import role_url
-from shared_lib.cli.main import parser
 from shared_lib.processes import Role
+from tests.cli.command import parsed
 
 ROOT = Path(__file__).parents[2]
 RUNBOOK = (ROOT / "docs" / "runbook.md").read_text()
@@ -85,9 +85,11 @@ def test_the_commands_of_the_runbook_can_be_typed() -> None:
     commands = {command.split()[0]: command for command in re.findall(r"`boxoffice ([^`]+)`", RUNBOOK)}
     assert set(commands) >= {"explain", "doctor", "dead-letters", "tick"}
     for command in re.findall(r"`boxoffice ([^`]+)`", RUNBOOK):
-        parser().parse_args(command.split())
+        parsed(command.split())
 
 
 def test_a_command_that_is_none_is_refused() -> None:
-    with pytest.raises(SystemExit):
-        parser().parse_args(["pray"])
+    with pytest.raises(KeyError):
+        parsed(["pray"])
+    with pytest.raises(Exception, match="unexpected extra argument"):
+        parsed(["explain", "ord_1", "pay_1"])

@@ -13,7 +13,7 @@ import pytest
 
 from infra.local.console import Console
 from shared_lib.cli import main as command_line
-from shared_lib.cli.terminal import printed
+from shared_lib.cli.terminal import rendered, table
 from shared_lib.visible import on_one_line, say, visible
 from tests.kit.cinema import Cinema
 
@@ -32,7 +32,7 @@ def test_every_control_character_is_written_out() -> None:
 
 
 def test_a_table_stays_a_table_whatever_its_cells_say() -> None:
-    lines = printed(("id", "says"), [("ord_1", NASTY), ("ord_2", "a\nord_3  forged")]).split("\n")
+    lines = rendered([table(("id", "says"), [("ord_1", NASTY), ("ord_2", "a\nord_3  forged")])]).split("\n")
     assert len(lines) == 3
     assert not OBEYED.search("".join(lines))
 

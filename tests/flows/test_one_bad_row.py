@@ -121,7 +121,7 @@ async def test_what_is_set_aside_is_seen_by_doctor_and_explain(
     break_it(cinema, "subscriptions", "time_zone = 'Mars/Olympus_Mons'", "customer_id = 'ann'")
     await ticks(cinema)
     monkeypatch.setenv("BOXOFFICE_DATABASE_URL", cinema.database_url)
-    told = explain(id_)
+    told = explain(id_).text
     assert "SET ASIDE" in told
     assert "Mars/Olympus_Mons" in told
     with connected() as db:

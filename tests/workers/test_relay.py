@@ -10,6 +10,7 @@ from shared_lib.phases.outgoing import Replay, replay_dead_letters
 from shared_lib.queries.outbox import ReadBatch, unsent, unsent_ids, unsent_of
 from shared_lib.runtime import Runtime
 from shared_lib.store.outbox import SHARDS, Outgoing
+from shared_lib.store.repairs import Repair
 from shared_lib.store.transaction import Transaction
 from shared_lib.workers.relay import ATTEMPTS_MAX, Relay
 from shared_lib.workers.sink import NeverError, NotNowError
@@ -120,8 +121,8 @@ async def test_what_a_door_refuses_is_a_dead_letter_at_once_and_can_be_replayed_
     (event_id,) = (row[0] for row in await rt.read(_dead_ids, None))
 
     broken.clear()
-    assert await rt.run(replay_dead_letters, Replay()) == 1
-    assert await rt.run(replay_dead_letters, Replay()) == 0
+    assert await rt.run(replay_dead_letters, Replay(repair=Repair(made_by="olga", verb="replay"))) == 1
+    assert await rt.run(replay_dead_letters, Replay(repair=Repair(made_by="olga", verb="replay"))) == 0
     await rounds(Relay(rt, door))
     assert (door.taken[-1].event_id, door.taken[-1].data) == (event_id, {"n": 2})
     assert await dead(rt) == []

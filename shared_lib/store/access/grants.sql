@@ -40,10 +40,11 @@ GRANT INSERT ON dead_letters TO boxoffice_relay;
 -- ---- support: looks, and changes nothing. No person reads the answers that are kept for a key -----------------------------
 GRANT SELECT
     ON customers, dead_letters, entitlements, inbox, ledger_entries, notifications, orders, outbox, payment_methods,
-       payments, prices, products, refunds, set_aside, subscriptions, trials
+       payments, prices, products, refunds, repairs, set_aside, subscriptions, trials
     TO boxoffice_support, boxoffice_operator;
 
--- ---- operator: support, and what `boxoffice catalog` and `boxoffice dead-letters replay` write ------------------------------
-GRANT INSERT ON products, prices, outbox TO boxoffice_operator;
+-- ---- operator: support, and what the verbs of `boxoffice` that sell and repair write ----------------------------------------
+GRANT INSERT ON products, prices, outbox, repairs TO boxoffice_operator; -- repairs: only ever added to
 GRANT UPDATE (sellable_until) ON prices TO boxoffice_operator;
-GRANT UPDATE (replayed_at) ON dead_letters TO boxoffice_operator;
+GRANT UPDATE (replayed_at, dismissed_at) ON dead_letters TO boxoffice_operator;
+GRANT UPDATE (status, detail) ON notifications TO boxoffice_operator; -- to have a mail sent again

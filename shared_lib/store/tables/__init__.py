@@ -9,6 +9,7 @@ from shared_lib.store.tables.messages import (
     InboxRow,
     NotificationRow,
     OutboxRow,
+    RepairRow,
     SetAsideRow,
     TestClockRow,
 )
@@ -32,6 +33,7 @@ __all__ = [
     "PriceRow",
     "ProductRow",
     "RefundRow",
+    "RepairRow",
     "SetAsideRow",
     "SubscriptionRow",
     "TestClockRow",

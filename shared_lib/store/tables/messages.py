@@ -75,6 +75,7 @@ class DeadLetterRow(SQLModel, table=True):
     reason: str = text()
     dead_at: datetime = instant()
     replayed_at: datetime | None = instant(null=True)
+    dismissed_at: datetime | None = instant(null=True)  # by an operator; `repairs` says why
 
 
 class InboxRow(SQLModel, table=True):
@@ -94,6 +95,7 @@ class InboxRow(SQLModel, table=True):
     attempts: int = number(default="0")
     received_at: datetime = instant()
     next_try_at: datetime | None = instant(null=True)
+    about: str | None = text(null=True)  # our payment, of a webhook; for `boxoffice explain`
 
 
 class NotificationRow(SQLModel, table=True):
@@ -114,6 +116,22 @@ class NotificationRow(SQLModel, table=True):
     locked_until: datetime = instant()
     created_at: datetime = instant()
     sent_at: datetime | None = instant(null=True)
+    data: dict[str, Any] | None = document(
+        null=True
+    )  # of the event, so that an operator can have it mailed again
+
+
+class RepairRow(SQLModel, table=True):
+    """What an operator did with `boxoffice`: only ever added to."""
+
+    __tablename__ = "repairs"
+    __table_args__ = (Index("repairs_by_target", "target"),)
+    id: str = text(key=True)
+    made_at: datetime = instant()
+    made_by: str = text()
+    verb: str = text()
+    target: str = text()
+    because: str | None = text(null=True)
 
 
 class SetAsideRow(SQLModel, table=True):

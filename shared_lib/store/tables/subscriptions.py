@@ -44,6 +44,7 @@ class SubscriptionRow(SQLModel, table=True):
     auto_renew: bool = flag(default="true")
     auto_renew_changes: int = number(default="0")  # of its customer, since it began
     auto_renew_told: bool = flag(default="true")  # what the last mail about it said
+    auto_renew_changed_at: datetime | None = instant(null=True)  # when its customer changed it last
     trial_days: int = number(default="0")
     anchor_at: datetime | None = instant(null=True)
     anchor_n: int = number(default="0")

@@ -11,7 +11,14 @@ from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 from shared_lib.contract.events import DEAD_LETTERS
 from shared_lib.workers.kafka_client import servers
 from shared_lib.workers.trigger.envelope import Record
-from shared_lib.workers.trigger.letters import REPLAYED, Letter, content, original_headers, read_letter
+from shared_lib.workers.trigger.letters import (
+    DISMISSED,
+    REPLAYED,
+    Letter,
+    content,
+    original_headers,
+    read_letter,
+)
 
 ANSWER_S: Final = 10.0
 
@@ -48,6 +55,20 @@ def replay(bootstrap: Sequence[str], letters: Sequence[Letter], topic: str = DEA
             producer.send(letter.topic, key=record.key, value=content(record), headers=again).get(ANSWER_S)
             mark = [(REPLAYED, str(letter.offset).encode())]
             producer.send(topic, value=b"", headers=mark, partition=0).get(ANSWER_S)
+    finally:
+        producer.close(timeout=1)
+
+
+def dismiss(bootstrap: Sequence[str], letter: Letter, because: str, topic: str = DEAD_LETTERS) -> None:
+    """Mark the letter as done without sending it again; the mark says why. Raises KafkaError."""
+    producer = KafkaProducer(
+        **servers(bootstrap),
+        client_id="boxoffice-cli",
+        bootstrap_timeout_ms=int(ANSWER_S * 1000),
+    )
+    try:
+        mark = [(REPLAYED, str(letter.offset).encode()), (DISMISSED, because.encode())]
+        producer.send(topic, value=b"", headers=mark, partition=0).get(ANSWER_S)
     finally:
         producer.close(timeout=1)
 

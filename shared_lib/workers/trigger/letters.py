@@ -29,6 +29,8 @@ _OURS: Final = "dead_"
 _WRAPPED: Final = "dev.knative.kafka.event"
 # Header of a mark: the letter at this offset was sent again.
 REPLAYED: Final = "dead_replayed"
+# Beside it: the letter was dismissed and not sent, and why.
+DISMISSED: Final = "dead_dismissed"
 
 BLOCKED_MAX_S: Final = 5.0
 WRITTEN_MAX_S: Final = 15.0
