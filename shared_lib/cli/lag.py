@@ -89,7 +89,11 @@ def _verdict(group: str, rows: Sequence[Row], oldest_max_s: int) -> Output:
         ),
         "bad": bad,
     }
-    parts: list[RenderableType] = [table((*names, "oldest waits", "member"), shown), says, *(words(line, "red") for line in bad)]
+    parts: list[RenderableType] = [
+        table((*names, "oldest waits", "member"), shown),
+        says,
+        *(words(line, "red") for line in bad),
+    ]
     return Output(parts, data, not bad)
 
 

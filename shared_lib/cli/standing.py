@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple
 
 from shared_lib.cli.history import Moment
@@ -12,6 +12,7 @@ from shared_lib.domain import dunning
 from shared_lib.domain.catalog import PriceKind
 from shared_lib.domain.entitlement import Entitlement, EntitlementStatus
 from shared_lib.domain.honored import Renewal, honored
+from shared_lib.domain.refund import CUSTOMER_WINDOW_DAYS
 from shared_lib.domain.subscription import SubscriptionStatus
 
 _ACCESS: Final = """
@@ -25,6 +26,11 @@ _ACCESS: Final = """
 _UPCOMING: Final = """
     SELECT id, status, auto_renew, period_end, past_due_at, next_retry_at FROM subscriptions
     WHERE id = ANY(%(subs)s) AND status IN ('trialing', 'active', 'past_due', 'suspended')
+"""
+# Of a subscription, the current period alone can be given back.
+_REFUNDABLE: Final = """
+    SELECT DISTINCT ON (coalesce(subscription_id, id)) id, paid_at FROM orders
+    WHERE id = ANY(%(orders)s) AND status = 'paid' AND amount_minor > 0 ORDER BY coalesce(subscription_id, id), paid_at DESC
 """
 
 
@@ -99,8 +105,16 @@ def ends(found: Sequence[Access]) -> list[Moment]:
 
 
 def upcoming(db: Connection, scope: Mapping[str, Any]) -> list[Moment]:
-    """The next renewal, the next retry, and when each subscription is given up."""
-    found = []
+    """The next renewal, the next retry, when each subscription is given up, and until when customers refund without us."""
+    found = [
+        Moment(
+            paid_at + timedelta(days=CUSTOMER_WINDOW_DAYS),
+            "own refund ends",
+            id_,
+            "until then the customer may ask; after it an operator does: POST /v1/refunds",
+        )
+        for id_, paid_at in db.execute(_REFUNDABLE.encode(), scope)
+    ]
     for id_, status, auto_renew, period_end, past_due_at, retry_at in db.execute(_UPCOMING.encode(), scope):
         if past_due_at:
             gives_up = dunning.gives_up_at(dunning.DEFAULT, past_due_at)
