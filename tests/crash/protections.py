@@ -85,8 +85,8 @@ MUTATIONS = (
         (
             Edit(
                 "functions/notify/main.py",
-                "event_id=event.id, event_type=event.type, customer_id",
-                'event_id=f"{event.id}{rt.now()}", event_type=event.type, customer_id',
+                "event_id=event.id,\n        event_type=event.type,",
+                'event_id=f"{event.id}{rt.now()}",\n        event_type=event.type,',
             ),
         ),
     ),
