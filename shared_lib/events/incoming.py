@@ -86,8 +86,9 @@ def _incoming_of(event: CloudEvent, *, encoded: bool) -> Incoming:
         for name in event:
             check_text(str(event[name] if event[name] is not None else ""), chars_max=ATTRIBUTE_CHARS_MAX)
         id_, source, kind = (_named(event, name) for name in ("id", "source", "type"))
-        subject = event.get("subject") or ""
-        subject = check_text(unquote(subject) if encoded else str(subject))
+        subject = str(event.get("subject") or "")
+        decoded = check_text(unquote(subject))  # in each mode: what takes the subject next may decode it
+        subject = decoded if encoded else subject
     except UntrustedError as error:
         raise InvalidEventError(f"the event cannot be stored: {error}") from None
     return Incoming(
