@@ -16,6 +16,8 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 ELSEWHERE := $(filter compose kind,$(TARGET))
 COMPOSE := $(PYTHON) -m infra.compose
 KUBERNETES := $(PYTHON) -m infra.kubernetes
+# For commands that say themselves what to do. Checks keep make's own last line and exit code.
+QUIETLY := || exec .ci/quietly $$PPID
 THERE := $(if $(filter kind,$(TARGET)),$(KUBERNETES),$(COMPOSE))
 
 .PHONY: help
@@ -29,71 +31,81 @@ help:
 
 .PHONY: demo
 demo: $(if $(ELSEWHERE),,$(READY)) ## play the whole story and compare the money; TARGET=compose|kind: on the stack of up_all or kind_up
-	@$(if $(ELSEWHERE),$(THERE) demo,$(BIN)/python -m infra.demo) $(ARGS)
+	@$(if $(ELSEWHERE),$(THERE) demo,$(BIN)/python -m infra.demo) $(ARGS) $(QUIETLY)
 
 .PHONY: up
 up: $(READY) ## start all functions, PostgreSQL, Redis, mail and the sandbox; ARGS=--reload: restart what runs a changed file
-	@$(BIN)/python -m infra.local up $(ARGS)
+	@$(BIN)/python -m infra.local up $(ARGS) $(QUIETLY)
 
 .PHONY: up_all
 up_all: ## start everything in containers, on Kafka behind NGINX, and wait until it is healthy; needs Docker
-	@$(COMPOSE) up $(ARGS)
+	@$(COMPOSE) up $(ARGS) $(QUIETLY)
 
 .PHONY: down_all
 down_all: ## stop the containers; ARGS=-v also deletes their data
-	@$(COMPOSE) down $(ARGS)
+	@$(COMPOSE) down $(ARGS) $(QUIETLY)
 
 .PHONY: kind_up
 kind_up: ## start Boxoffice in a kind cluster, stage by stage; needs Docker, kind and kubectl; repeating it changes nothing
-	@$(KUBERNETES) up
+	@$(KUBERNETES) up $(QUIETLY)
 
 .PHONY: kind_cluster
 kind_cluster: ## stage 1: a cluster with a kubeconfig of its own; KIND_NODE_IMAGE=...: the node image
-	@$(KUBERNETES) cluster
+	@$(KUBERNETES) cluster $(QUIETLY)
 
 .PHONY: kind_platform
 kind_platform: ## stage 2: Knative Serving and Kourier; an installed platform is kept
-	@$(KUBERNETES) platform
+	@$(KUBERNETES) platform $(QUIETLY)
 
 .PHONY: kind_images
 kind_images: ## stage 3: build our images and load them; BUILD_DOCKER_HOST, BUILD_FLAGS: the Docker that builds
-	@$(KUBERNETES) images
+	@$(KUBERNETES) images $(QUIETLY)
 
 .PHONY: kind_deploy
 kind_deploy: ## stage 4: secrets, manifests, jobs; then wait, or explain why a pod does not run
-	@$(KUBERNETES) deploy
+	@$(KUBERNETES) deploy $(QUIETLY)
 
 .PHONY: kind_down
 kind_down: ## delete the cluster and everything in it
-	@$(KUBERNETES) down
+	@$(KUBERNETES) down $(QUIETLY)
 
 ##@ Look
 
 .PHONY: db
 db: $(if $(ELSEWHERE),,$(READY)) ## open psql on the running stack's database, read-only; ROLE=owner: another role; TARGET=compose|kind
-	@$(if $(ELSEWHERE),$(THERE) db,$(BIN)/python -m infra.local.psql)
+	@$(if $(ELSEWHERE),$(THERE) db,$(BIN)/python -m infra.local.psql) $(QUIETLY)
 
 .PHONY: logs
-logs: ## follow the logs of the running stack; TARGET=compose|kind: containers or pods, ARGS=relay: one of them
-	@if [ "$(TARGET)" = kind ]; then exec $(KUBERNETES) logs $(ARGS); fi; \
-	  if [ "$(TARGET)" = compose ] || { [ ! -e .local/running.json ] && $(COMPOSE) running 2>/dev/null; }; then \
-	    exec $(COMPOSE) logs $(ARGS); \
-	  fi; \
-	  ls .local/logs/*.log >/dev/null 2>&1 || { echo "No logs yet: make up, or make up_all"; exit 1; }; \
-	  exec tail -n 20 -F .local/logs/*.log
+logs: ## follow the logs of the running stack, one line per event; ARGS=relay: one process; TARGET=compose|kind
+	@if [ "$(TARGET)" = kind ]; then $(KUBERNETES) logs $(ARGS); \
+	  elif [ "$(TARGET)" = compose ] || { [ ! -e .local/running.json ] && $(COMPOSE) running 2>/dev/null; }; then \
+	    $(COMPOSE) logs $(ARGS); \
+	  elif [ -x $(BIN)/python ]; then $(BIN)/python -m infra.local logs $(ARGS); \
+	  else echo "No logs yet. Start the stack: make up, or make up_all"; false; fi $(QUIETLY)
+
+.PHONY: mails
+mails: $(READY) ## read what the running stack mailed: the newest; CUSTOMER=bob: to bob; ARGS=3: the third
+	@$(BIN)/python -m infra.local mails $(if $(filter-out file,$(origin CUSTOMER)),--customer $(CUSTOMER)) $(ARGS) $(QUIETLY)
 
 ##@ Operate
 
 .PHONY: cli
 cli: $(if $(ELSEWHERE),,$(READY)) ## run the operator's command line on the running stack: make cli ARGS="explain ord_..."
-	@$(if $(ELSEWHERE),exec $(THERE) cli $(ARGS);) set -a; if [ -f .local/settings.env ]; then source .local/settings.env; fi; \
-	  $(BIN)/python -m shared_lib.cli.main $(ARGS)
+	@{ $(if $(ELSEWHERE),$(THERE) cli $(ARGS),set -a; if [ -f .local/settings.env ]; then source .local/settings.env; fi; \
+	  $(BIN)/python -m shared_lib.cli.main $(ARGS)); } $(QUIETLY)
 
 CUSTOMER ?= ann
 
 .PHONY: token
-token: ## print a token for the stack of up_all, TARGET=kind: of kind_up: make token CUSTOMER=bob
-	@$(THERE) token $(CUSTOMER) $(ARGS)
+token: ## print a token for the running stack: make token CUSTOMER=bob; ARGS=billing:operator; TARGET=compose|kind
+	@if [ -z "$(TARGET)" ] && { [ -e .local/running.json ] || ! $(COMPOSE) running 2>/dev/null; }; then \
+	    if [ -x $(BIN)/python ]; then $(BIN)/python -m infra.local token $(CUSTOMER) $(ARGS); \
+	    else echo "No stack runs here. Start it: make up, or make up_all" >&2; false; fi; \
+	  else $(THERE) token $(CUSTOMER) $(ARGS); fi $(QUIETLY)
+
+.PHONY: reset
+reset: $(READY) ## delete the data of the local stack: the next make up starts with no orders, and today
+	@$(BIN)/python -m infra.local reset $(ARGS) $(QUIETLY)
 
 .PHONY: kills
 kills: ## kill each container (TARGET=kind: each pod) in turn under a load of orders, and count what was lost or doubled
@@ -169,7 +181,7 @@ docs: $(READY) ## write the generated pages: state machines, events, OpenAPI, pr
 
 .PHONY: migration
 migration: $(READY) ## draft a migration from the difference between tables and migrations: make migration NAME="add promotions"
-	@test -n "$(NAME)" || { echo 'A name is missing: make migration NAME="add promotions"'; exit 1; }
+	@test -n "$(NAME)" || { echo 'A name is missing: make migration NAME="add promotions"'; false; } $(QUIETLY)
 	@$(BIN)/python -m infra.local.migration "$(NAME)"
 
 LOCK := pip-compile --quiet --generate-hashes --strip-extras --allow-unsafe --no-header \
@@ -187,9 +199,8 @@ clean: ## remove the virtualenv, caches and builds; the local stack's data stays
 
 $(READY): requirements-dev.lock
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
-	  || { echo "Python 3.11 or newer is needed: make PYTHON=/path/to/python3.11"; exit 1; }
+	  || { echo "Python 3.11 or newer is needed: make PYTHON=/path/to/python3.11"; false; } $(QUIETLY)
 	@test -x $(BIN)/python || { echo "Creating $(VENV) ..."; $(PYTHON) -m venv $(VENV); }
-	@echo "Installing what requirements-dev.lock pins ..."
-	@$(BIN)/python -m pip install --quiet --require-hashes -r requirements-dev.lock
+	@.ci/install $(BIN)/python requirements-dev.lock $(QUIETLY)
 	@$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --config-settings editable_mode=compat -e .
 	@touch $@

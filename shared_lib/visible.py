@@ -26,18 +26,20 @@ def on_one_line(text: str) -> str:
     return text if text.isprintable() else _BREAKS.sub(_written_out, visible(text))
 
 
-def say(text: object = "", to: TextIO | None = None, *, colors: re.Pattern[str] | None = None) -> None:
+def say(
+    text: object = "", to: TextIO | None = None, *, colors: re.Pattern[str] | None = None, end: str = "\n"
+) -> None:
     """Print a line. All output of our command lines passes here, to standard output by default.
 
     Much of it comes from customers, providers and events, so control characters are escaped; `colors` matches the escape
-    sequences that are the program's own. A character that the terminal's encoding lacks is escaped as well.
+    sequences that are the program's own. `end` is written behind it. A character that the terminal's encoding lacks is escaped as well.
     """
     stream = to or sys.stdout
     own = colors.findall(str(text)) if colors else []
     plain = map(visible, colors.split(str(text)) if colors else [str(text)])
     shown = "".join(part for pair in zip_longest(plain, own, fillvalue="") for part in pair)
     encoding = stream.encoding or "utf-8"
-    stream.write(shown.encode(encoding, "backslashreplace").decode(encoding) + "\n")
+    stream.write(shown.encode(encoding, "backslashreplace").decode(encoding) + end)
     stream.flush()
 
 

@@ -25,17 +25,20 @@ def main(arguments: list[str]) -> int:
     )
     parser.add_argument("--data", type=Path, default=Path(".local"), help="folder of the stack's data")
     options = parser.parse_args(arguments)
+    home = Home(options.data)
+    console = Console(home.logs, quiet=True)
+    console.status("Starting")
     try:
-        return asyncio.run(_demo(Home(options.data)))
+        return asyncio.run(_demo(home, console))
     except StackError as error:
+        console.forget_status()
         say(error, sys.stderr)
         return 1
 
 
-async def _demo(home: Home) -> int:
+async def _demo(home: Home, console: Console) -> int:
     from infra.demo.demo import demo  # noqa: PLC0415  # --help need not wait for it
 
-    console = Console(home.logs, quiet=True)
     return await until_stopped(home, console, demo(home, console), lambda how: 128 + how)
 
 

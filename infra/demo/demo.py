@@ -30,16 +30,35 @@ async def demo(home: Home, console: Console) -> int:
                 running, home.secrets().sandbox_api_key, event_secret=home.secrets().event_secret
             ) as town,
         ):
-            return 0 if await play(town, console) else 1
+            agrees = await play(town, console)
     except (httpx.TransportError, psycopg.OperationalError) as error:
         raise StackError(f"The stack ended during the story: {error!r}. Run it again.") from error
+    for line in (
+        next_steps()
+        if agrees
+        else [f"Look into {home.logs}, and run it again: work that began is completed first."]
+    ):
+        console.say(line)
+    return 0 if agrees else 1
+
+
+def next_steps() -> list[str]:
+    """What to do after the story, on a few lines."""
+    return [
+        "",
+        "What next:",
+        "  make up       the same Boxoffice to use by hand, with a first order to pay",
+        "  make mails    read what was mailed, while it runs",
+        "  make cli      all about one order, while it runs: ARGS='explain ord_...'",
+        "  make reset    forget this story: no orders, and today's date",
+        "How it works: docs/architecture.md    Its interface: docs/openapi.json",
+    ]
 
 
 @asynccontextmanager
 async def a_stack(home: Home, console: Console) -> AsyncIterator[Running]:
     """A new stack, or the one that already runs on this folder."""
     if home.hold():
-        console.say("Starting Boxoffice ...")
         async with running_stack(home, console) as (running, took_s):
             console.say(f"Boxoffice is up at {running.gateway} after {took_s:.1f} s; logs are in {home.logs}")
             yield running

@@ -12,14 +12,16 @@ from infra.demo.story import Story
 from infra.demo.timeline import Timeline
 from infra.demo.town import Town
 from infra.local.console import Console
+from infra.local.progress import Progress
 
 
 async def play(town: Town, console: Console) -> bool:
     """Play one run of the story and compare the money; True when everything agrees."""
     began, run = time.monotonic(), secrets.token_hex(2)
-    await leftovers(town, console)
-    await Story(town, Timeline(console, await town.now()), run).play()
-    await town.rest()
+    with Progress(console, "  playing"):
+        await leftovers(town, console)
+        await Story(town, Timeline(console, await town.now()), run).play()
+        await town.rest()
     await mails(town, console, run)
     balanced = await reckon(town, console, run)
     console.say(console.dim(f"  The story took {time.monotonic() - began:.0f} s."))

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import sys
+import threading
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -17,9 +19,10 @@ NAME_WIDTH: Final = 12
 LOG_BYTES_MAX: Final = 5_000_000
 _COLORS: Final = (36, 32, 33, 35, 34, 96, 92, 93, 95, 94)
 _BOLD, _DIM, _RED, _YELLOW = 1, 2, 31, 33
-# Shown elsewhere in the line, or of no use on a terminal.
+# Shown elsewhere in the line, or of no use on a terminal: the files have them.
 _HIDDEN: Final = frozenset(
     {"event", "level", "timestamp", "function", "trace", "method", "path", "status", "ms"}
+    | {"request_id", "scope"}
 )
 # Colors of other programs, and log lines of web servers about startup and successful calls.
 _PAINT: Final = re.compile(r"\x1b\[[0-9;]*m")
@@ -27,7 +30,12 @@ _PAINT: Final = re.compile(r"\x1b\[[0-9;]*m")
 _OWN_COLORS: Final = re.compile(r"\x1b\[(?:0|1|2|3[1-7]|9[1-7])m")
 _ROUTINE: Final = re.compile(
     r'^\{"url": |Press CTRL\+C to quit|development server|^ \* Running on |HTTP/1\.[01]" [23]\d\d '
+    # Redis about its own start and end, also the kernel's memory settings, which matter to larger ones.
+    r"|^\d+:[CMS] .*(?:oO0Oo|Redis version=|Configuration loaded|monotonic clock|Running mode=|Server initialized|overcommit_memory"
+    r"|Ready to accept connections|User requested shutdown|Redis is now ready to exit)|^\d+:signal-handler "
 )
+_ERASE_LINE: Final = "\r\x1b[2K"  # and go to its beginning
+_OWN_ERASING: Final = re.compile(re.escape(_ERASE_LINE))
 _PAINTED_LEVELS: Final = {"warning": _YELLOW, "error": _RED, "critical": _RED}
 
 
@@ -37,15 +45,35 @@ class Console:
     def __init__(self, logs: Path, *, quiet: bool = False) -> None:
         self._logs = logs
         self._quiet = quiet
-        self._colored = sys.stdout.isatty() and "NO_COLOR" not in os.environ
+        self.on_terminal = sys.stdout.isatty()
+        self._colored = self.on_terminal and "NO_COLOR" not in os.environ
         self._known: dict[str, int] = {}
+        self._status = ""
+        self._writing = threading.RLock()  # the seconds of a status are counted by a thread
 
     def say(self, text: str = "") -> None:
         """Print a line of the stack itself."""
-        say(text, colors=_OWN_COLORS)
+        with self._writing:
+            self.forget_status()
+            say(text, colors=_OWN_COLORS)
 
     def warn(self, text: str) -> None:
-        say(self.paint(text, _YELLOW), colors=_OWN_COLORS)
+        self.say(self.paint(text, _YELLOW))
+
+    def status(self, text: str) -> None:
+        """Show what is waited for in a line that the next output replaces. Only a terminal shows it."""
+        if not self.on_terminal:
+            return
+        with self._writing:
+            columns = shutil.get_terminal_size().columns
+            self._status = on_one_line(text)[: columns - 1]
+            say(_ERASE_LINE + self._status, colors=_OWN_ERASING, end="")
+
+    def forget_status(self) -> None:
+        with self._writing:
+            if self._status:
+                say(_ERASE_LINE, colors=_OWN_ERASING, end="")
+            self._status = ""
 
     def bold(self, text: str) -> str:
         return self.paint(text, _BOLD)
@@ -67,17 +95,21 @@ class Console:
         path = self._logs / f"{name}.log"
         return "\n".join(path.read_text(errors="replace").splitlines()[-lines:]) if path.exists() else ""
 
-    def line(self, name: str, raw: str) -> None:
-        """Show a line that a process wrote, unless it reports that nothing happened."""
+    def shows(self, raw: str) -> bool:
+        """Whether `line` would show this line: it is not routine and reports that something happened."""
+        return not self._quiet and _readable(raw)[0] is not None
+
+    def line(self, name: str, raw: str, at: datetime | None = None) -> None:
+        """Show a line that a process wrote, unless it reports that nothing happened. `at` is when it was written, by default now."""
         if self._quiet:
             return
         readable, level = _readable(raw)
         if readable is None:
             return
         color = self._known.setdefault(name, _COLORS[len(self._known) % len(_COLORS)])
-        prefix = f"{datetime.now(UTC):%H:%M:%S} {self.paint(name.ljust(NAME_WIDTH), color)}"
+        prefix = f"{at or datetime.now(UTC):%H:%M:%S} {self.paint(name.ljust(NAME_WIDTH), color)}"
         codes = [_PAINTED_LEVELS[level]] if level in _PAINTED_LEVELS else []
-        say(f"{prefix} {self.paint(on_one_line(readable), *codes)}", colors=_OWN_COLORS)
+        self.say(f"{prefix} {self.paint(on_one_line(readable), *codes)}")
 
 
 def _readable(raw: str) -> tuple[str | None, str]:
@@ -105,7 +137,8 @@ def _readable(raw: str) -> tuple[str | None, str]:
             )
         case name:
             hidden, first = _HIDDEN, str(name)
-    words = [first, *(f"{name}={_short(value)}" for name, value in entry.items() if name not in hidden)]
+    more = {name: value for name, value in entry.items() if name not in hidden and value is not None}
+    words = [first, *(f"{name}={_short(value)}" for name, value in more.items())]
     return "  ".join(words), level
 
 

@@ -157,6 +157,17 @@ class Home:
         except FileNotFoundError:
             return None
 
+    def found(self) -> Running | None:
+        """The announced stack, if a process still holds the folder."""
+        try:
+            with (self.folder / "lock").open() as lock:
+                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except FileNotFoundError:
+            return None
+        except BlockingIOError:
+            return self.running()
+        return None
+
     def keep_token(self, name: str, token: str) -> Path:
         """Write a token to a file, for `$(cat ...)`: tokens are too long to type."""
         path = self.folder / f"{name}.token"

@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 from infra.local.home import Home
+from infra.local.own_settings import servers_of
 from infra.servers.access import role_url
 from infra.servers.binaries import installation
 from infra.servers.postgres import running_url
@@ -22,6 +23,7 @@ DBNAME = "boxoffice"
 
 def main(arguments: list[str]) -> None:
     """Replace this process by psql. Exits 1 when there is no database."""
+    servers_of(Path(".env"))
     url = os.environ.get("DATABASE_URL") or _of_the_stack(os.environ.get("ROLE") or "support")
     if url is None:
         sys.exit("No database: start the local stack (make up) or set DATABASE_URL.")

@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
+from email.utils import parseaddr
 from hashlib import sha256
 from pathlib import Path
 from typing import Final
@@ -19,7 +20,9 @@ import psycopg
 from infra.local.catalog import seed
 from infra.local.console import Console
 from infra.local.home import Home, Running
-from infra.local.processes import ROOT, Program, StackError, Supervisor
+from infra.local.own_settings import ORIGINS, OwnSettings, refuse_wrong, with_origins
+from infra.local.processes import ROOT, Child, Program, StackError, Supervisor
+from infra.local.progress import Progress
 from infra.local.reloading import WORKERS, reload_changed
 from infra.servers.access import role_passwords, role_url
 from infra.servers.ports import LOOPBACK
@@ -49,8 +52,11 @@ STOPPED_REQUESTS_S: Final = 3
 class Stack:
     """The parts, their addresses and their environment."""
 
-    def __init__(self, home: Home, console: Console, *, reloads: bool = False) -> None:
+    def __init__(
+        self, home: Home, console: Console, *, reloads: bool = False, own: OwnSettings | None = None
+    ) -> None:
         self._home = home
+        self._own = (own or OwnSettings()).used
         self._requests_s = RELOADED_REQUESTS_S if reloads else STOPPED_REQUESTS_S
         self._console = console
         self._secrets = home.secrets()
@@ -72,22 +78,26 @@ class Stack:
     def address(self, name: str) -> str:
         return f"http://{LOOPBACK}:{self._ports[name]}"
 
-    async def start(self) -> Running:
-        """Programs that need no database start while PostgreSQL does. StackError names the process that failed."""
+    async def start(self, progress: Progress) -> Running:
+        """Programs that need no database start while PostgreSQL does. StackError names the process or setting that failed."""
         up = self._supervisor
+        refuse_wrong(self.given("cli"))
         if "REDIS_URL" not in os.environ:
+            progress.step("Redis")
             up.serve("redis", self._redis)
         neighbours = up.launch(self._neighbours())
+        progress.step("PostgreSQL")
         if "DATABASE_URL" not in os.environ:
             up.serve("postgres", self._postgres)
             self._postgres.create_database(DBNAME)
         await asyncio.to_thread(self._make_roles)
         doors = up.launch([self._door(name) for name in DOORS])
+        progress.step("tables and catalog")
         await up.run_to_end(self._python("migrate", "shared_lib.store.migrate"))
         await asyncio.to_thread(seed, role_url(self._admin_url, Role.OPERATOR))
         up.launch([self._python(name, f"shared_lib.workers.{name}") for name in WORKERS])
         front = up.launch([self._gateway()])
-        await asyncio.gather(*(up.ready(child) for child in [*neighbours, *doors, *front]))
+        await self._all_ready([*neighbours, *doors, *front], progress)
         up.watch()
         running = self._running()
         self._home.keep_settings(self.given("cli"))
@@ -95,6 +105,16 @@ class Stack:
             self._home.keep_settings(self.given(name), name)
         self._home.announce(running)
         return running
+
+    async def _all_ready(self, children: Sequence[Child], progress: Progress) -> None:
+        waiting = [child.program.name for child in children]
+
+        async def ready(child: Child) -> None:
+            await self._supervisor.ready(child)
+            waiting.remove(child.program.name)
+            progress.step(f"{len(children) - len(waiting)} of {len(children)} processes are ready")
+
+        await asyncio.gather(*(ready(child) for child in children))
 
     def reload(self, names: Collection[str]) -> list[str]:
         return self._supervisor.reload(names)
@@ -185,7 +205,12 @@ class Stack:
         held = {
             name: secrets[name] for secret in needs.secrets for name in VARIABLES[secret] if name in secrets
         }
-        return self._settings() | database | held
+        secrets_of_all = {name for names in VARIABLES.values() for name in names}
+        own = {name: value for name, value in self._own.items() if name not in secrets_of_all - set(held)}
+        return self._settings() | database | held | own | self._origins()
+
+    def _origins(self) -> dict[str, str]:
+        return {ORIGINS: with_origins(self.address("gateway"), self._own.get(ORIGINS, ""))}
 
     def _secret_variables(self) -> dict[str, str]:
         return {
@@ -210,7 +235,6 @@ class Stack:
             "DEFAULT_PROVIDER": "sandbox",
             "SANDBOX_URL": self.address("sandbox"),
             "PUBLIC_URL": self.address("gateway"),
-            "RETURN_URL_ORIGINS": self.address("gateway"),
             "EVENT_ROUTES": json.dumps({prefix: self.address(name) for prefix, name in EVENT_ROUTES.items()}),
             "RENEWAL_TICK_S": str(RENEWAL_TICK_S),
             "RECONCILE_TICK_S": str(RECONCILE_TICK_S),
@@ -226,11 +250,12 @@ class Stack:
         headers = {
             "authorization": f"AWS4-HMAC-SHA256 Credential=local/20300101/{SES_REGION}/ses/aws4_request"
         }
-        form = {"Action": "VerifyDomainIdentity", "Version": "2010-12-01", "Domain": MAIL_DOMAIN}
+        sender = parseaddr(self._own.get("BOXOFFICE_MAIL_FROM", ""))[1].rpartition("@")[2] or MAIL_DOMAIN
+        form = {"Action": "VerifyDomainIdentity", "Version": "2010-12-01", "Domain": sender}
         async with httpx.AsyncClient(trust_env=False) as http:
             answer = await http.post(self.address("mail"), data=form, headers=headers)
         if not answer.is_success:
-            raise StackError(f"mail does not accept {MAIL_DOMAIN} as a sender: {answer.text}")
+            raise StackError(f"mail does not accept {sender} as a sender: {answer.text}")
 
 
 def _inherited() -> dict[str, str]:
@@ -247,21 +272,24 @@ def _inherited() -> dict[str, str]:
 
 @asynccontextmanager
 async def running_stack(
-    home: Home, console: Console, *, reloads: bool = False
+    home: Home, console: Console, *, reloads: bool = False, own: OwnSettings | None = None
 ) -> AsyncIterator[tuple[Running, float]]:
     """Start a stack; yields it and the seconds that took. Everything is stopped at the end. `home` must be held.
 
-    With `reloads`, parts whose code changes are started again meanwhile.
+    With `reloads`, parts whose code changes are started again meanwhile. `own` are settings beside those of the stack.
     """
     began = time.monotonic()
-    stack = Stack(home, console, reloads=reloads)
+    stack = Stack(home, console, reloads=reloads, own=own)
     watching: asyncio.Task[None] | None = None
     try:
-        running = await stack.start()
+        with Progress(console, "Starting") as progress:
+            running = await stack.start(progress)
         if reloads:
             watching = asyncio.create_task(reload_changed(ROOT, stack.reload, console))
         yield running, time.monotonic() - began
     finally:
         if watching:
             watching.cancel()
+        console.status("Stopping")
         await stack.stop()
+        console.forget_status()

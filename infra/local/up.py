@@ -1,4 +1,4 @@
-"""make up: start everything, print the addresses and first commands, then show the log lines until Ctrl-C."""
+"""make up: start everything, print the address and first commands, then show the log lines until Ctrl-C."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 
 from infra.local.console import Console
 from infra.local.home import Home, Running
+from infra.local.own_settings import OwnSettings
 from infra.local.processes import StackError
 from infra.local.stack import running_stack
 from infra.local.tokens import token
@@ -15,50 +16,53 @@ from infra.local.tokens import token
 CUSTOMER, OPERATOR = "ann", "olga"
 
 
-async def up(home: Home, console: Console, *, reloads: bool = False) -> int:
+async def up(home: Home, console: Console, own: OwnSettings, *, reloads: bool = False) -> int:
     """Runs until it is canceled. With `reloads`, a door whose file changes is started again."""
     if not home.hold():
         there = home.running()
-        raise StackError(f"A stack already runs on {home.folder}" + (f": {there.gateway}" if there else "."))
-    console.say("Starting ...")
-    async with running_stack(home, console, reloads=reloads) as (running, took_s):
-        await _welcome(home, console, running, took_s)
+        where = f": {there.gateway}" if there else f" on {home.folder}."
+        raise StackError(
+            f"A stack already runs{where}\nStop it with Ctrl-C where it was started, or use it as it is."
+        )
+    for note in own.notes:
+        console.warn(note)
+    async with running_stack(home, console, reloads=reloads, own=own) as (running, took_s):
+        customer = home.keep_token("customer", await token(running, CUSTOMER, "billing:customer"))
+        home.keep_token("operator", await token(running, OPERATOR, "billing:operator"))
+        console.say(console.bold(f"Boxoffice is up after {took_s:.1f} s."))
+        for line in welcome(running, customer, len(own.used)):
+            console.say(line)
+        console.say(console.dim("The log follows; Ctrl-C stops everything."))
         await asyncio.Event().wait()
     return 0
+
+
+def welcome(running: Running, customer_token: Path, own: int = 0) -> list[str]:
+    """What to do first, on a screen of 24 lines. `own` is how many settings are the caller's."""
+    bearer = f'  -H "Authorization: Bearer $(cat {_typed(customer_token)})"'
+    return [
+        f"  Gateway   {running.gateway}" + (f"   ({own} settings of yours)" if own else ""),
+        f"  Provider  {running.sandbox}   (test cards are on its page)",
+        f"  Tokens    {_typed(customer_token)} ({CUSTOMER}, a customer), operator.token ({OPERATOR})",
+        "",
+        "A first order; open its checkout_url and pay with 4242 4242 4242 4242:",
+        f"curl -s {running.gateway}/v1/orders -H 'Content-Type: application/json' \\",
+        f"{bearer} \\",
+        '  -H "Idempotency-Key: $(date +%s%N)" \\',
+        """  -d '{"price_id": "prc_metropolis_buy",""",
+        f"""       "return_url": "{running.gateway}/thanks"}}'""",
+        "What may be watched now:",
+        f"curl -s {running.gateway}/v1/entitlements \\",
+        bearer,
+        "In another terminal:",
+        "  make mails             what was mailed         make token CUSTOMER=bob",
+        "  make cli ARGS=doctor   what needs attention    make db       psql",
+        "  make demo              a year of business      make reset    new data",
+        "",
+    ]
 
 
 def _typed(path: Path) -> str:
     """The path as typed in the current folder."""
     here = Path.cwd()
     return shlex.quote(str(path.relative_to(here) if path.is_relative_to(here) else path))
-
-
-async def _welcome(home: Home, console: Console, running: Running, took_s: float) -> None:
-    customer = await token(running, CUSTOMER, "billing:customer")
-    operator = await token(running, OPERATOR, "billing:operator")
-    path = home.keep_token("customer", customer)
-    home.keep_token("operator", operator)
-    shown = _typed(path)
-    body = '{"price_id": "prc_metropolis_buy", "return_url": "' + running.gateway + '/thanks"}'
-    rows = {
-        "Gateway": running.gateway,
-        "Provider": f"{running.sandbox}   (checkout pages; test cards: python -m infra.sandbox.engine.cards)",
-        "Mail": f"{running.mail}/moto-api/   (sent mails: /moto-api/data.json)",
-        "Auth": f"{running.auth}/token",
-        "Database": running.database_url,
-        "Logs": str(home.logs),
-    }
-    say = console.say
-    say(console.bold(f"Boxoffice is up after {took_s:.1f} s."))
-    for name, value in rows.items():
-        say(f"  {name:<9} {value}")
-    say(f"\nToken of customer {CUSTOMER} (12 hours, also in {shown}):\n{customer}")
-    say(f"\nToken of operator {OPERATOR}:\n{operator}")
-    say("\nA first order; open its checkout_url in a browser and pay with 4242 4242 4242 4242:")
-    say(
-        f"""curl -s {running.gateway}/v1/orders -H "Authorization: Bearer $(cat {shown})" \\
-  -H "Idempotency-Key: $(date +%s%N)" -H 'Content-Type: application/json' \\
-  -d '{body}'"""
-    )
-    say(f"""curl -s {running.gateway}/v1/orders -H "Authorization: Bearer $(cat {shown})"\n""")
-    say(console.dim("The log follows; Ctrl-C stops everything."))

@@ -90,10 +90,12 @@ def launched(what: str, data: Path, *options: str, root: Path = ROOT) -> Iterato
     mark = uuid.uuid4().hex
     command = {"up": ["infra.local", "up"], "demo": ["infra.demo"]}[what]
     argv = [sys.executable, "-m", *command, "--data", str(data), *options]
+    if what == "up":  # not a developer's own .env
+        argv += ["--env-file", str(data / ".env")]
     environment = {
         name: value
         for name, value in os.environ.items()
-        if name not in ("DATABASE_URL", "REDIS_URL", "PYTHONPATH")
+        if name not in ("DATABASE_URL", "REDIS_URL", "PYTHONPATH") and not name.startswith("BOXOFFICE_")
     }
     process = subprocess.Popen(
         argv,

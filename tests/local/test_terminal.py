@@ -1,0 +1,203 @@
+"""What the local stack shows: one line per event, seconds while one waits, colors on a terminal alone, and errors without make's noise."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import pty
+import re
+import shutil
+import struct
+import subprocess
+import sys
+import termios
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from infra.demo.demo import next_steps
+from infra.local.console import Console
+from infra.local.home import Running
+from infra.local.logs import LogFile, follow
+from infra.local.processes import StackError
+from infra.local.progress import Progress
+from infra.local.up import welcome
+from tests.kit.waiting import PATIENCE_S
+
+ROOT = Path(__file__).parents[2]
+ROWS, COLUMNS = 24, 80
+TICK = {
+    "function": "renew",
+    "type": "billing.tick.renewal",
+    "outcome": "done",
+    "event": "event",
+    "level": "info",
+}
+CALL = {
+    "method": "POST", "path": "/v1/orders", "status": 201, "ms": 9.5, "request_id": "0123456789", "scope": "billing:customer",
+    "client": None, "order": "ord_1", "event": "request", "level": "info",
+}  # fmt: skip
+REDIS = "123:M 28 Nov 2026 23:51:03.137 * Ready to accept connections"
+
+
+def log_line(entry: Mapping[str, object], at: str) -> str:
+    return json.dumps({**entry, "timestamp": f"2026-11-28T{at}.000000Z"}) + "\n"
+
+
+def test_logs_are_one_line_per_event_in_the_order_of_their_times(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "renew.log").write_text(log_line(TICK, "10:00:01") * 50)
+    (tmp_path / "webhook.log").write_text(log_line(CALL | {"path": "/v1/webhooks/sandbox"}, "10:00:03"))
+    (tmp_path / "create_order.log").write_text(log_line(CALL, "10:00:02") + "Traceback\n  of a bug\n")
+    (tmp_path / "redis.log").write_text(REDIS + "\n")
+    follow(tmp_path, Console(tmp_path), [], last=20, ends=True)
+    assert capsys.readouterr().out.splitlines() == [
+        "10:00:02 create_order POST /v1/orders 201 in 9.5 ms  order=ord_1",
+        "10:00:02 create_order Traceback",
+        "10:00:02 create_order   of a bug",
+        "10:00:03 webhook      POST /v1/webhooks/sandbox 201 in 9.5 ms  order=ord_1",
+    ]
+    follow(tmp_path, Console(tmp_path), ["webhook"], last=20, ends=True)
+    assert len(capsys.readouterr().out.splitlines()) == 1
+
+
+def test_logs_that_are_missing_are_named_with_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(StackError, match="make up"):
+        follow(tmp_path, Console(tmp_path), [], last=20, ends=True)
+    (tmp_path / "relay.log").touch()
+    with pytest.raises(StackError, match=r"no log of webhok\. There are: relay"):
+        follow(tmp_path, Console(tmp_path), ["webhok"], last=20, ends=True)
+
+
+def test_a_log_is_read_on_from_where_it_was_also_after_it_was_replaced(tmp_path: Path) -> None:
+    path = tmp_path / "relay.log"
+    path.write_text("one\ntwo\nhal")
+    log = LogFile(path)
+    assert log.tail() == ["one", "two"]
+    with path.open("a") as file:
+        file.write("f\nthree\n")
+    assert log.added() == ["half", "three"]
+    path.rename(tmp_path / "relay.log.1")
+    assert log.added() == []
+    path.write_text("new\n")
+    assert log.added() == ["new"]
+
+
+def test_off_a_terminal_nothing_is_colored_or_erased_and_short_waits_are_silent(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    console = Console(tmp_path)
+    with Progress(console, "Starting") as progress:
+        progress.step("PostgreSQL")
+        console.warn("careful")
+    console.line("relay", log_line(CALL | {"level": "error"}, "10:00:00"))
+    shown = capsys.readouterr().out
+    assert "\x1b" not in shown
+    assert "\r" not in shown
+    assert "PostgreSQL" not in shown
+
+
+def test_a_long_wait_off_a_terminal_is_a_line_now_and_then(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("infra.local.progress.QUIET_S", 0.0)
+    said = threading.Event()
+    console = Console(tmp_path)
+    console.say = lambda text="": said.set() if "PostgreSQL" in text else None  # type: ignore[method-assign]
+    with Progress(console, "Starting") as progress:
+        progress.step("PostgreSQL")
+        assert said.wait(PATIENCE_S)
+
+
+PROGRAM = """
+import sys, time
+from pathlib import Path
+from infra.local.console import Console
+from infra.local.progress import Progress
+console = Console(Path("."))
+with Progress(console, "Starting") as progress:
+    progress.step("PostgreSQL, which takes long, " + "x" * 200)
+    time.sleep(0.6)
+    console.warn("a line of its own")
+console.say("up")
+"""
+
+
+def on_terminal(argv: list[str], **more: str) -> str:
+    """The output of a program whose standard output is a terminal of ROWS and COLUMNS."""
+    ours, its = pty.openpty()
+    fcntl.ioctl(its, termios.TIOCSWINSZ, struct.pack("HHHH", ROWS, COLUMNS, 0, 0))
+    environment = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "NO_COLOR")}
+    process = subprocess.Popen(argv, stdout=its, stderr=its, cwd=ROOT, env=environment | more, close_fds=True)
+    os.close(its)
+    raw = b""
+    try:
+        while part := os.read(ours, 4096):
+            raw += part
+    except OSError:  # Linux reports the end of a terminal as an error
+        pass
+    os.close(ours)
+    assert process.wait(PATIENCE_S) == 0, raw
+    return raw.decode()
+
+
+def test_on_a_terminal_the_line_of_a_wait_counts_and_leaves_nothing_behind() -> None:
+    shown = on_terminal([sys.executable, "-c", PROGRAM])
+    assert "\r\x1b[2KStarting   0 s  PostgreSQL" in shown
+    lines = [line.rpartition("\x1b[2K")[2] for line in shown.split("\r\n")]
+    assert lines == ["\x1b[33ma line of its own\x1b[0m", "up", ""]
+    assert max(len(part) for part in re.split(r"[\r\n]+|\x1b\[2K", shown)) < COLUMNS
+    assert "\x1b[33m" not in on_terminal([sys.executable, "-c", PROGRAM], NO_COLOR="1")
+
+
+def test_the_summary_of_up_and_the_end_of_the_demo_fit_a_screen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = "http://127.0.0.1:8100"
+    running = Running(pid=1, gateway=here, auth=here, sandbox=here, mail=here, database_url="", doors={})
+    monkeypatch.chdir(tmp_path)
+    lines = welcome(running, tmp_path / ".local" / "customer.token", own=3)
+    assert [line for line in lines if len(line) > COLUMNS] == []
+    assert len(lines) + 3 <= ROWS  # with the line above, the line below, and the prompt
+    assert "  Tokens    .local/customer.token (ann, a customer), operator.token (olga)" in lines
+    assert [line for line in next_steps() if len(line) > COLUMNS] == []
+    targets = re.findall(r"make (\w+)", "\n".join([*lines, *next_steps()]))
+    known = set(re.findall(r"^([a-z_]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    assert set(targets) <= known
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="no make here")
+@pytest.mark.parametrize("command", ["mails", "token", "logs", "reset"])
+def test_an_error_says_what_to_do_and_make_adds_nothing(command: str, tmp_path: Path) -> None:
+    """In a folder without a stack, with the Makefile and this Python."""
+    (tmp_path / "Makefile").write_text((ROOT / "Makefile").read_text())
+    (tmp_path / ".ci").symlink_to(ROOT / ".ci")
+    (tmp_path / "requirements-dev.lock").touch()
+    os.utime(tmp_path / "requirements-dev.lock", (0, 0))
+    (tmp_path / "ready").touch()
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "MAKEFLAGS": "", "MAKELEVEL": ""}
+    done = subprocess.run(
+        ["make", command, "READY=ready", f"BIN={Path(sys.executable).parent}"],
+        cwd=tmp_path, capture_output=True, text=True, env=environment, timeout=PATIENCE_S, check=False,
+    )  # fmt: skip
+    said = done.stdout + done.stderr
+    assert "make up" in said
+    assert "***" not in said
+    assert "Traceback" not in said
+    assert len(said.strip().splitlines()) == 1
+    assert (done.returncode == 0) is (command == "reset")
+
+
+def test_the_seconds_of_a_wait_and_a_line_do_not_mix(tmp_path: Path) -> None:
+    """The counting thread and the caller write whole lines: 200 of each."""
+    program = PROGRAM.replace("time.sleep(0.6)", "[console.say(f'line {n}') for n in range(200)]").replace(
+        "from infra.local.progress import Progress",
+        "import infra.local.progress as p; p.REFRESH_S = 0.0005; from infra.local.progress import Progress",
+    )
+    shown = on_terminal([sys.executable, "-c", program])
+    lines = [line.rpartition("\x1b[2K")[2] for line in shown.split("\r\n")]
+    assert [line for line in lines if line.startswith("line ")] == [f"line {n}" for n in range(200)]
