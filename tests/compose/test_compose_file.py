@@ -109,7 +109,8 @@ def held(service: str, folder: Path) -> dict[str, str]:
         assert file.startswith(".local/compose/")
         found |= dict(line.split("=", 1) for line in (folder / Path(file).name).read_text().splitlines())
     plain = {
-        name: re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", value) for name, value in one.get("environment", {}).items()
+        name: re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", value)
+        for name, value in one.get("environment", {}).items()
     }
     assert not found.keys() & plain.keys()
     return found | plain
