@@ -125,6 +125,7 @@ test: $(READY) ## run the tests: make test T=tests/test_ground.py ARGS="-k redis
 	@.ci/chromium
 	@.ci/nginx
 	@.ci/java
+	@.ci/node
 	@$(BIN)/python -m pytest $(T) $(ARGS)
 
 .PHONY: test-fast
@@ -191,6 +192,7 @@ LOCK := pip-compile --quiet --generate-hashes --strip-extras --allow-unsafe --no
 lock: $(READY) ## pin what pyproject.toml asks for, with hashes; ARGS=--upgrade: the newest of everything
 	@$(BIN)/$(LOCK) --output-file requirements.lock pyproject.toml
 	@$(BIN)/$(LOCK) --all-extras --constraint requirements.lock --output-file requirements-dev.lock pyproject.toml
+	@$(BIN)/$(LOCK) --output-file tests/clients/requirements.lock tests/clients/requirements.in
 
 .PHONY: clean
 clean: ## remove the virtualenv, caches and builds; the local stack's data stays in .local

@@ -171,7 +171,9 @@ def test_each_test_has_an_empty_database(empty_database_url: str) -> None:
     assert tables == []
 
 
-@pytest.mark.parametrize("name", ["requirements.lock", "requirements-dev.lock"])
+@pytest.mark.parametrize(
+    "name", ["requirements.lock", "requirements-dev.lock", "tests/clients/requirements.lock"]
+)
 def test_lock_files_pin_by_hash_and_name_no_registry(name: str) -> None:
     text = (ROOT / name).read_text()
     pins = re.findall(r"^[a-z0-9][a-z0-9._-]*==\S+ \\$", text, re.MULTILINE)

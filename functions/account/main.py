@@ -69,7 +69,7 @@ async def list_orders(request: Request) -> Reply:
     ask = await asked(request)
     limit = whole_number(request.query_params, "limit", default=50, at_most=PAGE_MAX)
     after = request.query_params.get("after")
-    if after is not None and not after.isprintable():
+    if after is not None and not (after.isascii() and after.isprintable()):
         raise refuse(Code.QUERY_INVALID, "after must be the `next` of the previous page.")
     ask = Ask(customer_id=ask.customer_id, after=after, limit=limit)
     found = await runtime().read(queries.orders, ask)

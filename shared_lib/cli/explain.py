@@ -30,9 +30,6 @@ _ORDERS_OF: Final = {
     "sub": "SELECT id FROM orders WHERE subscription_id = %s ORDER BY id",
     "ent": "SELECT order_id FROM entitlements WHERE id = %s",
 }
-_UNNAMED: Final = """
-    SELECT count(*) FROM notifications WHERE customer_id = %(customer)s AND created_at >= %(since)s AND data IS NULL
-"""
 _OF_CUSTOMER: Final = "SELECT id FROM orders WHERE customer_id = %s ORDER BY id DESC LIMIT %s"
 
 
@@ -44,7 +41,6 @@ def explain(what: str) -> Output:
         rows, scope = _scope(db, customer, orders, now)
         watched = standing.access(db, scope, now)
         moments = [*history.moments(db, scope), *standing.ends(watched), *standing.upcoming(db, scope)]
-        unnamed = db.execute(_UNNAMED, {**scope, "customer": customer}).fetchall()[0][0]
         person = db.execute("SELECT email, locale FROM customers WHERE id = %s", [customer]).fetchone()
     moments.append(Moment(now, "--- now ---", "", ""))
     moments.sort(key=lambda one: one.at)
@@ -56,19 +52,7 @@ def explain(what: str) -> Output:
         for n, line in enumerate(head)
     ]
     told = [(moment(one.at), one.what, one.id, one.says) for one in moments]
-    notes = []
-    if unnamed:
-        notes.append(f"{unnamed} older mails name no order: boxoffice notifications list {customer}")
-    if len(rows) == ORDERS_MAX and not what.startswith("sub_"):
-        notes.append(f"the newest {ORDERS_MAX} orders alone; explain one by its id for the others")
-    parts = [
-        *shown,
-        "",
-        *_access_lines(rows, watched),
-        *notes,
-        "",
-        table(("at (UTC)", "what", "id", "says"), told),
-    ]
+    parts = [*shown, "", *_access_lines(rows, watched), "", table(("at (UTC)", "what", "id", "says"), told)]
     return Output(parts, _data((customer, email, locale), rows, watched, moments, now))
 
 

@@ -8,14 +8,13 @@ from enum import StrEnum
 from typing import Annotated
 
 import psycopg
-import structlog
 import typer
 
 from shared_lib.cli import ask as asking
 from shared_lib.cli import catalog, clock, dead_letters, lag, notifications, outbox, repairs
 from shared_lib.cli.doctor import doctor
 from shared_lib.cli.explain import explain
-from shared_lib.cli.terminal import CannotError, Output, busy
+from shared_lib.cli.terminal import CannotError, Output
 from shared_lib.domain.catalog import PriceKind
 from shared_lib.domain.money import Money
 from shared_lib.settings import WrongSettingsError, take_mounted
@@ -50,8 +49,6 @@ class TickName(StrEnum):
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    if arguments is None:  # a process of its own: what is logged does not stand between what is printed
-        structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
     try:
         app(list(arguments) if arguments is not None else None, prog_name="boxoffice")
     except (CannotError, WrongSettingsError) as error:
@@ -100,9 +97,7 @@ def _explain(
 @app.command("doctor")
 def _doctor(*, as_json: Json = False) -> None:
     """Check every part, and say what to do about failures."""
-    with busy("Every part is asked ..."):
-        found = doctor()
-    _show(found, as_json=as_json)
+    _show(doctor(), as_json=as_json)
 
 
 @app.command("outbox")
@@ -120,9 +115,7 @@ def _lag(
     as_json: Json = False,
 ) -> None:
     """How far the triggers are behind; status 1 without a consumer, or when a record waits too long."""
-    with busy("Kafka is asked ..."):
-        found = lag.lag(oldest_max_s)
-    _show(found, as_json=as_json)
+    _show(lag.lag(oldest_max_s), as_json=as_json)
 
 
 @app.command("repairs")
@@ -147,17 +140,13 @@ def _ask(
     as_json: Json = False,
 ) -> None:
     """Ask the provider about a payment or refund now, whatever the schedule."""
-    with busy("The provider is asked, for half a minute at most ..."):
-        told = asking.ask(id_, by=by, because=because)
-    _show(told, as_json=as_json)
+    _show(asking.ask(id_, by=by, because=because), as_json=as_json)
 
 
 @app.command("tick")
 def _tick(what: TickName, *, as_json: Json = False) -> None:
     """Send one tick now."""
-    with busy("The door works ..."):
-        taken = clock.tick(what)
-    _show(taken, as_json=as_json)
+    _show(clock.tick(what), as_json=as_json)
 
 
 @_letters.command("list")

@@ -6,66 +6,34 @@ import json
 from collections import defaultdict
 from typing import Any, Final
 
-from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
+from shared_lib.cli.openapi_replies import HEADERS, PROBLEM, SCHEMAS, examples, gateways_replies, replies
+from shared_lib.contract.formats import KEY_SCHEMA, PATH_PARAMETERS
 from shared_lib.contract.operations import OPERATIONS, Operation, Query
-from shared_lib.contract.problems import MEDIA_TYPE, PROBLEMS
-from shared_lib.contract.routes import CREATE_ORDER, Route
-from shared_lib.domain.errors import Code
+from shared_lib.contract.routes import CREATE_ORDER, TAKE_WEBHOOK, Route
 
-_SCHEMAS: Final = "#/components/schemas/"
 _INTRO: Final = """\
 Amounts are integers in minor units with an ISO 4217 currency; instants are ISO 8601 in UTC. Every error is problem+json
 (RFC 9457) with a stable `code`, listed in docs/problems.md. A request with an Idempotency-Key may be retried: the first
 answer is returned byte for byte, with `Idempotent-Replayed: true`. An object of another customer answers 404.
 
-A frontend on another origin may call from the browser when its origin is in BOXOFFICE_RETURN_URL_ORIGINS: preflights are answered, and
-`Location`, `Idempotent-Replayed`, `Retry-After` and `X-Request-Id` can be read. Send no cookies; the token is the credential.
-"""
+Field names, statuses and codes are only ever added to: ignore what you do not know. NGINX answers some calls itself, with the same form of
+problem and a `request_id`.
 
-_PROBLEM: Final[dict[str, Any]] = {
-    "type": "object",
-    "required": ["type", "title", "status", "detail", "code"],
-    "properties": {
-        "type": {"type": "string", "format": "uri"},
-        "title": {"type": "string"},
-        "status": {"type": "integer"},
-        "detail": {"type": "string"},
-        "code": {"type": "string", "enum": sorted(PROBLEMS)},
-        "errors": {
-            "type": "array",
-            "description": "Of an invalid body: the place of each error, and what is wrong.",
-            "items": {
-                "type": "object",
-                "required": ["at", "message"],
-                "properties": {"at": {"type": "string"}, "message": {"type": "string"}},
-            },
-        },
-        "order_id": {"type": "string", "description": "The order that the problem is about."},
-        "subscriptions": {
-            "type": "array",
-            "description": "Of payment_method_in_use: the subscriptions that are renewed with it.",
-            "items": {
-                "type": "object",
-                "required": ["id", "title", "renews_at"],
-                "properties": {
-                    "id": {"type": "string"},
-                    "title": {"type": "string"},
-                    "renews_at": {"type": ["string", "null"], "format": "date-time"},
-                },
-            },
-        },
-        "decline_reason": {"type": ["string", "null"], "description": "Of payment_declined."},
-    },
-}
+A frontend on another origin may call from the browser when its origin is in BOXOFFICE_RETURN_URL_ORIGINS. Preflights (OPTIONS with
+`Origin` and `Access-Control-Request-Method`) of these origins are answered with 204, the methods and the request headers of this document;
+every reply to them has `Access-Control-Allow-Origin`, and scripts can read `Location`, `Idempotent-Replayed`, `Retry-After` and
+`X-Request-Id`. NGINX's own problems can be read from any origin. Send no cookies; the token is the credential. A customer's page that
+does so in a few lines: examples/frontend.
+"""
 
 _KEY_HEADER: Final[dict[str, Any]] = {
     "name": "Idempotency-Key",
     "in": "header",
     "required": True,
     "description": "One value per request, reused in its retries; a quoted string, or bare. Kept for 72 hours.",
-    "schema": {"type": "string", "minLength": 1, "maxLength": 257},
+    "schema": KEY_SCHEMA,
     "example": '"8e03978e-40d5-43dd-bc93-6894a57f9324"',
 }
 
@@ -94,6 +62,9 @@ def openapi() -> str:
                     "description": "Issued by the Auth service, with the scope billing:customer or billing:operator.",
                 }
             },
+            "examples": examples(),
+            "headers": HEADERS,
+            "responses": gateways_replies(),
             "schemas": _schemas(),
         },
     }
@@ -104,8 +75,17 @@ def _schemas() -> dict[str, Any]:
     commands = [(one.body, "validation") for one in OPERATIONS if one.body]
     views = [(model, "serialization") for one in OPERATIONS for model, _ in one.answers.values() if model]
     wanted: Any = list(dict.fromkeys([*commands, *views]))
-    _, schema = models_json_schema(wanted, ref_template=_SCHEMAS + "{model}")
-    return dict(sorted({**schema["$defs"], "Problem": _PROBLEM}.items()))
+    _, schema = models_json_schema(wanted, ref_template=SCHEMAS + "{model}")
+    found = {**schema["$defs"], "Problem": PROBLEM}
+    return {name: _without_null_defaults(found[name]) for name in sorted(found)}
+
+
+def _without_null_defaults(schema: dict[str, Any]) -> dict[str, Any]:
+    """Generators give a field with a default a value, and ask for it in types: a field that may be null may be left out instead."""
+    for field in schema.get("properties", {}).values():
+        if field.get("default", field) is None:
+            del field["default"]
+    return schema
 
 
 def _described(operation: Operation) -> dict[str, Any]:
@@ -115,18 +95,16 @@ def _described(operation: Operation) -> dict[str, Any]:
         "tags": [route.place],
         "summary": operation.summary,
         "parameters": _parameters(operation),
-        "responses": {
-            **{
-                str(status): _answer(model, says, status)
-                for status, (model, says) in operation.answers.items()
-            },
-            **_problems(operation),
-        },
+        "responses": replies(operation),
     }
     if operation.body:
-        schema = {"$ref": _SCHEMAS + operation.body.__name__}
+        schema = {"$ref": SCHEMAS + operation.body.__name__}
         content = {"application/json": {"schema": schema, "example": dict(operation.example)}}
         described["requestBody"] = {"required": True, "content": content}
+    elif route is TAKE_WEBHOOK:
+        says = "As the provider sends it. The signature stands in headers of the provider's own."
+        content = {"application/json": {"schema": {"type": "object"}}}
+        described["requestBody"] = {"required": True, "description": says, "content": content}
     # Any one of them is enough.
     described["security"] = [{"bearer": [str(scope)]} for scope in sorted(route.scopes)]
     return described
@@ -140,7 +118,11 @@ def _operation_id(route: Route) -> str:
 def _parameters(operation: Operation) -> list[dict[str, Any]]:
     route, found = operation.route, list[dict[str, Any]]()
     if route.id_name:
-        found.append({"name": route.id_name, "in": "path", "required": True, "schema": {"type": "string"}})
+        schema = PATH_PARAMETERS[route.id_name]
+        (example,) = schema["examples"]
+        found.append(
+            {"name": route.id_name, "in": "path", "required": True, "schema": schema, "example": example}
+        )
     found += [_query(query) for query in operation.query]
     if route.keyed:
         found.append(_KEY_HEADER)
@@ -152,47 +134,5 @@ def _parameters(operation: Operation) -> list[dict[str, Any]]:
 
 def _query(query: Query) -> dict[str, Any]:
     number = {"type": "integer", "minimum": 0, "maximum": query.at_most}
-    schema = {"type": "string"} if query.at_most is None else number
-    return {"name": query.name, "in": "query", "description": query.says, "schema": schema}
-
-
-def _answer(model: type[BaseModel] | None, says: str, status: int) -> dict[str, Any]:
-    answer: dict[str, Any] = {"description": says}
-    if model:
-        answer["content"] = {"application/json": {"schema": {"$ref": _SCHEMAS + model.__name__}}}
-    if status in (201, 202):
-        answer["headers"] = {
-            "Location": {"schema": {"type": "string"}},
-            "Idempotent-Replayed": {"schema": {"type": "string", "const": "true"}},
-        }
-    return answer
-
-
-def _problems(operation: Operation) -> dict[str, Any]:
-    """By status, with an example for each code that has it."""
-    by_status: dict[int, list[Code]] = defaultdict(list)
-    for code in operation.codes:
-        by_status[PROBLEMS[code].status].append(code)
-    return {
-        str(status): {
-            "description": ", ".join(f"`{code}`" for code in codes),
-            "content": {
-                MEDIA_TYPE: {
-                    "schema": {"$ref": _SCHEMAS + "Problem"},
-                    "examples": {str(code): {"value": _example(code)} for code in codes},
-                }
-            },
-        }
-        for status, codes in sorted(by_status.items())
-    }
-
-
-def _example(code: Code) -> dict[str, Any]:
-    status, title, _ = PROBLEMS[code]
-    return {
-        "type": f"urn:boxoffice:problem:{code}",
-        "title": title,
-        "status": status,
-        "detail": title,
-        "code": code,
-    }
+    schema = query.schema if query.at_most is None else number
+    return {"name": query.name, "in": "query", "description": query.says, "schema": dict(schema)}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from shared_lib.contract.operations import OPERATIONS
-from shared_lib.contract.problems import PROBLEMS
+from shared_lib.contract.problems import GATEWAY_PROBLEMS, PROBLEMS, UNAVAILABLE_AT, Problem
 from shared_lib.domain.errors import Code
 
 _INTRO: Final = """\
@@ -21,14 +21,27 @@ retried: a refusal that was decided before anything was written releases the key
 | --- | --- | --- | --- | --- |
 """
 
+_GATEWAY: Final = f"""\
+
+## Of NGINX
+
+NGINX answers some calls before a door sees them. The form is the same, with a `request_id`. Beside codes of the table above (`unavailable` as
+{", ".join(map(str, UNAVAILABLE_AT))}) it has these:
+
+| Code | Status | Title | Next step |
+| --- | --- | --- | --- |
+"""
+
 
 def problems() -> str:
     """The page's text."""
-    rows = [
-        f"| `{code}` | {one.status} | {one.title} | {one.next_step} | {_calls(code)} |"
-        for code, one in PROBLEMS.items()
-    ]
-    return _INTRO + "\n".join(rows) + "\n"
+    doors = [f"{_row(code, one)} {_calls(code)} |" for code, one in PROBLEMS.items()]
+    gateway = [_row(code, one) for code, one in GATEWAY_PROBLEMS.items()]
+    return "\n".join([_INTRO + doors[0], *doors[1:], _GATEWAY + gateway[0], *gateway[1:], ""])
+
+
+def _row(code: str, one: Problem) -> str:
+    return f"| `{code}` | {one.status} | {one.title} | {one.next_step} |"
 
 
 def _calls(code: Code) -> str:

@@ -74,16 +74,6 @@ def rendered(parts: Sequence[RenderableType], to: TextIO | None = None) -> str:
     return "\n".join(line.rstrip() for line in capture.get().splitlines())
 
 
-@contextmanager
-def busy(doing: str) -> Iterator[None]:
-    """What is being done, with a spinner, as long as it lasts. On a terminal alone, and not in what is printed."""
-    if not sys.stderr.isatty():
-        yield
-        return
-    with Console(stderr=True).status(words(doing)):
-        yield
-
-
 def words(text: str, style: str = "") -> Text:
     """Text to print, in a style of Rich; what comes from outside is made visible and cannot style itself."""
     return Text(visible(text), style=style)

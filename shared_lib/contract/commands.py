@@ -6,9 +6,10 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from shared_lib.contract.formats import IDENTIFIER
 from shared_lib.domain.refund import RefundAccess
 
-Identifier = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_-]+$")]
+Identifier = Annotated[str, Field(min_length=1, max_length=64, pattern=IDENTIFIER)]
 
 # PostgreSQL stores every character except NUL.
 _STORABLE = r"^[^\x00]*$"
@@ -24,7 +25,7 @@ class CreateOrder(Command):
     """Buy, rent or subscribe at a price of the catalog."""
 
     price_id: Identifier
-    return_url: Annotated[str, Field(min_length=8, max_length=2048)]
+    return_url: Annotated[str, Field(min_length=8, max_length=2048, json_schema_extra={"format": "uri"})]
     provider: Identifier | None = None
     payment_method_id: Identifier | None = None
 

@@ -13,6 +13,7 @@ from pydantic import BaseModel
 
 from shared_lib.contract import routes
 from shared_lib.contract.commands import CreateOrder, CreateRefund, RejectRefund, UpdateSubscription
+from shared_lib.contract.formats import example_id
 from shared_lib.contract.views import (
     Catalog,
     Entitlements,
@@ -40,11 +41,12 @@ KEY: Final = (Code.KEY_MISSING, Code.KEY_MALFORMED, Code.KEY_REUSED, Code.KEY_IN
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Query:
-    """A query parameter: a whole number up to `at_most`, or any text."""
+    """A query parameter: a whole number up to `at_most`, or text with a schema."""
 
     name: str
     says: str
     at_most: int | None = None
+    schema: Mapping[str, Any] = field(default_factory=lambda: {"type": "string"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +78,7 @@ OPERATIONS: Final = (
         route=routes.CREATE_ORDER,
         summary="Create an order and get a checkout link",
         body=CreateOrder,
-        example={"price_id": "prc_metropolis_buy", "return_url": "https://cinema.example/thanks"},
+        example={"price_id": "prc_metropolis_buy", "return_url": "http://127.0.0.1:8100/thanks"},
         answers={
             201: (
                 OrderView,
@@ -109,7 +111,11 @@ OPERATIONS: Final = (
         summary="List own orders, newest first",
         query=(
             Query(name="limit", says="Page size.", at_most=100),
-            Query(name="after", says="`next` of the previous page."),
+            Query(
+                name="after",
+                says="`next` of the previous page.",
+                schema={"type": "string", "pattern": "^[ -~]*$"},
+            ),
         ),
         answers={200: (Orders, "A page.")},
         refusals=(Code.QUERY_INVALID,),
@@ -155,7 +161,7 @@ OPERATIONS: Final = (
         route=routes.CREATE_REFUND,
         summary="Refund an order; operators may choose the amount and what happens to access",
         body=CreateRefund,
-        example={"order_id": "ord_01JD0000000000000000000000", "reason": "wrong film"},
+        example={"order_id": example_id("ord"), "reason": "wrong film"},
         answers={
             201: (RefundView, "Refunded, or accepted by the provider."),
             202: (
@@ -215,7 +221,13 @@ OPERATIONS: Final = (
     Operation(
         route=routes.FORGET_METHOD,
         summary="Delete a saved payment method, here and at its provider",
-        query=(Query(name="confirm", says="`true`: delete it although subscriptions are renewed with it."),),
+        query=(
+            Query(
+                name="confirm",
+                says="`true`: delete it although subscriptions are renewed with it.",
+                schema={"type": "string", "enum": ["true", "false"]},
+            ),
+        ),
         answers={204: (None, "Deleted. Repeating the call answers the same.")},
         refusals=(Code.NOT_FOUND, Code.METHOD_IN_USE, Code.QUERY_INVALID),
     ),

@@ -160,6 +160,18 @@ PROBLEMS: Final[Mapping[Code, Problem]] = {
     Code.INTERNAL: Problem(500, "Internal error", "Retry with the same key; report it if it persists"),
 }
 
+GATEWAY_PROBLEMS: Final[Mapping[str, Problem]] = {
+    "request_malformed": Problem(400, "Malformed request", "Send HTTP/1.1 or newer, without conditions"),
+    "request_timeout": Problem(408, "Request timeout", "Send the whole request at once; nothing was done"),
+    "length_required": Problem(411, "Length required", "Send the header Content-Length"),
+    "rate_limited": Problem(429, "Too many requests", "Retry after `Retry-After`; nothing was done"),
+    "headers_too_large": Problem(431, "Headers too large", "Send at most 16 KiB a line, 64 KiB in all"),
+}
+"""What NGINX answers before a door is called, beside codes that doors have too (`unavailable` as 502, 503 and 504)."""
+
+UNAVAILABLE_AT: Final = (502, 503, 504)
+"""NGINX's statuses for `unavailable`: the door cannot be reached, is busy, or did not answer in time."""
+
 
 def status_of(code: Code) -> int:
     return PROBLEMS[code].status

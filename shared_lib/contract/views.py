@@ -8,6 +8,17 @@ from pydantic import BaseModel, ConfigDict
 
 from shared_lib.billing.replies import SavedReply
 from shared_lib.billing.reports import LocalOutcome
+from shared_lib.contract.formats import (
+    Currency,
+    EntitlementId,
+    Link,
+    MethodId,
+    Name,
+    OrderId,
+    PaymentId,
+    RefundId,
+    SubscriptionId,
+)
 from shared_lib.contract.problems import problem_body
 from shared_lib.domain.catalog import Price, PriceKind
 from shared_lib.domain.entitlement import Entitlement
@@ -22,16 +33,18 @@ Instant = datetime  # in UTC, serialized with a Z
 
 
 class View(BaseModel):
-    model_config = ConfigDict(frozen=True)
+    """Frozen. Every field is in every reply, null where it has no value."""
+
+    model_config = ConfigDict(frozen=True, json_schema_serialization_defaults_required=True)
 
 
 class MoneyView(View):
     minor: int
-    currency: str
+    currency: Currency
 
 
 class ProductView(View):
-    id: str
+    id: Name
     title: str
 
 
@@ -42,26 +55,26 @@ class PeriodView(View):
 
 
 class PaymentView(View):
-    id: str
+    id: PaymentId
     status: PaymentStatus
-    provider: str
+    provider: Name
     decline_reason: str | None = None
 
 
 class OrderView(View):
     """An order. `checkout_url` is set while the customer can pay; `refunded` is the sum of its refunds so far."""
 
-    id: str
+    id: OrderId
     status: OrderStatus
     billing_reason: BillingReason
     kind: PriceKind
     product: ProductView
-    price_id: str
+    price_id: Name
     amount: MoneyView
     refunded: MoneyView
-    checkout_url: str | None
+    checkout_url: Link | None
     payment: PaymentView | None
-    subscription_id: str | None
+    subscription_id: SubscriptionId | None
     period: PeriodView | None
     created_at: Instant
     expires_at: Instant
@@ -74,22 +87,22 @@ class SubscriptionView(View):
     now (the card used there is saved for later periods), or `next_retry_at` is when the saved card is charged again.
     """
 
-    id: str
+    id: SubscriptionId
     status: SubscriptionStatus
     product: ProductView
     amount: MoneyView
     auto_renew: bool
     period: PeriodView | None
-    payment_method_id: str | None
+    payment_method_id: MethodId | None
     past_due_since: Instant | None
     next_retry_at: Instant | None = None
-    checkout_url: str | None = None
+    checkout_url: Link | None = None
     charge_in_flight: bool = False
 
 
 class RefundView(View):
-    id: str
-    order_id: str
+    id: RefundId
+    order_id: OrderId
     status: RefundStatus
     amount: MoneyView
     reason: str
@@ -99,9 +112,9 @@ class RefundView(View):
 
 
 class EntitlementView(View):
-    id: str
-    product_id: str
-    order_id: str
+    id: EntitlementId
+    product_id: Name
+    order_id: OrderId
     kind: PriceKind
     starts_at: Instant
     ends_at: Instant | None
@@ -109,7 +122,7 @@ class EntitlementView(View):
 
 
 class PriceView(View):
-    id: str
+    id: Name
     kind: PriceKind
     product: ProductView
     amount: MoneyView
@@ -118,8 +131,8 @@ class PriceView(View):
 
 
 class PaymentMethodView(View):
-    id: str
-    provider: str
+    id: MethodId
+    provider: Name
     brand: str | None
     last4: str | None
     expires: str | None
@@ -129,7 +142,7 @@ class Orders(View):
     """A page. Pass `next` as ?after= to get the following one."""
 
     items: list[OrderView]
-    next: str | None = None
+    next: OrderId | None = None
 
 
 class Subscriptions(View):

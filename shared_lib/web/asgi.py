@@ -71,9 +71,10 @@ def door(name: str, function: Function | None = None) -> ASGIApp:
         app = framework.create_asgi_app(name, str(FUNCTIONS / name / "main.py"))
     else:
         app = framework.create_asgi_app_from_module(name, "", None, SimpleNamespace(**{name: function}), None)
+    # The framework's own refusals: a method that it never passes on, a path with a line break.
+    app.add_exception_handler(HTTPException, as_problem)
     only_events = name not in HTTP_DOORS  # every request must prove itself, not only those to /events
     if only_events:
-        app.add_exception_handler(HTTPException, as_problem)
         app.add_exception_handler(RefusedError, as_problem)
     gate = EventGate(app, name, everything=only_events)
     return gate if only_events else CrossOrigin(gate)

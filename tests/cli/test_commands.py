@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import re
 from datetime import timedelta
 
@@ -199,35 +198,3 @@ async def test_without_a_database_it_says_what_to_set(
     monkeypatch.delenv("BOXOFFICE_DATABASE_URL", raising=False)
     assert await asyncio.to_thread(main, ["catalog", "list"]) == 2
     assert "BOXOFFICE_DATABASE_URL" in capsys.readouterr().err
-
-
-async def test_every_command_prints_json_for_programs(cinema: Cinema, run: Run) -> None:
-    order = await cinema.bought("prc_metropolis_buy")
-    await cinema.drain()
-    mail = cinema.value("SELECT id FROM notifications")
-    for command in (
-        ("explain", order["id"]), ("doctor",), ("outbox",), ("repairs",), ("ask", order["payment"]["id"]),
-        ("tick", "reconcile"), ("dead-letters", "list"), ("dead-letters", "replay", "--all"), ("notifications", "list"),
-        ("notifications", "resend", mail), ("catalog", "list"), ("catalog", "retire", "prc_basic_month"),
-        ("catalog", "add-price", "prd_metropolis", "purchase", "999", "EUR"), ("clock", "show"), ("clock", "advance", "1s"),
-    ):  # fmt: skip
-        printed = await run(*command, "--json")
-        begins = re.search(r"^[\[{]", printed, re.MULTILINE)  # the doors of this process log before it
-        assert begins, printed
-        assert json.loads(printed[begins.start() :]) is not None, command
-
-
-async def test_help_names_every_command_and_completion(run: Run) -> None:
-    said = await run("--help")
-    for name in (
-        "explain",
-        "doctor",
-        "ask",
-        "dead-letters",
-        "notifications",
-        "repairs",
-        "--install-completion",
-    ):
-        assert name in said
-    await run("pray", status=2)
-    await run("explain", status=2)

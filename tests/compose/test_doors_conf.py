@@ -7,7 +7,7 @@ import re
 from itertools import product
 
 from infra.nginx.doors import FILE, service, table
-from shared_lib.contract.problems import PROBLEMS
+from shared_lib.contract.problems import GATEWAY_PROBLEMS, PROBLEMS, UNAVAILABLE_AT
 from shared_lib.contract.routes import door_of
 from shared_lib.domain.errors import Code
 
@@ -26,13 +26,6 @@ PLACES = (
     "ordersx",
 )
 RESTS = ("", "/", "/ord_1", "/ord_1/cancel", "/ord_1/")
-OWN_CODES = {
-    "headers_too_large": 431,
-    "length_required": 411,
-    "rate_limited": 429,
-    "request_malformed": 400,
-    "request_timeout": 408,
-}
 
 
 def test_every_plain_call_goes_where_the_local_gateway_sends_it() -> None:
@@ -71,10 +64,13 @@ def test_what_nginx_says_itself_has_the_form_of_the_doors() -> None:
         assert problem["status"] == int(status)
         assert problem["type"] == f"urn:boxoffice:problem:{problem['code']}"
         assert problem.keys() == {"type", "title", "status", "detail", "code", "request_id"}
-        if problem["code"] not in OWN_CODES:
-            assert problem["title"] == PROBLEMS[Code(problem["code"])].title
+        if own := GATEWAY_PROBLEMS.get(problem["code"]):
+            assert (problem["title"], problem["status"]) == (own.title, own.status)
         else:
-            assert int(status) == OWN_CODES[problem["code"]]
+            assert problem["title"] == PROBLEMS[Code(problem["code"])].title
+    codes = [(json.loads(text)["code"], int(status)) for status, text in said]
+    assert {code for code, _ in codes} - {*PROBLEMS} == {*GATEWAY_PROBLEMS}
+    assert {status for code, status in codes if code == "unavailable"} == {*UNAVAILABLE_AT}
 
 
 def test_each_error_page_has_a_place_and_each_place_an_error() -> None:

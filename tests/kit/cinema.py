@@ -279,7 +279,7 @@ async def running_cinema(
         sandbox_url=sandbox.url,
         sandbox_api_key=sandbox.api_key,  # type: ignore[arg-type]
         sandbox_webhook_secrets=secret,  # type: ignore[arg-type]
-        return_url_origins="http://cinema.test",  # type: ignore[arg-type]
+        return_url_origins=more.pop("return_url_origins", "http://cinema.test"),
         event_routes={prefix: f"{url}/_door/{name}" for prefix, name in EVENT_ROUTES.items()},
         event_secrets=more.pop("event_secrets", EVENT_SECRET),
         **more,

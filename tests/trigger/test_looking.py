@@ -8,12 +8,10 @@ import json
 import re
 from contextlib import closing
 
-import psycopg
 import pytest
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 
 from shared_lib.billing.events import FACTS, JOBS
-from shared_lib.cli.doctor import _dead_letters
 from shared_lib.cli.main import main
 from shared_lib.contract.events import DEAD_LETTERS, PLAYBACK
 from shared_lib.workers.topics import TOPICS, create
@@ -109,33 +107,6 @@ async def test_all_of_both_stores_are_sent_again(own_topic: OwnTopic, operator: 
     assert "0 put back into the outbox" in said
     assert "produced again" in said
     assert await operator("dead-letters", "list") == "No dead letters.\n"
-
-
-async def test_a_letter_is_dismissed_with_a_reason_and_doctor_names_both_stores(
-    own_topic: OwnTopic, operator: Operator, database_url: str
-) -> None:
-    kind = f"billing.poison.{own_topic.group[-6:]}"
-    with psycopg.connect(database_url) as db:
-        db.execute(
-            "INSERT INTO dead_letters (id, event_id, topic, type, partition_key, headers, body, reason, dead_at)"
-            " VALUES ('dlt_1', 'evt_1', 'billing.events', 'x', 'ann', '{}', '{}', 'y', now())"
-        )
-    async with own_topic.triggered({"nothing.": "http://127.0.0.1:1"}):
-        own_topic.send("ann", 1, kind=kind)
-
-        async def dead() -> bool:
-            return len(ids_of(await operator("dead-letters", "list"), kind)) == 1
-
-        await until(dead)
-    (id_,) = ids_of(await operator("dead-letters", "list"), kind)
-    found = await asyncio.to_thread(_dead_letters)
-    assert not found.well
-    assert {"dlt_1", id_} <= set(found.ids)
-    await operator("dead-letters", "dismiss", id_, "--because", "a test sent it", "--as", "olga")
-    assert ids_of(await operator("dead-letters", "list"), kind) == []
-    await operator("dead-letters", "replay", id_, status=2)
-    (noted,) = json.loads(await operator("repairs", id_, "--json"))
-    assert (noted["by"], noted["verb"], noted["because"]) == ("olga", "dismiss", "a test sent it")
 
 
 def knative(kind: str, event_id: str, **more: bytes) -> list[tuple[str, bytes]]:
