@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
-import pty
 import re
 import shutil
-import struct
 import subprocess
 import sys
-import termios
 import threading
 from collections.abc import Mapping
 from pathlib import Path
@@ -26,9 +22,9 @@ from infra.local.processes import StackError
 from infra.local.progress import Progress
 from infra.local.up import welcome
 from tests.kit.waiting import PATIENCE_S
+from tests.local.terminal import COLUMNS, ROWS, on_terminal
 
 ROOT = Path(__file__).parents[2]
-ROWS, COLUMNS = 24, 80
 TICK = {
     "function": "renew",
     "type": "billing.tick.renewal",
@@ -125,24 +121,6 @@ with Progress(console, "Starting") as progress:
     console.warn("a line of its own")
 console.say("up")
 """
-
-
-def on_terminal(argv: list[str], **more: str) -> str:
-    """The output of a program whose standard output is a terminal of ROWS and COLUMNS."""
-    ours, its = pty.openpty()
-    fcntl.ioctl(its, termios.TIOCSWINSZ, struct.pack("HHHH", ROWS, COLUMNS, 0, 0))
-    environment = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "NO_COLOR")}
-    process = subprocess.Popen(argv, stdout=its, stderr=its, cwd=ROOT, env=environment | more, close_fds=True)
-    os.close(its)
-    raw = b""
-    try:
-        while part := os.read(ours, 4096):
-            raw += part
-    except OSError:  # Linux reports the end of a terminal as an error
-        pass
-    os.close(ours)
-    assert process.wait(PATIENCE_S) == 0, raw
-    return raw.decode()
 
 
 def test_on_a_terminal_the_line_of_a_wait_counts_and_leaves_nothing_behind() -> None:
