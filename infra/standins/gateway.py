@@ -27,7 +27,7 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 
 from infra.servers.ports import LOOPBACK
-from shared_lib.contract.routes import door_of
+from shared_lib.contract.routes import AFTER_PAYMENT, door_of
 
 BODY_BYTES_MAX: Final = 64 * 1024
 URL_BYTES_MAX: Final = 4096
@@ -140,6 +140,23 @@ def _problem(status: int, code: str, title: str, *, retry_after_s: int | None = 
     return JSONResponse(body, status, headers, media_type="application/problem+json")
 
 
+# As NGINX has them: shown to customers who paid by the link of a mail.
+AFTER_PAYMENT_PAGES: Final = {
+    "en": "<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport content='width=device-width'>"
+    "<title>Back from the payment page</title><h1>Back from the payment page</h1><p>If you have paid, a mail confirms it"
+    " within a few minutes. If not, the link in our mail still works.<p>You may close this page.</html>",
+    "ru": "<!doctype html><html lang=ru><meta charset=utf-8><meta name=viewport content='width=device-width'>"
+    "<title>Вы вернулись со страницы оплаты</title><h1>Вы вернулись со страницы оплаты</h1><p>Если оплата прошла,"  # noqa: RUF001  # Russian
+    " подтверждение придёт по почте в течение нескольких минут. Если нет, ссылка в нашем письме ещё действует."
+    "<p>Эту страницу можно закрыть.</html>",
+}
+
+
+async def _after_payment(request: Request) -> Response:
+    wanted = request.headers.get("accept-language", "").strip().lower()
+    return HTMLResponse(AFTER_PAYMENT_PAGES["ru" if wanted.startswith("ru") else "en"])
+
+
 async def _thanks(request: Request) -> Response:
     """The page that the provider returns the customer to, in place of the cinema's own."""
     order = html.escape(request.query_params.get("order_id", ""))
@@ -167,6 +184,7 @@ def build(doors: Mapping[str, str]) -> Starlette:
         routes=[
             Route("/livez", _alive),
             Route("/thanks", _thanks),
+            Route(AFTER_PAYMENT, _after_payment),
             Route("/{path:path}", gateway.pass_on, methods=METHODS),
         ],
         lifespan=lifespan,

@@ -10,6 +10,7 @@ import structlog
 
 from shared_lib.billing.leasing import LeasedPayment, LeasedRefund, Purpose, payment_ref
 from shared_lib.billing.reports import LocalOutcome, PaymentReport, RefundReport
+from shared_lib.contract.routes import AFTER_PAYMENT
 from shared_lib.domain.payment import PaymentFlow, PaymentStatus
 from shared_lib.domain.refund import RefundStatus
 from shared_lib.domain.written import mailable, plain_reference, shown_title
@@ -181,7 +182,8 @@ async def _send(
     payment, order, can = leased.payment, leased.order, provider.capabilities
     description = shown_title(order.product_title, can.description_max, otherwise=order.product_id)
     if payment.flow is PaymentFlow.CHECKOUT:
-        return_url = order.return_url or public_url
+        # Of renewals the frontend named no page.
+        return_url = order.return_url or public_url.rstrip("/") + AFTER_PAYMENT
         return await provider.create_checkout(
             CheckoutRequest(
                 payment_id=payment.id,

@@ -189,6 +189,9 @@ def door_of(method: str, path: str) -> str | None:
 
 # ---- events ----------------------------------------------------------------------------------------------------
 
+AFTER_PAYMENT: Final = "/after-payment"
+"""The gateway's page, under BOXOFFICE_PUBLIC_URL, for customers who paid by the link of a mail: no page of the frontend waits for them."""
+
 EVENTS_PATH: Final = "/events"
 """Where a door takes events. No gateway leads here."""
 

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from infra.nginx.doors import service
-from shared_lib.contract.routes import WAYS, door_of
+from infra.standins.gateway import AFTER_PAYMENT_PAGES
+from shared_lib.contract.routes import AFTER_PAYMENT, WAYS, door_of
 from tests.compose.nginx import Gateway, nginx_binary, running_nginx
 from tests.kit.waiting import PATIENCE_S
 
@@ -133,6 +134,18 @@ def test_what_browsers_must_not_do_is_said_once(nginx: Gateway) -> None:
     assert (page.body["door"], page.headers["content-security-policy"]) == ("sandbox", "default-src 'self'")
     for answer in (told, page):
         assert [name for name, times in Counter(answer.all_headers).items() if times > 1] == []
+
+
+@pytest.mark.parametrize(
+    ("wanted", "language"),
+    [("", "en"), ("de,ru;q=0.5", "en"), ("ru-RU,ru;q=0.9,en;q=0.8", "ru"), ("RU", "ru")],
+)
+def test_who_paid_by_a_mail_comes_back_to_a_page_in_a_language_of_the_mails(
+    nginx: Gateway, wanted: str, language: str
+) -> None:
+    told = nginx.ask("GET", f"{AFTER_PAYMENT}?order_id=ord_1", headers={"Accept-Language": wanted})
+    assert (told.status, told.body.decode()) == (200, AFTER_PAYMENT_PAGES[language])
+    assert told.headers["content-type"] == "text/html; charset=utf-8"
 
 
 def test_what_a_door_needs_for_cors_passes_and_every_origin_may_read_our_own_problems(nginx: Gateway) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from infra.kubernetes.generate import DOMAIN, nginx
 from infra.nginx.doors import service
-from shared_lib.contract.routes import WAYS
+from shared_lib.contract.routes import AFTER_PAYMENT, WAYS
 from tests.compose.nginx import Gateway, nginx_binary, running_nginx
 
 DOORS = sorted({service(way.door) for way in WAYS})
@@ -72,6 +72,11 @@ def test_no_caller_passes_for_an_event_or_chooses_the_host(gateway: Gateway, pat
 def test_nothing_else_leads_anywhere(gateway: Gateway, path: str) -> None:
     told = gateway.ask("POST", path, b"{}", {"Host": f"renew.{DOMAIN}"})
     assert (told.status, told.body["code"]) == (404, "not_found")
+
+
+def test_who_paid_by_a_mail_comes_back_to_a_page_in_every_overlay(gateway: Gateway) -> None:
+    told = gateway.ask("GET", AFTER_PAYMENT)
+    assert (told.status, b"You may close this page" in told.body) == (200, True)
 
 
 @pytest.mark.parametrize("path", ["/pay/chk_1", "/thanks"])

@@ -10,6 +10,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from infra.servers.moto import EmbeddedMoto
+from shared_lib.contract.routes import AFTER_PAYMENT
 from shared_lib.providers.base import ChargeRequest, InvalidRequest, NotAllowed, PaymentSnapshot
 from tests.kit.cinema import Cinema
 from tests.kit.steps import (
@@ -108,6 +109,18 @@ async def test_the_mail_about_the_suspension_has_the_link_of_that_day(
     # The link of the first seven days ended with them: this mail names the new one, or the next mail brings it.
     assert not any(link in told for link in links if link != url)
     assert any(url in text for text in texts(moto)[texts(moto).index(told) :])
+
+
+async def test_who_pays_by_the_link_of_a_mail_comes_back_to_the_page_of_the_gateway(
+    cinema: Cinema, moto: EmbeddedMoto
+) -> None:
+    await cinema.bought(BASIC, number=LATER_HARD)
+    await renewed(cinema)
+    url = (await subscription(cinema))["checkout_url"]
+    assert url in texts(moto)[-1]
+    paid = await cinema.pay(url)
+    assert paid.status_code == 303
+    assert paid.headers["location"].startswith(cinema.rt.settings.public_url + AFTER_PAYMENT)
 
 
 async def test_soft_declines_that_end_bring_the_link_as_well(cinema: Cinema, moto: EmbeddedMoto) -> None:

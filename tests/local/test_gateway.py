@@ -16,6 +16,8 @@ import pytest
 
 from infra.servers.leash import spawn
 from infra.servers.ports import free_port, wait_for_http
+from infra.standins.gateway import AFTER_PAYMENT_PAGES
+from shared_lib.contract.routes import AFTER_PAYMENT
 from tests.kit.raw_http import exchange
 from tests.kit.waiting import PATIENCE_S
 
@@ -141,6 +143,14 @@ def test_a_door_that_is_not_there_is_503_with_a_time_to_come_back(gateway: int) 
     assert (status, headers["retry-after"], told["code"]) == (503, "1", "unavailable")
     assert headers["access-control-allow-origin"] == "*"  # a script may read why
     assert "Retry-After" in headers["access-control-expose-headers"]
+
+
+def test_who_paid_by_a_mail_comes_back_to_a_page(gateway: int) -> None:
+    for wanted, language in (("en-US,ru", "en"), ("ru-RU,en", "ru")):
+        head = f"GET {AFTER_PAYMENT}?order_id=ord_1 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
+        status, headers, body = exchange(gateway, f"{head}Accept-Language: {wanted}\r\n\r\n".encode())
+        assert (status, headers["content-type"]) == (200, "text/html; charset=utf-8")
+        assert body.decode() == AFTER_PAYMENT_PAGES[language]
 
 
 def test_a_preflight_reaches_a_door_which_says_who_may_call(gateway: int) -> None:
