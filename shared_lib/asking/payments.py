@@ -182,8 +182,7 @@ async def _send(
     payment, order, can = leased.payment, leased.order, provider.capabilities
     description = shown_title(order.product_title, can.description_max, otherwise=order.product_id)
     if payment.flow is PaymentFlow.CHECKOUT:
-        # Of renewals the frontend named no page.
-        return_url = order.return_url or public_url.rstrip("/") + AFTER_PAYMENT
+        return_url = order.return_url or public_url.rstrip("/") + AFTER_PAYMENT  # none of renewals
         return await provider.create_checkout(
             CheckoutRequest(
                 payment_id=payment.id,
