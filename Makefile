@@ -185,6 +185,10 @@ migration: $(READY) ## draft a migration from the difference between tables and 
 	@test -n "$(NAME)" || { echo 'A name is missing: make migration NAME="add promotions"'; false; } $(QUIETLY)
 	@$(BIN)/python -m infra.local.migration "$(NAME)"
 
+.PHONY: new
+new: $(READY) ## write a new part into the tree: make new ARGS="door NAME", "event TYPE" or "mail TYPE" (CONTRIBUTING.md)
+	@$(BIN)/python -m shared_lib.cli.main new $(ARGS)
+
 LOCK := pip-compile --quiet --generate-hashes --strip-extras --allow-unsafe --no-header \
 	--no-emit-index-url --no-emit-trusted-host --no-emit-find-links $(ARGS)
 

@@ -14,6 +14,7 @@ from shared_lib.cli import ask as asking
 from shared_lib.cli import catalog, clock, dead_letters, lag, notifications, outbox, repairs
 from shared_lib.cli.doctor import doctor
 from shared_lib.cli.explain import explain
+from shared_lib.cli.new import commands as new
 from shared_lib.cli.terminal import CannotError, Output
 from shared_lib.domain.catalog import PriceKind
 from shared_lib.domain.money import Money
@@ -34,6 +35,7 @@ app.add_typer(_letters, name="dead-letters")
 app.add_typer(_mails, name="notifications")
 app.add_typer(_prices, name="catalog")
 app.add_typer(_time, name="clock")
+app.add_typer(new.app, name="new")
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 By = Annotated[
