@@ -87,8 +87,9 @@ async def show_order(request: Request, order_id: str) -> Reply:
         watch, principal = order_watch(rt), await identified(request)
         with watch.place(principal.customer_id):
             known = (found.order.status.value, found.order.version)
-            if await watch.changed(request, order_id, known, wait_s):
-                found = await one_order(rt, ask)
+            await watch.changed(request, order_id, known, wait_s)
+            # Read again in any case: a checkout_url that has come meanwhile changes neither status nor version.
+            found = await one_order(rt, ask)
     return Reply(200, order_view(found.order, found.payment))
 
 

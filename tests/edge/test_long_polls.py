@@ -148,3 +148,16 @@ async def test_when_looking_fails_all_who_wait_are_answered(watched: tuple[Cinem
     await until(lambda: watch.waiting == 1)
     await cinema.pay(order["checkout_url"])
     assert (await poll).json()["status"] == "paid"
+
+
+async def test_a_wait_that_ends_in_vain_is_answered_with_what_is_true_then(
+    watched: tuple[Cinema, OrderWatch],
+) -> None:
+    """A checkout_url that comes meanwhile changes neither status nor version, so no watch notices it."""
+    cinema, watch = watched
+    order = await cinema.order("prc_metropolis_buy")
+    cinema.rows("UPDATE payments SET checkout_url = NULL RETURNING id")
+    poll = asyncio.create_task(cinema.call("GET", f"/v1/orders/{order['id']}?wait=2"))
+    await until(lambda: watch.waiting == 1)
+    cinema.rows("UPDATE payments SET checkout_url = %s RETURNING id", order["checkout_url"])
+    assert (await poll).json()["checkout_url"] == order["checkout_url"]
