@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import shlex
+from datetime import timedelta
 from pathlib import Path
+
+import psycopg
 
 from infra.local.console import Console
 from infra.local.home import Home, Running
@@ -30,20 +33,33 @@ async def up(home: Home, console: Console, own: OwnSettings, *, reloads: bool = 
         customer = home.keep_token("customer", await token(running, CUSTOMER, "billing:customer"))
         home.keep_token("operator", await token(running, OPERATOR, "billing:operator"))
         console.say(console.bold(f"Boxoffice is up after {took_s:.1f} s."))
-        for line in welcome(running, customer, len(own.used)):
+        ahead = await asyncio.to_thread(days_ahead, running.database_url)
+        for line in welcome(running, customer, len(own.used), ahead):
             console.say(line)
         console.say(console.dim("The log follows; Ctrl-C stops everything."))
         await asyncio.Event().wait()
     return 0
 
 
-def welcome(running: Running, customer_token: Path, own: int = 0) -> list[str]:
-    """What to do first, on a screen of 24 lines. `own` is how many settings are the caller's."""
+def days_ahead(database_url: str) -> int:
+    """How many whole days the stack's clock is ahead of this machine's: `make demo` moves it on."""
+    with psycopg.connect(database_url) as db:
+        (ahead,) = db.execute("SELECT boxoffice_now() - now()").fetchone() or (timedelta(),)
+    return int(ahead / timedelta(days=1))
+
+
+def welcome(running: Running, customer_token: Path, own: int = 0, ahead: int = 0) -> list[str]:
+    """What to do first, on a screen of 24 lines. `own` is how many settings are the caller's, `ahead` the days of the clock."""
     bearer = f'  -H "Authorization: Bearer $(cat {_typed(customer_token)})"'
     return [
         f"  Gateway   {running.gateway}" + (f"   ({own} settings of yours)" if own else ""),
         f"  Provider  {running.sandbox}   (test cards are on its page)",
         f"  Tokens    {_typed(customer_token)} ({CUSTOMER}, a customer), operator.token ({OPERATOR})",
+        *(
+            [f"  Clock     {ahead} days ahead; make reset deletes all data and returns to today"]
+            if ahead
+            else []
+        ),
         "",
         "A first order; open its checkout_url and pay with 4242 4242 4242 4242:",
         f"curl -s {running.gateway}/v1/orders -H 'Content-Type: application/json' \\",

@@ -84,6 +84,7 @@ async def test_a_frontend_of_its_own_and_everything_that_is_typed_beside_it(
         running = Home(data).found()
         assert running
         assert json.loads(ports)["gateway"] == int(running.gateway.rpartition(":")[2])
+        assert "days ahead" not in up.output
         nothing_is_left_but_the_token_works(running, token)
 
 

@@ -10,8 +10,10 @@ import subprocess
 import sys
 import threading
 from collections.abc import Mapping
+from datetime import timedelta
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from infra.demo.demo import next_steps
@@ -20,7 +22,8 @@ from infra.local.home import Running
 from infra.local.logs import LogFile, follow
 from infra.local.processes import StackError
 from infra.local.progress import Progress
-from infra.local.up import welcome
+from infra.local.up import days_ahead, welcome
+from tests.kit.clock import ADVANCE
 from tests.kit.waiting import PATIENCE_S
 from tests.local.terminal import COLUMNS, ROWS, on_terminal
 
@@ -138,14 +141,22 @@ def test_the_summary_of_up_and_the_end_of_the_demo_fit_a_screen(
     here = "http://127.0.0.1:8100"
     running = Running(pid=1, gateway=here, auth=here, sandbox=here, mail=here, database_url="", doors={})
     monkeypatch.chdir(tmp_path)
-    lines = welcome(running, tmp_path / ".local" / "customer.token", own=3)
+    lines = welcome(running, tmp_path / ".local" / "customer.token", own=3, ahead=397)
     assert [line for line in lines if len(line) > COLUMNS] == []
     assert len(lines) + 3 <= ROWS  # with the line above, the line below, and the prompt
     assert "  Tokens    .local/customer.token (ann, a customer), operator.token (olga)" in lines
     assert [line for line in next_steps() if len(line) > COLUMNS] == []
+    assert [line for line in lines if line.startswith("  Clock     397 days ahead")]
     targets = re.findall(r"make (\w+)", "\n".join([*lines, *next_steps()]))
     known = set(re.findall(r"^([a-z_]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     assert set(targets) <= known
+
+
+def test_the_summary_knows_how_far_the_clock_was_moved(database_url: str) -> None:
+    assert days_ahead(database_url) == 0
+    with psycopg.connect(database_url) as db:
+        db.execute(ADVANCE, [timedelta(days=3, hours=5)])
+    assert days_ahead(database_url) == 3
 
 
 @pytest.mark.skipif(shutil.which("make") is None, reason="no make here")
