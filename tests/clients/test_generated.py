@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
-from tests.clients.tools import HERE, OPENAPI, Tools
+from tests.clients.tools import HERE, OPENAPI, ROOT, Tools
 from tests.kit.cinema import RETURN_URL, Cinema
 
 
@@ -54,3 +55,13 @@ async def test_a_python_client_is_generated_without_a_warning_and_buys_a_film(
         **environment(cinema),
     )
     await assert_visited(cinema, program)
+
+
+async def test_the_example_frontend_fits_the_interface(tools: Tools, tmp_path: Path) -> None:
+    frontend = ROOT / "examples" / "frontend"
+    project = tools.project(tmp_path / "frontend", frontend / "app.js")
+    steps = re.findall(r"^npx (\S+ .*)$", (frontend / "README.md").read_text(), re.MULTILINE)
+    assert len(steps) == 2
+    for step in steps:
+        command = step.replace("docs/openapi.json", str(OPENAPI)).replace("examples/frontend/", "")
+        await tools.run(project, *command.split())
