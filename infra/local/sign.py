@@ -10,6 +10,7 @@ import sys
 from datetime import UTC, datetime
 
 from shared_lib.events.proof import EventSigner
+from shared_lib.visible import say
 
 
 def signed(body: str, *given: str) -> str:
@@ -22,4 +23,4 @@ def signed(body: str, *given: str) -> str:
 
 
 if __name__ == "__main__":
-    sys.stdout.write(signed(*sys.argv[1:]))
+    say(signed(*sys.argv[1:]).removesuffix("\n"))
