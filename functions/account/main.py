@@ -1,6 +1,6 @@
 """GET what a customer may see: orders, subscriptions, entitlements, payment methods and the catalog.
 
-GET /v1/orders/{id}?wait=25 answers when the order changes, or after 25 seconds.
+GET /v1/orders/{id}?wait=25 answers when a pending order changes, or after 25 seconds; at once when the order is decided.
 DELETE /v1/payment-methods/{id} detaches a saved method here and at its provider.
 """
 
@@ -27,6 +27,7 @@ from shared_lib.contract.views import (
     subscription_view,
 )
 from shared_lib.domain.errors import Code
+from shared_lib.domain.order import OrderStatus
 from shared_lib.log import note
 from shared_lib.phases.methods import DetachMethod, MethodInUse, detach_methods
 from shared_lib.providers.base import ProviderError
@@ -83,7 +84,8 @@ async def show_order(request: Request, order_id: str) -> Reply:
     wait_s = whole_number(request.query_params, "wait", default=0, at_most=WAIT_MAX_S)
     rt = runtime()
     found = await one_order(rt, ask)
-    if wait_s:
+    # A caller who asks after the payment, as a customer does who returns from the provider's page, has nothing to wait for.
+    if wait_s and found.order.status is OrderStatus.PENDING:
         watch, principal = order_watch(rt), await identified(request)
         with watch.place(principal.customer_id):
             known = (found.order.status.value, found.order.version)

@@ -123,7 +123,9 @@ OPERATIONS: Final = (
     Operation(
         route=routes.SHOW_ORDER,
         summary="Get an order",
-        query=(Query(name="wait", says="Seconds to wait for a change.", at_most=25),),
+        query=(
+            Query(name="wait", says="Seconds to wait for a change while the order is pending.", at_most=25),
+        ),
         answers={200: (OrderView, "The current state.")},
         refusals=(Code.NOT_FOUND, Code.QUERY_INVALID, Code.TOO_MANY_POLLS),
     ),

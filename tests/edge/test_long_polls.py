@@ -96,6 +96,16 @@ async def test_a_connection_that_ends_is_noticed_however_long_it_would_have_wait
             await poll
 
 
+async def test_an_order_that_is_decided_is_not_waited_for(watched: tuple[Cinema, OrderWatch]) -> None:
+    """A customer who returns from the provider's page may come after the webhook."""
+    cinema, watch = watched
+    order = await cinema.bought("prc_metropolis_buy")
+    looks = watch.looks
+    (answer,) = await asyncio.gather(polling(cinema, order, "ann"))
+    assert answer.json()["status"] == "paid"
+    assert (watch.looks, watch.waiting) == (looks, 0)
+
+
 async def test_all_who_wait_hear_of_a_change_made_by_another_instance(
     watched: tuple[Cinema, OrderWatch],
 ) -> None:
