@@ -10,6 +10,8 @@ from shared_lib.cli.new.edits import Edits
 from shared_lib.cli.terminal import CannotError
 from shared_lib.contract.routes import DOORS, ROUTES
 
+_REPLICAS = re.compile(r"and (\d+) replicas at most")  # of all doors together
+
 _NAME = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
 
 
@@ -140,7 +142,7 @@ CALLS: Final[Calls] = {{routes.{self.route}: show}}
     secrets: [boxoffice-database-url]
 """,
         )
-        edits.count_up("infra/openfaas/stack.yaml", r"and (\d+) replicas at most")
+        edits.count_up("infra/openfaas/stack.yaml", _REPLICAS)
         edits.create(
             f"k8s/base/doors/{self.service}.yaml",
             f"""# GET {self.path}.

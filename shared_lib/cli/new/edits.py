@@ -59,12 +59,12 @@ class Edits:
         del lines[found]
         self._texts[path] = "".join(lines)
 
-    def count_up(self, path: str, pattern: str) -> None:
+    def count_up(self, path: str, pattern: re.Pattern[str]) -> None:
         """Add 1 to the number in the one place that fits `pattern`, whose only group it is. Raises CannotError when none does."""
         text = self._text(path)
-        found = re.search(pattern, text)
+        found = pattern.search(text)
         if found is None:
-            raise CannotError(f"{path} has nothing like {pattern!r}: edit it by hand.")
+            raise CannotError(f"{path} has nothing like {pattern.pattern!r}: edit it by hand.")
         self._texts[path] = f"{text[: found.start(1)]}{int(found[1]) + 1}{text[found.end(1) :]}"
 
     def append(self, path: str, text: str) -> None:
