@@ -31,8 +31,8 @@ _OWN_COLORS: Final = re.compile(r"\x1b\[(?:0|1|2|3[1-7]|9[1-7])m")
 _ROUTINE: Final = re.compile(
     r'^\{"url": |Press CTRL\+C to quit|development server|^ \* Running on |HTTP/1\.[01]" [23]\d\d '
     # Redis about its own start and end, also the kernel's memory settings, which matter to larger ones.
-    r"|^\d+:[CMS] .*(?:oO0Oo|Redis version=|Configuration loaded|monotonic clock|Running mode=|Server initialized|overcommit_memory"
-    r"|Ready to accept connections|User requested shutdown|Redis is now ready to exit)|^\d+:signal-handler "
+    r"|^\d{1,9}:[CMS] .*(?:oO0Oo|Redis version=|Configuration loaded|monotonic clock|Running mode=|Server initialized|overcommit_memory"
+    r"|Ready to accept connections|User requested shutdown|Redis is now ready to exit)|^\d{1,9}:signal-handler "
 )
 _ERASE_LINE: Final = "\r\x1b[2K"  # and go to its beginning
 _OWN_ERASING: Final = re.compile(re.escape(_ERASE_LINE))
