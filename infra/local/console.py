@@ -30,10 +30,14 @@ _PAINT: Final = re.compile(r"\x1b\[[0-9;]*m")
 _OWN_COLORS: Final = re.compile(r"\x1b\[(?:0|1|2|3[1-7]|9[1-7])m")
 _ROUTINE: Final = re.compile(
     r'^\{"url": |Press CTRL\+C to quit|development server|^ \* Running on |HTTP/1\.[01]" [23]\d\d '
-    # Redis about its own start and end, also the kernel's memory settings, which matter to larger ones.
-    r"|^\d{1,9}:[CMS] .*(?:oO0Oo|Redis version=|Configuration loaded|monotonic clock|Running mode=|Server initialized|overcommit_memory"
-    r"|Ready to accept connections|User requested shutdown|Redis is now ready to exit)|^\d{1,9}:signal-handler "
 )
+# Redis about its own start and end, also the kernel's memory settings, which matter to larger ones.
+_OF_REDIS: Final = re.compile(r"\d{1,9}:(?:[CMS] |signal-handler )")
+_ROUTINE_OF_REDIS: Final = (
+    "signal-handler ", "oO0Oo", "Redis version=", "Configuration loaded", "monotonic clock", "Running mode=",
+    "Server initialized", "overcommit_memory", "Ready to accept connections", "User requested shutdown",
+    "Redis is now ready to exit",
+)  # fmt: skip
 _ERASE_LINE: Final = "\r\x1b[2K"  # and go to its beginning
 _OWN_ERASING: Final = re.compile(re.escape(_ERASE_LINE))
 _PAINTED_LEVELS: Final = {"warning": _YELLOW, "error": _RED, "critical": _RED}
@@ -118,9 +122,9 @@ def _readable(raw: str) -> tuple[str | None, str]:
         entry = json.loads(raw)
     except ValueError:
         text = _PAINT.sub("", raw)
-        return (None if _ROUTINE.search(text) else text), "info"
+        return (None if _is_routine(text) else text), "info"
     if not isinstance(entry, dict) or "event" not in entry:
-        return (None if _ROUTINE.search(raw) else raw), "info"
+        return (None if _is_routine(raw) else raw), "info"
     level = str(entry.get("level", "info"))
     if level == "info" and _nothing_happened(entry):
         return None, level
@@ -158,3 +162,10 @@ def _nothing_happened(entry: dict[str, Any]) -> bool:
 def _short(value: object) -> str:
     text = value if isinstance(value, str) else json.dumps(value)
     return text if len(text) <= 200 else text[:200] + "..."
+
+
+def _is_routine(line: str) -> bool:
+    """Another program says that it starts, ends or was called with success."""
+    if _OF_REDIS.match(line):
+        return any(words in line for words in _ROUTINE_OF_REDIS)
+    return _ROUTINE.search(line) is not None
