@@ -37,6 +37,8 @@ def settle_found(case: Case, payment: Payment, snapshot: RefundSnapshot, *, aske
     returns may be money that we have not heard of.
     """
     known = _known(case, payment, snapshot)
+    if known is None and not payment.captured_minor and snapshot.state in _GAVE_NOTHING_BACK:
+        return case, True  # it gave nothing back of nothing: refunds are of money that came
     if known is None and asked:
         case, known = _adopt(case, payment, snapshot)
     if known is None:

@@ -108,13 +108,13 @@ class Cases:
     async def _with_orders(
         cls, tx: Transaction, subscriptions: Sequence[Subscription], order_ids: Sequence[str]
     ) -> Cases:
-        """Lock what hangs on the subscriptions, and these orders. All levels are asked for in one go."""
+        """Lock what hangs on the subscriptions, and these orders. What can have neither refunds nor access, because no
+        money came for it, is not asked for any.
+        """
         open_orders = (one.open_order_id for one in subscriptions if one.open_order_id)
         wanted = sorted({*order_ids, *open_orders})
         orders = await rows.ORDERS.ask(tx, rows.LOCK, wanted)
         payments = await rows.PAYMENTS.ask(tx, rows.LOCK_OF_ORDERS, wanted)
-        refunds = await rows.REFUNDS.ask(tx, rows.LOCK_OF_ORDERS, wanted)
-        entitlements = await rows.ENTITLEMENTS.ask(tx, rows.OF_ORDERS, wanted)
         await tx.clock()
         cases = cls(tx)
         parts = {subscription.id: cases._parts(subscription) for subscription in subscriptions}
@@ -128,6 +128,17 @@ class Cases:
         for payment in await payments.values():
             stored[payment.id], root = payment, roots[payment.order_id]
             roots[payment.id], parts[root]["payments"][payment.id] = root, payment
+        paid = sorted(
+            {one.id for part in parts.values() for one in part["orders"].values() if one.paid_at}
+            | {
+                one.order_id
+                for part in parts.values()
+                for one in part["payments"].values()
+                if one.captured_minor
+            }
+        )
+        refunds = await rows.REFUNDS.ask(tx, rows.LOCK_OF_ORDERS, paid)
+        entitlements = await rows.ENTITLEMENTS.ask(tx, rows.OF_ORDERS, paid)
         for refund in await refunds.values():
             stored[refund.id], root = refund, roots[refund.order_id]
             roots[refund.id], parts[root]["refunds"][refund.id] = root, refund
@@ -219,7 +230,8 @@ class Cases:
         cases = [case for root, case in self._cases.items() if case is not self._loaded.get(root)]
         subscriptions = [case.subscription for case in cases if case.subscription]
         self._write(rows.SUBSCRIPTIONS, [_counted(one, versions) for one in subscriptions])
-        self._write_vacated()
+        if self._vacated:
+            rows.vacate(self._tx, sorted(self._vacated))
         # An order that leaves its place is written before the one that takes it, in the order of places: two batches
         # that want the same ones wait for each other instead of deadlocking.
         orders = [_counted(order, versions) for case in cases for order in case.orders.values()]
@@ -247,18 +259,6 @@ class Cases:
                 changed.append((before, value))
         codec.update(self._tx, changed)
         codec.insert(self._tx, new)
-
-    def _write_vacated(self) -> None:
-        """Orders that were not locked leave their places. They are locked in id order, as everywhere."""
-        if self._vacated:
-            self._tx.later(
-                """
-                UPDATE orders SET holds = false
-                FROM (SELECT id FROM orders WHERE id = ANY(%s::text[]) AND holds ORDER BY id FOR UPDATE) AS gone
-                WHERE orders.id = gone.id
-                """,
-                [array_literal(sorted(self._vacated))],
-            )
 
     def _write_notes(self) -> None:
         """What the journals want besides rows of cases. A kept method has its row before anything refers to it."""

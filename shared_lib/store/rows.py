@@ -6,6 +6,7 @@ in id order. An entitlement is locked by its order, so reading it is enough.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 from shared_lib.domain.catalog import Price
@@ -15,7 +16,9 @@ from shared_lib.domain.order import Order
 from shared_lib.domain.payment import Payment
 from shared_lib.domain.refund import Refund
 from shared_lib.domain.subscription import Subscription
+from shared_lib.store.bulk import array_literal
 from shared_lib.store.codec import Codec
+from shared_lib.store.transaction import Transaction
 
 SUBSCRIPTIONS: Final = Codec(Subscription, "subscriptions")
 ORDERS: Final = Codec(Order, "orders")
@@ -36,3 +39,15 @@ LOCK: Final = "id = ANY(%s::text[]) ORDER BY id FOR UPDATE"
 LOCK_DUE: Final = "id = ANY(%s::text[]) AND next_action_at <= %s ORDER BY id FOR UPDATE SKIP LOCKED"
 LOCK_OF_ORDERS: Final = "order_id = ANY(%s::text[]) ORDER BY id FOR UPDATE"
 OF_ORDERS: Final = "order_id = ANY(%s::text[])"
+
+
+def vacate(tx: Transaction, order_ids: Sequence[str]) -> None:
+    """Orders that were not locked leave their places. Queued; they are locked in id order, as everywhere."""
+    tx.later(
+        """
+        UPDATE orders SET holds = false
+        FROM (SELECT id FROM orders WHERE id = ANY(%s::text[]) AND holds ORDER BY id FOR UPDATE) AS gone
+        WHERE orders.id = gone.id
+        """,
+        [array_literal(order_ids)],
+    )
