@@ -116,11 +116,12 @@ async def test_who_pays_by_the_link_of_a_mail_comes_back_to_the_page_of_the_gate
 ) -> None:
     await cinema.bought(BASIC, number=LATER_HARD)
     await renewed(cinema)
-    url = (await subscription(cinema))["checkout_url"]
-    assert url in texts(moto)[-1]
-    paid = await cinema.pay(url)
+    found = await subscription(cinema)
+    assert found["checkout_url"] in texts(moto)[-1]
+    paid = await cinema.pay(found["checkout_url"])
     assert paid.status_code == 303
     assert paid.headers["location"].startswith(cinema.rt.settings.public_url + AFTER_PAYMENT)
+    await cinema.until(f"/v1/subscriptions/{found['id']}", status="active")
 
 
 async def test_soft_declines_that_end_bring_the_link_as_well(cinema: Cinema, moto: EmbeddedMoto) -> None:
