@@ -49,7 +49,7 @@ VAGUE: Final = (
 )
 
 _QUOTED = r"[`\"']"  # the user `nobody` of a system is meant
-_HOSTS = "pypi|pythonhosted|npmjs|crates|repo1?.maven|deb.debian"
+_HOSTS = "pypi|pythonhosted|npmjs|crates|maven|debian"
 RULES: Final = (
     Rule(
         re.compile(rf"(?<!{_QUOTED})\b({'|'.join(VAGUE)})\b(?!{_QUOTED}|[:@]|\.[{_QUOTED[1:-1]}]| apart)", re.IGNORECASE),
