@@ -1,13 +1,14 @@
 """The outbox as the relays see it: rows to deliver, in order. What is there is read, never `id > last`: ids commit out of
-order.
+order. Reading begins at a floor that no row is committed below (floor.py).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
+from shared_lib.queries.floor import NO_FLOOR, Floor
 from shared_lib.store.codec import Codec
 from shared_lib.store.outbox import READ_IN_ORDER, OutboxRow, Outgoing
 from shared_lib.store.transaction import Row, Transaction
@@ -29,6 +30,7 @@ class ReadBatch:
     """Which rows to read: those of these shards, but not those on their way nor those whose topic does not exist."""
 
     shards: Sequence[int]
+    floor: Floor = NO_FLOOR
     on_their_way: Sequence[int] = ()
     no_topics: Sequence[str] = ()
     limit: int = 1000
@@ -50,20 +52,31 @@ async def unsent_of(tx: Transaction, row_ids: Sequence[int]) -> list[OutboxRow]:
 
 
 async def _unsent(tx: Transaction, batch: ReadBatch, columns: str) -> list[Row]:
-    await tx.ask(READ_IN_ORDER)
-    return await tx.fetch(
-        f"""
+    query = f"""
         SELECT {columns}
         FROM outbox, (SELECT boxoffice_now() AS now) AS clock
-        WHERE shard = ANY(%b::smallint[]) AND available_at <= now
+        WHERE {{where}} AND shard = ANY(%b::smallint[]) AND available_at <= now
           AND outbox.id <> ALL(%b::bigint[]) AND topic <> ALL(%b::text[])
           AND NOT EXISTS (SELECT FROM outbox e
                           WHERE e.topic = outbox.topic AND e.partition_key = outbox.partition_key
                           AND e.attempts > 0 AND e.available_at > now AND e.id < outbox.id)
         ORDER BY outbox.id LIMIT %s
-        """,
-        [list(batch.shards), list(batch.on_their_way), list(batch.no_topics), batch.limit],
-    )
+    """
+    values = [list(batch.shards), list(batch.on_their_way), list(batch.no_topics), batch.limit]
+    return await _from_the_floor(tx, batch.floor, query, values)
+
+
+async def _from_the_floor(tx: Transaction, floor: Floor, query: str, values: Sequence[Any]) -> list[Row]:
+    """The rows of `query` from the floor on, after those below it that are named. `{where}` says which ids; the limit comes last."""
+    await tx.ask(READ_IN_ORDER)
+    named = None
+    if floor.named:
+        named = await tx.ask(
+            query.format(where="outbox.id = ANY(%b::bigint[])"), [list(floor.named), *values]
+        )
+    rest = await tx.ask(query.format(where="outbox.id >= %s"), [floor.id, *values])
+    first = await named.rows() if named else []
+    return [*first, *await rest.rows()][: values[-1]]
 
 
 # ---- the HTTP relay ------------------------------------------------------------------------------------------
@@ -74,6 +87,7 @@ class Ready:
     """Which events to read: those of these shards, but not of lanes that are being worked on."""
 
     shards: Sequence[int]
+    floor: Floor = NO_FLOOR
     busy: Sequence[tuple[str, str]] = ()
     limit: int = 500
 
@@ -94,28 +108,20 @@ async def events_of(tx: Transaction, row_ids: Sequence[int]) -> list[Outgoing]:
 
 
 async def _ready(tx: Transaction, ask: Ready, columns: str) -> list[Row]:
-    await tx.ask(READ_IN_ORDER)
-    now = await tx.clock()
-    return await tx.fetch(
-        f"""
+    query = f"""
         SELECT {columns} FROM outbox
-        WHERE shard = ANY(%s) AND available_at <= %s
+        WHERE {{where}} AND shard = ANY(%s) AND available_at <= %s
           AND NOT EXISTS (SELECT FROM unnest(%b::text[], %b::text[]) AS busy (topic, key)
                           WHERE busy.topic = outbox.topic AND busy.key = outbox.partition_key)
           AND NOT EXISTS (SELECT FROM outbox e
                           WHERE e.topic = outbox.topic AND e.partition_key = outbox.partition_key
                           AND e.attempts > 0 AND e.available_at > %s AND e.id < outbox.id)
         ORDER BY outbox.id LIMIT %s
-        """,
-        [
-            list(ask.shards),
-            now,
-            [topic for topic, _ in ask.busy],
-            [key for _, key in ask.busy],
-            now,
-            ask.limit,
-        ],
-    )
+    """
+    now = await tx.clock()
+    topics, keys = [topic for topic, _ in ask.busy], [key for _, key in ask.busy]
+    values = [list(ask.shards), now, topics, keys, now, ask.limit]
+    return await _from_the_floor(tx, ask.floor, query, values)
 
 
 async def _of(tx: Transaction, row_ids: Sequence[int], columns: str) -> list[Row]:

@@ -20,6 +20,7 @@ from shared_lib.phases.records import BatchResult, delete_acknowledged
 from shared_lib.queries.outbox import ReadBatch, unsent, unsent_ids, unsent_of
 from shared_lib.runtime import Runtime
 from shared_lib.store.outbox import SHARDS, OutboxRow
+from shared_lib.workers.floor import MovingFloor
 from shared_lib.workers.kafka_stream import Fate, Stream, StreamError
 from shared_lib.workers.shards import drain_owned_shards
 from shared_lib.workers.unreadable import readable
@@ -52,6 +53,7 @@ class KafkaRelay:
         self._stream: Stream | None = None
         self._on_their_way: set[int] = set()
         self._flights: set[asyncio.Task[None]] = set()
+        self._floor = MovingFloor(rt)
         self._no_topics: dict[str, float] = {}  # name -> when to look again
         # One thread each, so each is a queue: batches are sent in the order they were read (sending may block while
         # metadata is missing), and their acknowledgements are awaited in the same order.
@@ -71,13 +73,16 @@ class KafkaRelay:
         if room <= 0 or len(self._flights) >= FLIGHTS_MAX:
             await asyncio.wait(self._flights, return_when=asyncio.FIRST_COMPLETED)
             return self.batch_max  # there may be more
+        await self._floor.follow()
         batch = ReadBatch(
             shards=shards,
+            floor=self._floor.now,
             on_their_way=list(self._on_their_way),
             no_topics=self._missing_topics(),
             limit=min(room, self.batch_max),
         )
         rows = await readable(self._rt, unsent, batch, ids=unsent_ids, by_id=unsent_of)
+        self._floor.found(len(rows))
         if rows:
             self._on_their_way.update(row.row_id for row in rows)
             task = asyncio.create_task(self._deliver(stream, rows))
@@ -136,6 +141,7 @@ class KafkaRelay:
 
     async def abandon(self) -> None:
         """Stop the stream at once. The next owner of the shards begins with what was not acknowledged."""
+        self._floor.forget()
         stream, self._stream = self._stream, None
         if stream is not None:
             await self._in(self._sending, stream.close)

@@ -29,6 +29,7 @@ from shared_lib.runtime import Runtime
 from shared_lib.settings import settings_of
 from shared_lib.store.outbox import SHARDS, Outgoing
 from shared_lib.visible import visible
+from shared_lib.workers.floor import MovingFloor
 from shared_lib.workers.shards import drain_owned_shards
 from shared_lib.workers.signals import until_stopped
 from shared_lib.workers.sink import NeverError, NotNowError, Sink
@@ -57,11 +58,14 @@ class Relay:
     idle_s = IDLE_S
     batch_max = sys.maxsize  # the doors limit the pace, so it never pauses to gather a batch
 
-    def __init__(self, rt: Runtime, sink: Sink, *, lanes_max: int = LANES_MAX) -> None:
+    def __init__(
+        self, rt: Runtime, sink: Sink, *, lanes_max: int = LANES_MAX, floor: MovingFloor | None = None
+    ) -> None:
         self._rt = rt
         self._sink = sink
         self._lanes_max = lanes_max
         self._busy: dict[tuple[str, str], asyncio.Task[None]] = {}
+        self._floor = floor or MovingFloor(rt)
 
     async def run_once(self, shards: Sequence[int] = tuple(range(SHARDS))) -> int:
         """Start delivering what is ready and not being delivered yet. Returns how many events were found."""
@@ -69,8 +73,10 @@ class Relay:
         if free <= 0:
             await asyncio.wait(self._busy.values(), return_when=asyncio.FIRST_COMPLETED)
             return 0
-        ready = Ready(shards=shards, busy=list(self._busy))
+        await self._floor.follow()
+        ready = Ready(shards=shards, floor=self._floor.now, busy=list(self._busy))
         found = await readable(self._rt, ready_events, ready, ids=ready_ids, by_id=events_of)
+        self._floor.found(len(found))
         lanes: dict[tuple[str, str], list[Outgoing]] = {}
         for event in found:
             if event.lane in lanes or len(lanes) < free:
@@ -94,6 +100,7 @@ class Relay:
 
     async def abandon(self) -> None:
         """Another relay may own the shards soon: let deliveries in progress end, up to SETTLE_S."""
+        self._floor.forget()
         await self.settle()
 
     async def run(self, stop: asyncio.Event) -> None:

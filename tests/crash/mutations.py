@@ -2,7 +2,7 @@
 
     python -m tests.crash.mutations            # all; it takes long, so name groups
     python -m tests.crash.mutations W4 W13     # those of some windows; T: the trigger's, O: of offers, E: of events, B: bounds, F: foreign answers, M: money
-    python -m tests.crash.mutations R10 R11    # of bad rows; X: the edge, P: privileges, D: how doors start and stop, K: kind's stages
+    python -m tests.crash.mutations R10 R11    # of bad rows; X: the edge, P: privileges, D: how doors start and stop, K: kind's stages, H: the relay's floor
 
 A green test under a removed protection is a hole in the tests: the exit status is 1.
 """

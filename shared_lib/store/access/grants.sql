@@ -35,6 +35,7 @@ GRANT SELECT, INSERT, UPDATE, DELETE ON idempotency_keys, inbox, set_aside TO bo
 -- ---- relay: the outbox and its dead letters ----------------------------------------------------------------------------
 GRANT SELECT, DELETE ON outbox TO boxoffice_relay;
 GRANT UPDATE (available_at, attempts) ON outbox TO boxoffice_relay;
+GRANT SELECT ON SEQUENCE outbox_id_seq TO boxoffice_relay; -- how far ids have come (queries/floor.py)
 GRANT INSERT ON dead_letters TO boxoffice_relay;
 
 -- ---- support: looks, and changes nothing. No person reads the answers that are kept for a key -----------------------------
