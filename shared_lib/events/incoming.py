@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple, TypeVar
@@ -21,6 +22,8 @@ from shared_lib.replies import RefusedError
 from shared_lib.untrusted import UntrustedError, check, check_text
 
 SOURCE: Final = "/boxoffice"
+
+_ESCAPED: Final = re.compile(r"\\(.)", re.DOTALL)
 
 # Attributes that name an event become part of keys; the others are only passed on.
 NAME_CHARS_MAX: Final = 255
@@ -67,15 +70,33 @@ def is_event(request: Request) -> bool:
 
 def incoming(headers: Mapping[str, str], body: bytes) -> Incoming:
     """Read a request as a CloudEvent. Raises InvalidEventError."""
+    sent = dict(headers)
     try:
-        event = from_http(dict(headers), body)
+        event = from_http(sent if is_structured(sent) else _with_decoded_attributes(sent), body)
     except (GenericException, ValueError, TypeError, KeyError, RecursionError) as error:
         raise InvalidEventError(f"not a CloudEvent: {type(error).__name__}") from None
-    return _incoming_of(event, encoded=not is_structured(headers))
+    return _incoming_of(event)
 
 
-def _incoming_of(event: CloudEvent, *, encoded: bool) -> Incoming:
-    """The event as we use it. Raises InvalidEventError. `encoded`: its attributes were headers, which are percent-encoded.
+def _with_decoded_attributes(headers: Mapping[str, str]) -> dict[str, str]:
+    """Headers of the binary mode, in which the attributes are encoded; the SDK takes them as they are.
+
+    Raises UnicodeDecodeError, a ValueError, for bytes that are no UTF-8.
+    """
+    return {
+        name: _decoded(value) if name.lower().startswith("ce-") else value for name, value in headers.items()
+    }
+
+
+def _decoded(value: str) -> str:
+    """CloudEvents HTTP binding, 3.1.3.2: a quoted string, as older senders wrote it, is unescaped; then percent-decoded once."""
+    if len(value) > 1 and value[0] == value[-1] == '"':
+        value = _ESCAPED.sub(r"\1", value[1:-1])
+    return unquote(value, errors="strict") if "%" in value else value
+
+
+def _incoming_of(event: CloudEvent) -> Incoming:
+    """The event as we use it. Raises InvalidEventError.
 
     The SDK passes malformed JSON on as bytes or text, so it is refused here; so is data that PostgreSQL could not store.
     """
@@ -87,8 +108,7 @@ def _incoming_of(event: CloudEvent, *, encoded: bool) -> Incoming:
             check_text(str(event[name] if event[name] is not None else ""), chars_max=ATTRIBUTE_CHARS_MAX)
         id_, source, kind = (_named(event, name) for name in ("id", "source", "type"))
         subject = str(event.get("subject") or "")
-        decoded = check_text(unquote(subject))  # in each mode: what takes the subject next may decode it
-        subject = decoded if encoded else subject
+        check_text(unquote(subject))  # what takes the subject next may decode it
     except UntrustedError as error:
         raise InvalidEventError(f"the event cannot be stored: {error}") from None
     return Incoming(

@@ -6,8 +6,8 @@ import pytest
 
 from infra.servers.access import role_url
 from shared_lib.processes import Role
-from tests.cli.command import Capture, Run
 from tests.kit.cinema import AUDIENCE, AUTH_ISSUER, EVENT_SECRET, Cinema
+from tests.kit.command import Capture, Run
 
 
 @pytest.fixture

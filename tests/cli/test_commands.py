@@ -9,8 +9,8 @@ from datetime import timedelta
 import pytest
 
 from shared_lib.cli.main import main
-from tests.cli.command import Capture, Run
 from tests.kit.cinema import Cinema
+from tests.kit.command import Capture, Run
 
 
 async def test_explain_tells_the_story_of_an_order_in_time(cinema: Cinema, run: Run) -> None:

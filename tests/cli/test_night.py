@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from infra.servers.moto import EmbeddedMoto
-from tests.cli.command import Run
 from tests.kit.answers import assert_problem
 from tests.kit.cinema import Cinema
+from tests.kit.command import Run
 from tests.kit.steps import (
     BASIC,
     FILM,

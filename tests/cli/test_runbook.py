@@ -11,7 +11,7 @@ import pytest
 
 from infra.servers.access import role_url
 from shared_lib.processes import Role
-from tests.cli.command import parsed
+from tests.kit.command import parsed
 
 ROOT = Path(__file__).parents[2]
 RUNBOOK = (ROOT / "docs" / "runbook.md").read_text()
@@ -29,17 +29,31 @@ def alarms() -> set[str]:
                 case (
                     ast.Call(
                         func=ast.Attribute(value=ast.Name(id="log"), attr=level),
-                        args=[ast.Constant(value=str(event)), *_],
+                        args=[name, *_],
                     )
                     | ast.Call(  # a decision's line in the journal of its case
                         func=ast.Attribute(attr="log"),
-                        args=[ast.Constant(value=str(level)), ast.Constant(value=str(event)), *_],
+                        args=[ast.Constant(value=str(level)), name, *_],
                     )
                 ) if level in LOUD:
-                    found.add(" ".join(word for word in event.partition("=")[0].split() if "%" not in word))
+                    for event in texts(name):
+                        found.add(
+                            " ".join(word for word in event.partition("=")[0].split() if "%" not in word)
+                        )
                 case _:
                     pass
     return found
+
+
+def texts(name: ast.expr) -> list[str]:
+    """What the name of an event may be."""
+    match name:
+        case ast.Constant(value=str(text)):
+            return [text]
+        case ast.IfExp(body=one, orelse=other):
+            return [*texts(one), *texts(other)]
+        case _:
+            return []
 
 
 def headings() -> set[str]:

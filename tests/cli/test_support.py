@@ -8,8 +8,8 @@ import pytest
 
 from infra.servers.access import role_url
 from shared_lib.processes import Role
-from tests.cli.command import Run
 from tests.kit.cinema import Cinema
+from tests.kit.command import Run
 
 WRITING = [
     ("catalog", "retire", "prc_metropolis_buy"),

@@ -9,6 +9,7 @@ A green test under a removed protection is a hole in the tests: the exit status 
 
 from __future__ import annotations
 
+import argparse
 import os
 import shutil
 import subprocess
@@ -72,7 +73,26 @@ def seen(tree: Path, mutation: Mutation) -> str | None:
             path.write_text(text)
 
 
-def main(windows: list[str]) -> int:
+def named_groups(arguments: list[str] | None) -> list[str]:
+    """The groups to remove; none named: all of them. Ends the process for --help, and for a group that no mutation has."""
+    groups = list(dict.fromkeys(mutation.window for mutation in MUTATIONS))
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.crash.mutations",
+        description=__doc__,
+        epilog="Groups: " + " ".join(groups),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "groups", nargs="*", metavar="GROUP", help="a window or another group; all without one"
+    )
+    named: list[str] = parser.parse_args(arguments).groups
+    if unknown := [group for group in named if group not in groups]:
+        parser.error(f"no mutation is of {', '.join(unknown)}; groups are: {' '.join(groups)}")
+    return named
+
+
+def main(arguments: list[str] | None = None) -> int:
+    windows = named_groups(arguments)
     holes = 0
     home = Path(tempfile.mkdtemp(prefix="boxoffice-mutations-"))
     try:
@@ -100,4 +120,4 @@ def main(windows: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 import pytest
@@ -130,9 +131,48 @@ async def test_a_batch_is_repeated_while_any_event_of_it_may_be_handled_later(
     assert [one["id"] for one in refused.value.members["events"]] == outcomes[:-1]  # type: ignore[attr-defined]
 
 
-def test_only_attributes_that_were_headers_are_percent_decoded() -> None:
-    event = CloudEvent({"type": "t", "source": "/x", "id": "1", "subject": "100%25 a"}, {})
+NAMES = ("a b", "Amélie", '"quoted"', "100%", "50%25", "a\\b", "中文 🎬")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_attributes_arrive_as_they_were_in_each_mode(name: str) -> None:
+    """In the binary mode they are headers, percent-encoded as the HTTP binding says; in the others they are JSON."""
+    event = CloudEvent({"type": name, "source": f"/{name}", "id": name, "subject": name}, {})
     headers, body = to_structured(event)
-    assert incoming(dict(headers), bytes(body)).subject == "100%25 a"
-    binary_headers = {"ce-specversion": "1.0", "ce-type": "t", "ce-source": "/x", "ce-id": "1"}
-    assert incoming({**binary_headers, "ce-subject": "100%25%20a"}, b"{}").subject == "100% a"
+    batched = json.loads(body)
+    found = [incoming(dict(headers), bytes(body)), incoming(as_headers(event), b"{}")]
+    found.append(incoming({"content-type": "application/cloudevents+json"}, json.dumps(batched).encode()))
+    for one in found:
+        assert (one.type, one.source, one.id, one.subject) == (name, f"/{name}", name, name)
+
+
+def as_headers(event: CloudEvent) -> dict[str, str]:
+    """As SDKs that follow the HTTP binding write them."""
+    attributes = {
+        f"ce-{name}": quote(str(event[name]), safe="/:") for name in event if name != "datacontenttype"
+    }
+    return attributes | {"content-type": "application/json"}
+
+
+@pytest.mark.parametrize("spelled", ["a%20b", '"a b"', '"a%20b"', r'"a\ b"'])
+def test_a_header_may_be_a_quoted_string_as_older_senders_wrote_it(spelled: str) -> None:
+    headers = {"ce-specversion": "1.0", "ce-type": "t", "ce-source": "/x", "ce-id": spelled}
+    assert incoming(headers, b"{}").id == "a b"
+
+
+async def test_what_a_header_decodes_to_names_the_event_and_is_checked(cinema: Cinema) -> None:
+    kind, data = ADDRESSED["playback"]
+    body = json.dumps(data).encode()
+    headers = {
+        "ce-specversion": "1.0", "ce-type": kind.replace(".", "%2E"), "ce-source": "/my%20player", "ce-id": "caf%C3%A9",
+        "content-type": "application/json",
+    }  # fmt: skip
+    for _ in range(2):
+        assert (await send(cinema, "playback", headers, body)).status_code == 200
+    assert [one for one in cinema.rows("SELECT source, event_id FROM inbox") if "player" in one[0]] == [
+        (cinema.value("SELECT source FROM inbox WHERE event_id = 'café'"), "café")
+    ]
+    for bad in ("%00", "%0A", "%FF", "%ED%A0%80", "%C3"):
+        assert_problem(
+            await send(cinema, "playback", headers | {"ce-id": f"evt_{bad}"}, body), "event_invalid"
+        )

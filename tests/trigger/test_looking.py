@@ -12,38 +12,21 @@ import pytest
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 
 from shared_lib.billing.events import FACTS, JOBS
-from shared_lib.cli.main import main
 from shared_lib.contract.events import DEAD_LETTERS, PLAYBACK
 from shared_lib.workers.topics import TOPICS, create
+from tests.kit.command import Capture, Run
 from tests.kit.doors import DoorRequest, RecordingDoor, event_headers, opened
 from tests.kit.kafka import OwnTopic
 from tests.kit.waiting import until
 from tests.trigger.conftest import NewOwnTopic
 
 pytestmark = pytest.mark.kafka
-Capture = pytest.CaptureFixture[str]
-
-
-class Operator:
-    """Types commands, in a thread: the doors live in this loop."""
-
-    def __init__(self, capsys: Capture) -> None:
-        self._capsys = capsys
-        self.err = ""
-
-    async def __call__(self, *arguments: str, status: int = 0) -> str:
-        self._capsys.readouterr()
-        found = await asyncio.to_thread(main, arguments)
-        printed = self._capsys.readouterr()
-        self.err = printed.err
-        assert found == status, printed.out + printed.err
-        return printed.out
 
 
 @pytest.fixture
 def operator(
     kafka: str, own_topic: OwnTopic, database_url: str, monkeypatch: pytest.MonkeyPatch, capsys: Capture
-) -> Operator:
+) -> Run:
     own_topic.dead = DEAD_LETTERS  # what the command line reads; letters of other tests may stand there
     for name, value in {
         "DATABASE_URL": database_url,
@@ -52,7 +35,7 @@ def operator(
         "TRIGGER_TOPICS": own_topic.name,
     }.items():
         monkeypatch.setenv(f"BOXOFFICE_{name}", value)
-    return Operator(capsys)
+    return Run(capsys)
 
 
 def ids_of(listed: str, kind: str) -> list[str]:
@@ -60,7 +43,7 @@ def ids_of(listed: str, kind: str) -> list[str]:
 
 
 async def test_a_poison_event_is_seen_read_and_delivered_after_the_fix(
-    own_topic: OwnTopic, operator: Operator
+    own_topic: OwnTopic, operator: Run
 ) -> None:
     kind = f"billing.poison.{own_topic.group[-6:]}"
     mended = False
@@ -93,7 +76,7 @@ async def test_a_poison_event_is_seen_read_and_delivered_after_the_fix(
     await operator("dead-letters", "show", id_, status=2)
 
 
-async def test_all_of_both_stores_are_sent_again(own_topic: OwnTopic, operator: Operator) -> None:
+async def test_all_of_both_stores_are_sent_again(own_topic: OwnTopic, operator: Run) -> None:
     kind = f"billing.poison.{own_topic.group[-6:]}"
     async with own_topic.triggered({"nothing.": "http://127.0.0.1:1"}):
         for n in range(3):
@@ -121,7 +104,7 @@ def knative(kind: str, event_id: str, **more: bytes) -> list[tuple[str, bytes]]:
 
 
 async def test_letters_of_a_kafkasource_go_back_to_their_topic_under_their_customer(
-    own_topic: OwnTopic, operator: Operator
+    own_topic: OwnTopic, operator: Run
 ) -> None:
     mark = own_topic.group[-6:]
     kinds = {f"billing.poison.{mark}": FACTS, f"billing.job.{mark}": JOBS, f"cinema.{mark}": PLAYBACK}
@@ -142,7 +125,7 @@ async def test_letters_of_a_kafkasource_go_back_to_their_topic_under_their_custo
     assert [ids_of(listed, kind) for kind in kinds] == [[], [], []]
 
 
-async def test_a_kafkasource_that_fails_again_is_seen_again(own_topic: OwnTopic, operator: Operator) -> None:
+async def test_a_kafkasource_that_fails_again_is_seen_again(own_topic: OwnTopic, operator: Run) -> None:
     kind = f"billing.poison.{own_topic.group[-6:]}"
     create(own_topic.bootstrap, TOPICS)
     for _ in range(2):
@@ -172,7 +155,7 @@ def _again(bootstrap: list[str], topic: str, mark: str) -> list[tuple[bytes | No
     return [(key, headers["ce_type"]) for key, headers in mine]
 
 
-async def test_lag_is_told_and_nobody_consuming_is_an_alarm(own_topic: OwnTopic, operator: Operator) -> None:
+async def test_lag_is_told_and_nobody_consuming_is_an_alarm(own_topic: OwnTopic, operator: Run) -> None:
     for n in range(3):
         own_topic.send("ann", n)
     await own_topic.sent()
@@ -191,7 +174,7 @@ async def test_lag_is_told_and_nobody_consuming_is_an_alarm(own_topic: OwnTopic,
     assert "1 members, 0 records behind" in told
 
 
-async def test_a_record_that_waits_too_long_is_an_alarm(own_topic: OwnTopic, operator: Operator) -> None:
+async def test_a_record_that_waits_too_long_is_an_alarm(own_topic: OwnTopic, operator: Run) -> None:
     opened_at_last = asyncio.Event()
 
     async def answer(_: DoorRequest) -> int:
@@ -209,7 +192,7 @@ async def test_a_record_that_waits_too_long_is_an_alarm(own_topic: OwnTopic, ope
 
 
 async def test_without_kafka_there_is_no_lag_but_dead_letters_are_listed(
-    operator: Operator, monkeypatch: pytest.MonkeyPatch
+    operator: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("BOXOFFICE_KAFKA_BOOTSTRAP", "")
     assert await operator("dead-letters", "list") == "No dead letters.\n"
@@ -217,7 +200,7 @@ async def test_without_kafka_there_is_no_lag_but_dead_letters_are_listed(
     assert "BOXOFFICE_KAFKA_BOOTSTRAP" in operator.err
 
 
-async def test_a_topic_that_is_not_there_is_said(operator: Operator, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_topic_that_is_not_there_is_said(operator: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BOXOFFICE_TRIGGER_TOPICS", "nothing.here")
     await operator("lag", status=2)
     assert "nothing.here" in operator.err

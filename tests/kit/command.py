@@ -1,4 +1,4 @@
-"""The operator's command line, run beside a cinema that lives in this process."""
+"""`boxoffice` as an operator types it, run beside what lives in this process: a cinema, doors, a trigger."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def parsed(arguments: Sequence[str]) -> dict[str, Any]:
 
 
 class Run:
-    """Runs a command in a thread: the cinema lives in this loop. Remembers what it printed."""
+    """Runs a command in a thread: a cinema or its doors live in this loop. `err` is what the last one printed to stderr."""
 
     def __init__(self, capsys: Capture) -> None:
         self._capsys = capsys
