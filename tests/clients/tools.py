@@ -72,7 +72,8 @@ class Tools:
 def installed() -> Tools:
     """The tools that the lock files pin. Takes seconds the first time; a second process waits for the first."""
     digest = hashlib.sha256(b"\0".join((HERE / name).read_bytes() for name in _PINS)).hexdigest()[:16]
-    tools = Tools(Path(sys.prefix) / "clients" / digest)
+    # Resolved: programs name their interpreter by its path, and a link to the virtualenv may go away.
+    tools = Tools(Path(sys.prefix).resolve() / "clients" / digest)
     tools.folder.mkdir(parents=True, exist_ok=True)
     with (tools.folder / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
