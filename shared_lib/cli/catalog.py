@@ -14,7 +14,9 @@ from shared_lib.cli.terminal import (
     connected,
     moment,
     money,
+    note,
     provider_names,
+    repair_by,
     table,
 )
 from shared_lib.domain.currencies import ISO_4217
@@ -47,15 +49,16 @@ def show() -> Output:
     return Output([shown], by_name((*_NAMES, "from", "until"), data))
 
 
-def retire(price_id: str) -> Output:
+def retire(price_id: str, *, by: str | None = None, because: str | None = None) -> Output:
     """Stop selling a price, from now on. Existing subscriptions are still renewed at it."""
     with connected() as db:
         found = db.execute(
             "UPDATE prices SET sellable_until = least(sellable_until, boxoffice_now()) WHERE id = %s RETURNING sellable_until",
             [price_id],
         ).fetchone()
-    if found is None:
-        raise CannotError(f"There is no price {price_id}; see `boxoffice catalog list`.")
+        if found is None:
+            raise CannotError(f"There is no price {price_id}; see `boxoffice catalog list`.")
+        note(db, repair_by(by, "retire", because), price_id)
     says = f"{price_id} is not on sale since {moment(found[0])}."
     return Output([says], {"price": price_id, "until": found[0]})
 
@@ -68,6 +71,8 @@ def add_price(
     every: Sequence[str] | None,
     trial_days: int,
     title: str | None,
+    by: str | None = None,
+    because: str | None = None,
 ) -> Output:
     """Sell at a new price from now on. `every` is ("1", "month"); a title creates the product if it is new.
 
@@ -94,6 +99,7 @@ def add_price(
                 """,
                 [price_id, product_id, kind, amount.minor, amount.currency, unit, count, trial_days],
             )
+            note(db, repair_by(by, "add-price", because), price_id)
     except psycopg.errors.ForeignKeyViolation:
         raise CannotError(f"There is no product {product_id}; give its --title to create it.") from None
     except psycopg.errors.CheckViolation as error:

@@ -10,12 +10,22 @@ from typing import Final
 
 import httpx
 
-from shared_lib.cli.terminal import CannotError, Output, connected, environment, moment
+from shared_lib.cli.terminal import (
+    CannotError,
+    Output,
+    connected,
+    environment,
+    moment,
+    note,
+    repair_by,
+)
 from shared_lib.contract.events import OUR_TICKS
 from shared_lib.runtime import Runtime
 from shared_lib.settings import settings
 from shared_lib.workers.clock import tick as send_tick
 
+CLOCK: Final = "test_clock"
+"""What `boxoffice repairs` calls the clock."""
 _UNITS: Final = {"d": "days", "h": "hours", "m": "minutes", "s": "seconds"}
 
 
@@ -30,7 +40,7 @@ def show() -> Output:
     return Output([says], {"now": now, "ahead_s": ahead.total_seconds()})
 
 
-def advance(by: str) -> Output:
+def advance(by: str, *, who: str | None = None, because: str | None = None) -> Output:
     """Advance our clock, and the sandbox's with it. Refused in production: customers would be billed for the future."""
     if environment() == "production":
         raise CannotError("There is no test clock in production: customers would be billed for the future.")
@@ -41,6 +51,7 @@ def advance(by: str) -> Output:
             " ON CONFLICT (one) DO UPDATE SET ahead = test_clock.ahead + EXCLUDED.ahead",
             [delta],
         )
+        note(db, repair_by(who, f"advance {by}", because), CLOCK)
         if url := os.environ.get("BOXOFFICE_SANDBOX_URL"):
             try:
                 httpx.post(
@@ -61,9 +72,11 @@ def duration(text: str) -> timedelta:
     )
 
 
-def tick(what: str) -> Output:
+def tick(what: str, *, by: str | None = None, because: str | None = None) -> Output:
     """Send one tick now, as the clock worker does."""
     kind = f"{OUR_TICKS}{what}"
+    with connected() as db:
+        note(db, repair_by(by, "tick", because), kind)
     if not asyncio.run(_tick(kind)):
         raise CannotError(
             f"No door took {kind}: is the door running, and does BOXOFFICE_EVENT_ROUTES name it?"

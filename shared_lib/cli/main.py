@@ -11,13 +11,12 @@ import psycopg
 import typer
 
 from shared_lib.cli import ask as asking
-from shared_lib.cli import catalog, clock, dead_letters, lag, notifications, outbox, repairs
+from shared_lib.cli import clock, dead_letters, lag, notifications, outbox, repairs, selling
 from shared_lib.cli.doctor import doctor
 from shared_lib.cli.explain import explain
 from shared_lib.cli.new import commands as new
-from shared_lib.cli.terminal import CannotError, Output
-from shared_lib.domain.catalog import PriceKind
-from shared_lib.domain.money import Money
+from shared_lib.cli.options import Because, By, Json, Why, end_with
+from shared_lib.cli.terminal import CannotError
 from shared_lib.settings import WrongSettingsError, take_mounted
 from shared_lib.visible import say
 
@@ -29,20 +28,11 @@ app = typer.Typer(
 )
 _letters = typer.Typer(no_args_is_help=True, help="Events that no door took.")
 _mails = typer.Typer(no_args_is_help=True, help="Mails to customers.")
-_prices = typer.Typer(no_args_is_help=True, help="Products and prices.")
-_time = typer.Typer(no_args_is_help=True, help="The test clock.")
 app.add_typer(_letters, name="dead-letters")
 app.add_typer(_mails, name="notifications")
-app.add_typer(_prices, name="catalog")
-app.add_typer(_time, name="clock")
+app.add_typer(selling.prices, name="catalog")
+app.add_typer(selling.time, name="clock")
 app.add_typer(new.app, name="new")
-
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-By = Annotated[
-    str | None, typer.Option("--as", metavar="NAME", help="Who repairs; else the user of this machine.")
-]
-Why = Annotated[str | None, typer.Option("--because", metavar="WHY", help="Why; it is kept.")]
-Because = Annotated[str, typer.Option("--because", metavar="WHY", help="Why; it is kept.")]
 
 
 class TickName(StrEnum):
@@ -73,11 +63,6 @@ def _settings() -> None:
     take_mounted("cli")
 
 
-def _show(output: Output, *, as_json: bool) -> None:
-    output.show(as_json=as_json)
-    raise typer.Exit(0 if output.well else 1)
-
-
 # ---- look ------------------------------------------------------------------------------------------------------
 
 
@@ -93,19 +78,19 @@ def _explain(
     as_json: Json = False,
 ) -> None:
     """What happened, why, what may be watched, and what comes next."""
-    _show(explain(what), as_json=as_json)
+    end_with(explain(what), as_json=as_json)
 
 
 @app.command("doctor")
 def _doctor(*, as_json: Json = False) -> None:
     """Check every part, and say what to do about failures."""
-    _show(doctor(), as_json=as_json)
+    end_with(doctor(), as_json=as_json)
 
 
 @app.command("outbox")
 def _outbox(*, as_json: Json = False) -> None:
     """Events not delivered yet, and the relays; status 1 when they are stuck."""
-    _show(outbox.show(), as_json=as_json)
+    end_with(outbox.show(), as_json=as_json)
 
 
 @app.command("lag")
@@ -117,7 +102,7 @@ def _lag(
     as_json: Json = False,
 ) -> None:
     """How far the triggers are behind; status 1 without a consumer, or when a record waits too long."""
-    _show(lag.lag(oldest_max_s), as_json=as_json)
+    end_with(lag.lag(oldest_max_s), as_json=as_json)
 
 
 @app.command("repairs")
@@ -127,7 +112,7 @@ def _repairs(
     as_json: Json = False,
 ) -> None:
     """What operators did with this command: who, when, what, why."""
-    _show(repairs.show(target), as_json=as_json)
+    end_with(repairs.show(target), as_json=as_json)
 
 
 # ---- repair ----------------------------------------------------------------------------------------------------
@@ -142,25 +127,25 @@ def _ask(
     as_json: Json = False,
 ) -> None:
     """Ask the provider about a payment or refund now, whatever the schedule."""
-    _show(asking.ask(id_, by=by, because=because), as_json=as_json)
+    end_with(asking.ask(id_, by=by, because=because), as_json=as_json)
 
 
 @app.command("tick")
-def _tick(what: TickName, *, as_json: Json = False) -> None:
+def _tick(what: TickName, *, by: By = None, because: Why = None, as_json: Json = False) -> None:
     """Send one tick now."""
-    _show(clock.tick(what), as_json=as_json)
+    end_with(clock.tick(what, by=by, because=because), as_json=as_json)
 
 
 @_letters.command("list")
 def _letters_list(*, as_json: Json = False) -> None:
     """Those that wait: in the database, and in Kafka's topic."""
-    _show(dead_letters.show_all(), as_json=as_json)
+    end_with(dead_letters.show_all(), as_json=as_json)
 
 
 @_letters.command("show")
 def _letters_show(id_: Annotated[str, typer.Argument(metavar="ID")], *, as_json: Json = False) -> None:
     """One of them, in full."""
-    _show(dead_letters.show(id_), as_json=as_json)
+    end_with(dead_letters.show(id_), as_json=as_json)
 
 
 @_letters.command("replay")
@@ -175,7 +160,7 @@ def _letters_replay(
     """Send again: into the outbox, or to its topic."""
     if bool(id_) is all_:
         raise CannotError("Name one dead letter, or give --all.")
-    _show(dead_letters.replay(id_, by=by, because=because), as_json=as_json)
+    end_with(dead_letters.replay(id_, by=by, because=because), as_json=as_json)
 
 
 @_letters.command("dismiss")
@@ -187,7 +172,7 @@ def _letters_dismiss(
     as_json: Json = False,
 ) -> None:
     """Do not send it again, and count it no longer. It is kept."""
-    _show(dead_letters.dismiss(id_, because, by=by), as_json=as_json)
+    end_with(dead_letters.dismiss(id_, because, by=by), as_json=as_json)
 
 
 @_mails.command("list")
@@ -202,7 +187,7 @@ def _mails_list(
     as_json: Json = False,
 ) -> None:
     """Mails, newest first."""
-    _show(notifications.show_all(of, undelivered=undelivered), as_json=as_json)
+    end_with(notifications.show_all(of, undelivered=undelivered), as_json=as_json)
 
 
 @_mails.command("resend")
@@ -214,7 +199,7 @@ def _mails_resend(
     as_json: Json = False,
 ) -> None:
     """Send a mail once more, also one that was sent, or may have been."""
-    _show(notifications.resend(id_, by=by, because=because), as_json=as_json)
+    end_with(notifications.resend(id_, by=by, because=because), as_json=as_json)
 
 
 @_mails.command("dismiss")
@@ -226,62 +211,7 @@ def _mails_dismiss(
     as_json: Json = False,
 ) -> None:
     """Do not send it again; doctor no longer names it."""
-    _show(notifications.dismiss(id_, because, by=by), as_json=as_json)
-
-
-# ---- sell ------------------------------------------------------------------------------------------------------
-
-
-@_prices.command("list")
-def _prices_list(*, as_json: Json = False) -> None:
-    """All of them."""
-    _show(catalog.show(), as_json=as_json)
-
-
-@_prices.command("retire")
-def _prices_retire(price_id: str, *, as_json: Json = False) -> None:
-    """Stop selling a price."""
-    _show(catalog.retire(price_id), as_json=as_json)
-
-
-@_prices.command("add-price")
-def _prices_add(
-    product_id: str,
-    kind: PriceKind,
-    amount_minor: Annotated[int, typer.Argument(help="1299 is 12.99 EUR")],
-    currency: Annotated[str, typer.Argument(help="EUR")],
-    *,
-    every: Annotated[
-        tuple[str, str] | None, typer.Option(metavar="N UNIT", help="1 month; of a subscription")
-    ] = None,
-    trial_days: Annotated[int, typer.Option()] = 0,
-    title: Annotated[str | None, typer.Option(help="of the product, when it is new")] = None,
-    as_json: Json = False,
-) -> None:
-    """Sell at a new price from now on."""
-    try:
-        amount = Money(amount_minor, currency)
-    except ValueError as error:
-        raise CannotError(str(error)) from None
-    made = catalog.add_price(product_id, kind, amount, every=every, trial_days=trial_days, title=title)
-    _show(made, as_json=as_json)
-
-
-# ---- time ------------------------------------------------------------------------------------------------------
-
-
-@_time.command("show")
-def _time_show(*, as_json: Json = False) -> None:
-    """The time by the test clock."""
-    _show(clock.show(), as_json=as_json)
-
-
-@_time.command("advance")
-def _time_advance(
-    by: Annotated[str, typer.Argument(help="31d, 2h30m, 90s")], *, as_json: Json = False
-) -> None:
-    """Advance it, with the sandbox's."""
-    _show(clock.advance(by), as_json=as_json)
+    end_with(notifications.dismiss(id_, because, by=by), as_json=as_json)
 
 
 if __name__ == "__main__":

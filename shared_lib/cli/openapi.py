@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from pydantic.json_schema import models_json_schema
 
-from shared_lib.cli.openapi_replies import HEADERS, PROBLEM, SCHEMAS, examples, gateways_replies, replies
+from shared_lib.cli.openapi_replies import HEADERS, PROBLEM, SCHEMAS, examples, replies, shared_replies
 from shared_lib.contract.formats import KEY_SCHEMA, PATH_PARAMETERS
 from shared_lib.contract.operations import OPERATIONS, Operation, Query
 from shared_lib.contract.routes import CREATE_ORDER, TAKE_WEBHOOK, Route
@@ -64,7 +64,7 @@ def openapi() -> str:
             },
             "examples": examples(),
             "headers": HEADERS,
-            "responses": gateways_replies(),
+            "responses": shared_replies(),
             "schemas": _schemas(),
         },
     }

@@ -29,6 +29,7 @@ HEADERS: Final[dict[str, Any]] = {
         "description": "Seconds after which the call may be repeated.",
         "schema": {"type": "integer", "minimum": 0},
     },
+    "Allow": {"description": "The methods that the path has.", "schema": {"type": "string"}},
     "X-Request-Id": {
         "description": "The id of the call in our logs: yours, if you sent one of 8 to 64 characters.",
         "schema": {"type": "string", "pattern": "^[A-Za-z0-9_-]{8,64}$"},
@@ -43,6 +44,7 @@ HEADERS: Final[dict[str, Any]] = {
     },
 }
 _ALWAYS: Final = ("X-Request-Id", "Access-Control-Allow-Origin", "Access-Control-Expose-Headers")
+_NOT_ALLOWED: Final = "MethodNotAllowed"
 _RETRIED: Final = frozenset({409, 429, 502, 503, 504})
 
 PROBLEM: Final[dict[str, Any]] = {
@@ -84,7 +86,7 @@ PROBLEM: Final[dict[str, Any]] = {
 
 
 def replies(operation: Operation) -> dict[str, Any]:
-    """By status: the answers of the call, its refusals, and what NGINX may answer instead of a door."""
+    """By status: the answers of the call, its refusals, what NGINX may answer instead of a door, and the answer to another method."""
     refused: dict[int, list[str]] = defaultdict(list)
     for code in operation.codes:
         refused[PROBLEMS[code].status].append(code)
@@ -95,12 +97,17 @@ def replies(operation: Operation) -> dict[str, Any]:
         else {"$ref": f"#/components/responses/Gateway{status}"}
         for status in sorted({*refused, *_BY_GATEWAY})
     }
-    return {str(status): one for status, one in (answers | problems).items()}
+    found = answers | problems | {405: {"$ref": f"#/components/responses/{_NOT_ALLOWED}"}}
+    return {str(status): found[status] for status in sorted(found)}
 
 
-def gateways_replies() -> dict[str, Any]:
-    """#/components/responses: answers of NGINX alone."""
-    return {f"Gateway{status}": _problem(status, codes) for status, codes in _BY_GATEWAY.items()}
+def shared_replies() -> dict[str, Any]:
+    """#/components/responses: answers of NGINX alone, and of any path to a method that it does not have."""
+    gateways = {f"Gateway{status}": _problem(status, codes) for status, codes in _BY_GATEWAY.items()}
+    other_method = _problem(PROBLEMS[Code.METHOD_NOT_ALLOWED].status, [Code.METHOD_NOT_ALLOWED])
+    other_method["description"] = "`method_not_allowed`: the path has other methods, which `Allow` names."
+    other_method["headers"] |= _headers("Allow")
+    return gateways | {_NOT_ALLOWED: other_method}
 
 
 def examples() -> dict[str, Any]:

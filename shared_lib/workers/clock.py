@@ -1,11 +1,14 @@
 """The clock: ticks for the renewal and reconcile doors. A lost tick does no harm: the next one finds everything that is due.
 
-python -m shared_lib.workers.clock
+python -m shared_lib.workers.clock             # until it is stopped
+python -m shared_lib.workers.clock renewal     # one tick, for a CronJob; status 1 when the door did not take it
 """
 
 from __future__ import annotations
 
+import argparse
 import asyncio
+import sys
 from typing import Final
 
 import httpx
@@ -13,7 +16,7 @@ import structlog
 
 from shared_lib import log as logs
 from shared_lib.billing.facts import instant
-from shared_lib.contract.events import Tick
+from shared_lib.contract.events import OUR_TICKS, Tick
 from shared_lib.contract.routes import EVENTS_PATH
 from shared_lib.events.incoming import binary
 from shared_lib.events.proof import event_signer
@@ -70,15 +73,22 @@ async def _every(rt: Runtime, kind: str, seconds: float, stop: asyncio.Event) ->
         await asyncio.wait([stopped], timeout=seconds)
 
 
-async def main() -> None:
+async def main(only: str | None = None) -> bool:
+    """Tick until the process is told to stop; or send `only` one tick, and say whether its door took it."""
     logs.configure(function="clock")
     rt = await Runtime.open(settings_of("clock"))
     try:
         event_signer(rt)  # without a secret the process ends here, instead of failing at each tick
+        if only:
+            return await tick(rt, f"{OUR_TICKS}{only}")
         await run(rt, until_stopped())
+        return True
     finally:
         await rt.aclose()
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    parser = argparse.ArgumentParser(prog="python -m shared_lib.workers.clock", description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
+    parser.add_argument("only", nargs="?", choices=[kind.removeprefix(OUR_TICKS) for kind in TICKS])
+    sys.exit(not asyncio.run(main(parser.parse_args().only)))

@@ -82,6 +82,17 @@ def test_every_call_lists_what_nginx_may_answer_and_which_headers_a_script_reads
             assert {"Access-Control-Allow-Origin", "X-Request-Id"} <= headers.keys(), (call, status)
 
 
+async def test_another_method_is_answered_as_each_call_says(cinema: Cinema) -> None:
+    shared = DOCUMENT["components"]["responses"]["MethodNotAllowed"]
+    assert "Allow" in shared["headers"]
+    for (path, method), described in CALLS.items():
+        assert described["responses"]["405"] == {"$ref": "#/components/responses/MethodNotAllowed"}
+        known = path.replace("{provider}", "sandbox")
+        answer = await cinema.call("PUT", re.sub(r"\{\w+\}", "x_1", known), {})
+        assert answer.json()["code"] == "method_not_allowed", (path, answer.text)
+        assert (answer.status_code, method.upper() in answer.headers["allow"].split(", ")) == (405, True)
+
+
 async def test_the_examples_work_on_the_sandbox(open_cinema: OpenCinema) -> None:
     """In the order of a customer's visit. Ids of answers take the place of the examples' ids."""
     local = DOCUMENT["servers"][0]["url"]

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import os
+import sys
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from functools import partial
@@ -19,6 +22,7 @@ from shared_lib.store.outbox import Outgoing
 from shared_lib.workers import clock
 from shared_lib.workers.http_sink import HttpSink
 from shared_lib.workers.sink import NeverError, NotNowError
+from tests.kit.cinema import EVENT_SECRET
 from tests.kit.runtime_fixtures import OpenRuntime
 from tests.kit.serving import serving
 from tests.kit.waiting import PATIENCE_S
@@ -166,6 +170,26 @@ async def test_a_tick_nobody_took_is_lost_without_harm(open_runtime: OpenRuntime
         assert await clock.tick(rt, clock.TICKS[0]) is False
     rt = await open_runtime(event_routes=dict.fromkeys(clock.TICKS, f"http://127.0.0.1:{free_port()}"))
     assert await clock.tick(rt, clock.TICKS[0]) is False
+
+
+@pytest.mark.parametrize("status", [200, 503])
+async def test_a_cron_job_sends_one_tick_and_sees_whether_it_was_taken(status: int) -> None:
+    ticks: list[str] = []
+
+    async def answer(request: Request) -> Response:
+        ticks.append(request.headers["ce-type"])
+        return Response(status_code=status)
+
+    async with serving(door(answer)) as url:
+        environment = {
+            "BOXOFFICE_EVENT_ROUTES": json.dumps(dict.fromkeys(clock.TICKS, url)),
+            "BOXOFFICE_EVENT_SECRETS": EVENT_SECRET,
+        }
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "shared_lib.workers.clock", "renewal"), env=os.environ | environment
+        )
+        assert await process.wait() == (0 if status == 200 else 1)
+    assert ticks == ["billing.tick.renewal"]
 
 
 async def test_a_clock_that_is_told_to_stop_stops_between_ticks(open_runtime: OpenRuntime) -> None:

@@ -13,12 +13,12 @@ from rich.text import Text
 from shared_lib.cli.new.door import NewDoor
 from shared_lib.cli.new.event import NewEvent
 from shared_lib.cli.new.mail import NewMail
+from shared_lib.cli.options import Json
 from shared_lib.cli.terminal import CannotError, Output
 
 GENERATORS: Final = ("infra.nginx.doors", "infra.kubernetes.generate", "shared_lib.cli.docs")
 
 app = typer.Typer(no_args_is_help=True, help="Write a new part into a checkout of the source tree.")
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 @app.command("door")

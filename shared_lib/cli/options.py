@@ -1,0 +1,22 @@
+"""What the commands of `boxoffice` share: options, and how a command ends."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from shared_lib.cli.terminal import Output
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+By = Annotated[
+    str | None, typer.Option("--as", metavar="NAME", help="Who repairs; else the user of this machine.")
+]
+Why = Annotated[str | None, typer.Option("--because", metavar="WHY", help="Why; it is kept.")]
+Because = Annotated[str, typer.Option("--because", metavar="WHY", help="Why; it is kept.")]
+
+
+def end_with(output: Output, *, as_json: bool) -> None:
+    """Print what was found, and end the command: with status 1 when it is not well."""
+    output.show(as_json=as_json)
+    raise typer.Exit(0 if output.well else 1)
