@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from shared_lib.cli.command_line_page import command_line
 from shared_lib.cli.events_page import events
 from shared_lib.cli.events_schema import events_schema
 from shared_lib.cli.openapi import openapi
@@ -45,6 +46,7 @@ def state_machines() -> str:
 
 
 DOCUMENTS: Mapping[str, Callable[[], str]] = {
+    "docs/command-line.md": command_line,
     "docs/events.md": events,
     "docs/events.schema.json": events_schema,
     "docs/openapi.json": openapi,

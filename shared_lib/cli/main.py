@@ -1,4 +1,4 @@
-"""`boxoffice`: inspect, check, repair. Exit status 1 when something is wrong, 2 when the command cannot be executed."""
+"""`boxoffice`: inspect, check, repair."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ from shared_lib.visible import say
 app = typer.Typer(
     name="boxoffice",
     help="Inspect, check and repair. Settings come from BOXOFFICE_*.",
+    epilog="Exit status: 0 when all is well; 1 when something is not, or was not done; 2 when the command cannot be executed.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
@@ -34,6 +35,12 @@ app.add_typer(selling.prices, name="catalog")
 app.add_typer(selling.time, name="clock")
 app.add_typer(new.app, name="new")
 
+_OTHER_TABLES = (
+    psycopg.errors.UndefinedTable,
+    psycopg.errors.UndefinedColumn,
+    psycopg.errors.UndefinedFunction,
+)
+
 
 class TickName(StrEnum):
     RENEWAL = "renewal"
@@ -41,6 +48,7 @@ class TickName(StrEnum):
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
+    """Exit status 0: all is well; 1: something is not, or was not done; 2: the command cannot be executed, and stderr says why."""
     try:
         app(list(arguments) if arguments is not None else None, prog_name="boxoffice")
     except (CannotError, WrongSettingsError) as error:
@@ -51,6 +59,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
             f"The database role of this shell may not do that: {error.diag.message_primary}."
             " Commands that write need boxoffice_operator (docs/roles.md).",
             sys.stderr,
+        )
+        return 2
+    except _OTHER_TABLES as error:
+        say(
+            f"The tables are not those of this code: {error.diag.message_primary}. Run python -m shared_lib.store.migrate.",
+            sys.stderr,
+        )
+        return 2
+    except psycopg.OperationalError as error:
+        what = str(error).splitlines()[0] if str(error) else type(error).__name__
+        say(
+            f"The database ended the command: {what}. Run it again; `boxoffice doctor` says more.", sys.stderr
         )
         return 2
     except SystemExit as ended:  # how Typer ends, with a status
@@ -107,7 +127,7 @@ def _lag(
 
 @app.command("repairs")
 def _repairs(
-    target: Annotated[str | None, typer.Argument(metavar="[ID]", help="what was repaired")] = None,
+    target: Annotated[str | None, typer.Argument(metavar="ID", help="what was repaired")] = None,
     *,
     as_json: Json = False,
 ) -> None:
@@ -150,7 +170,7 @@ def _letters_show(id_: Annotated[str, typer.Argument(metavar="ID")], *, as_json:
 
 @_letters.command("replay")
 def _letters_replay(
-    id_: Annotated[str | None, typer.Argument(metavar="[ID]")] = None,
+    id_: Annotated[str | None, typer.Argument(metavar="ID")] = None,
     *,
     all_: Annotated[bool, typer.Option("--all", help="All that wait.")] = False,
     by: By = None,
@@ -178,7 +198,7 @@ def _letters_dismiss(
 @_mails.command("list")
 def _mails_list(
     of: Annotated[
-        str | None, typer.Argument(metavar="[OF]", help="a customer, an e-mail address, ord_... or sub_...")
+        str | None, typer.Argument(metavar="OF", help="a customer, an e-mail address, ord_... or sub_...")
     ] = None,
     *,
     undelivered: Annotated[

@@ -44,7 +44,7 @@ def _prices_add(
     every: Annotated[
         tuple[str, str] | None, typer.Option(metavar="N UNIT", help="1 month; of a subscription")
     ] = None,
-    trial_days: Annotated[int, typer.Option()] = 0,
+    trial_days: Annotated[int, typer.Option(help="without charge, of a subscription")] = 0,
     title: Annotated[str | None, typer.Option(help="of the product, when it is new")] = None,
     by: By = None,
     because: Why = None,

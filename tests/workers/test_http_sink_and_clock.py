@@ -184,6 +184,7 @@ async def test_a_cron_job_sends_one_tick_and_sees_whether_it_was_taken(status: i
         environment = {
             "BOXOFFICE_EVENT_ROUTES": json.dumps(dict.fromkeys(clock.TICKS, url)),
             "BOXOFFICE_EVENT_SECRETS": EVENT_SECRET,
+            "BOXOFFICE_SANDBOX_URL": url,
         }
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "shared_lib.workers.clock", "renewal"), env=os.environ | environment
