@@ -18,6 +18,8 @@ COMPOSE := $(PYTHON) -m infra.compose
 KUBERNETES := $(PYTHON) -m infra.kubernetes
 # For commands that say themselves what to do. Checks keep make's own last line and exit code.
 QUIETLY := || exec .ci/quietly $$PPID
+# The whole suite runs in one worker for each processor, four at most. Each worker has its own PostgreSQL, Redis and Kafka.
+WORKERS = $(if $(T),,--numprocesses auto --maxprocesses 4 --dist loadscope)
 THERE := $(if $(filter kind,$(TARGET)),$(KUBERNETES),$(COMPOSE))
 
 .PHONY: help
@@ -126,11 +128,11 @@ test: $(READY) ## run the tests: make test T=tests/test_ground.py ARGS="-k redis
 	@.ci/nginx
 	@.ci/java
 	@.ci/node
-	@$(BIN)/python -m pytest $(T) $(ARGS)
+	@$(BIN)/python -m pytest $(WORKERS) $(T) $(ARGS)
 
 .PHONY: test-fast
 test-fast: $(READY) ## run what needs no browser, no broker, no crash and less than five seconds
-	@$(BIN)/python -m pytest -m "not (slow or browser or kafka or crash)" $(T) $(ARGS)
+	@$(BIN)/python -m pytest -m "not (slow or browser or kafka or crash)" $(WORKERS) $(T) $(ARGS)
 
 .PHONY: test-changed
 test-changed: $(READY) ## run the tests that your change touches, the nearest first: ARGS=--help explains, ARGS=--list runs none
