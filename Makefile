@@ -210,5 +210,4 @@ $(READY): requirements-dev.lock
 	  || { echo "Python 3.11 or newer is needed: make PYTHON=/path/to/python3.11"; false; } $(QUIETLY)
 	@test -x $(BIN)/python || { echo "Creating $(VENV) ..."; $(PYTHON) -m venv $(VENV); }
 	@.ci/install $(BIN)/python requirements-dev.lock $(QUIETLY)
-	@$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --config-settings editable_mode=compat -e .
 	@touch $@

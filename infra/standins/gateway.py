@@ -160,11 +160,21 @@ async def _after_payment(request: Request) -> Response:
 async def _thanks(request: Request) -> Response:
     """The page that the provider returns the customer to, in place of the cinema's own."""
     order = html.escape(request.query_params.get("order_id", ""))
+    paid = request.query_params.get("status") != "canceled"
+    headline = "Back at the cinema" if paid else "Back at the cinema, without paying"
+    what = (
+        "Boxoffice learns from the provider's signed webhook that it is paid, not from this page; that takes a second."
+        if paid
+        else "The order stays open for a day, and its checkout_url works until then."
+    )
     return HTMLResponse(
-        "<!doctype html><html lang=en><meta charset=utf-8><title>Back at the cinema</title>"
-        "<body style='font:18px/1.5 system-ui;max-width:34rem;margin:12vh auto;padding:0 1rem'>"
-        f"<h1>Back at the cinema</h1><p>Order <code>{order}</code>. The provider reports the payment to Boxoffice "
-        "by a signed webhook; this page changes nothing.</p></body></html>"
+        "<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport content='width=device-width'>"
+        "<title>Back at the cinema</title>"
+        "<body style='font:18px/1.5 system-ui;max-width:36rem;margin:12vh auto;padding:0 1rem'>"
+        f"<h1>{headline}</h1><p>Order <code>{order}</code>. {what}</p>"
+        "<p>In your terminal, this shows what happened and what may be watched:</p>"
+        "<pre style='background:#f3f2ee;padding:1rem;overflow:auto;font-size:15px'>"
+        f"make cli ARGS=&quot;explain {order}&quot;</pre></body></html>"
     )
 
 

@@ -44,7 +44,7 @@ _MOMENTS: Final = {
         SELECT first_sent_at, 'sent to ' || provider, id, 'for the first time' FROM payments
         WHERE order_id = ANY(%(orders)s) AND first_sent_at IS NOT NULL
         UNION ALL
-        SELECT next_check_at, 'provider will be asked', id, checks || ' times asked so far' FROM payments
+        SELECT next_check_at, 'provider will be asked', id, 'times asked so far: ' || checks FROM payments
         WHERE order_id = ANY(%(orders)s) AND next_check_at IS NOT NULL
     """,
     "refund": """
@@ -57,7 +57,7 @@ _MOMENTS: Final = {
                'by ' || decided_by
         FROM refunds WHERE order_id = ANY(%(orders)s) AND decided_at IS NOT NULL
         UNION ALL
-        SELECT next_check_at, 'provider will be asked', id, checks || ' times asked so far' FROM refunds
+        SELECT next_check_at, 'provider will be asked', id, 'times asked so far: ' || checks FROM refunds
         WHERE order_id = ANY(%(orders)s) AND next_check_at IS NOT NULL
     """,
     "access": """
@@ -76,7 +76,8 @@ _MOMENTS: Final = {
         FROM dead_letters WHERE headers->>'subject' = ANY(%(subjects)s) AND replayed_at IS NULL
     """,
     "webhook": """
-        SELECT received_at, 'webhook ' || status, event_id, source || ', tried ' || attempts || ' times' FROM inbox
+        SELECT received_at, 'webhook ' || status, event_id,
+               source || CASE WHEN attempts > 0 THEN ', times tried again: ' || attempts ELSE '' END FROM inbox
         WHERE received_at >= %(since)s AND (about = ANY(%(payments)s) OR payload->'payment'->>'payment_id' = ANY(%(payments)s))
     """,
     "set aside": """

@@ -16,7 +16,9 @@ from datetime import UTC, datetime
 from typing import Any, Final, TextIO
 
 import psycopg
-from rich.console import Console, RenderableType
+from rich.cells import cell_len
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -32,6 +34,9 @@ Connection = psycopg.Connection[tuple[Any, ...]]
 # Rich's own colors. Every text is made visible before Rich styles it, so no other text can hold one.
 _COLORS: Final = re.compile("\x1b\\[[0-9;]*m")
 _WIDE: Final = 100_000  # where no person reads, a line is a line
+GAP: Final = 2  # between two columns
+INDENT: Final = 4  # of what does not fit on a row's first line
+FOLDED_MIN: Final = 30  # a last column is folded to no less
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +74,7 @@ def rendered(parts: Sequence[RenderableType], to: TextIO | None = None) -> str:
     with console.capture() as capture:
         for part in parts:
             console.print(
-                words(part) if isinstance(part, str) else part, soft_wrap=not isinstance(part, Table)
+                words(part) if isinstance(part, str) else part, soft_wrap=not isinstance(part, Rows)
             )
     return "\n".join(line.rstrip() for line in capture.get().splitlines())
 
@@ -79,14 +84,48 @@ def words(text: str, style: str = "") -> Text:
     return Text(visible(text), style=style)
 
 
-def table(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> Table:
-    """A table with columns as wide as their contents. On a narrow terminal the last one is folded."""
-    made = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    for n, header in enumerate(headers, 1):
-        made.add_column(Text(on_one_line(header)), no_wrap=n < len(headers), overflow="fold")
-    for row in rows:
-        made.add_row(*(Text("-" if cell is None else on_one_line(str(cell))) for cell in row))
-    return made
+def table(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> Rows:
+    """A table with columns as wide as their contents."""
+    shown = [["-" if cell is None else on_one_line(str(cell)) for cell in row] for row in rows]
+    return Rows([on_one_line(header) for header in headers], shown)
+
+
+class Rows:
+    """A table. Where the terminal is too narrow for it, each row takes several lines, the same columns on each."""
+
+    def __init__(self, headers: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+        self._headers = headers
+        self._rows = rows
+        self._widths = [max(map(cell_len, column)) for column in zip(headers, *rows, strict=True)]
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[RenderableType]:
+        lines = self._lines(options.max_width)
+        for n, row in enumerate([self._headers, *self._rows]):
+            for line in lines:
+                if line == lines[0] or any(row[m] for m in line):
+                    yield self._line(row, line, style="" if n else "bold")
+
+    def _lines(self, width: int) -> list[list[int]]:
+        """The columns of each line, by number. The last column may be folded if that leaves it FOLDED_MIN."""
+        lines: list[list[int]] = [[]]
+        for n, wide in enumerate(self._widths):
+            room = width - self._before(lines[-1])
+            needed = min(wide, FOLDED_MIN) if n == len(self._widths) - 1 else wide
+            if needed > room and lines[-1]:
+                lines.append([])
+            lines[-1].append(n)
+        return lines
+
+    def _before(self, columns: Sequence[int]) -> int:
+        indent = 0 if not columns or columns[0] == 0 else INDENT
+        return indent + sum(self._widths[n] + GAP for n in columns)
+
+    def _line(self, row: Sequence[str], columns: Sequence[int], style: str) -> RenderableType:
+        line = Table.grid(padding=(0, GAP, 0, 0))
+        for n in columns:
+            line.add_column(width=None if n == columns[-1] else self._widths[n], overflow="fold")
+        line.add_row(*(Text(row[n], style=style) for n in columns))
+        return Padding(line, (0, 0, 0, INDENT if columns[0] else 0))
 
 
 def by_name(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> list[dict[str, object]]:

@@ -51,10 +51,12 @@ def test_up_answers_survives_a_killed_door_and_stops_without_leaving_anybody(
     data = server_folders()
     with launched("up", data) as up:
         up.until("The log follows")
-        script = re.search(r"^curl .*?thanks\"}'$", up.output, re.MULTILINE | re.DOTALL)
+        script = re.search(
+            r"^curl .*?thanks\"}' \| python3 -m json.tool$", up.output, re.MULTILINE | re.DOTALL
+        )
         assert script, up.output
         first = subprocess.run(["bash", "-c", script[0]], capture_output=True, text=True, check=True)
-        assert '"checkout_url":"http://127.0.0.1:' in first.stdout
+        assert '"checkout_url": "http://127.0.0.1:' in first.stdout
         gateway = next(line.split()[1] for line in up.lines if line.strip().startswith("Gateway"))
         assert (
             httpx.post(

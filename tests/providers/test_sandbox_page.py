@@ -158,6 +158,13 @@ async def test_a_wrong_field_is_pointed_at(
     assert f'aria-describedby="{field}-error"' in page.text
 
 
+@pytest.mark.parametrize("typed", ["12 / 34", "1234", "12/34", "12 34", "12/2034", "12 / 2034"])
+async def test_the_month_is_read_as_people_type_it(sandbox_simulator: SandboxSimulator, typed: str) -> None:
+    url = await opened(sandbox_simulator)
+    form = {"number": CARDS[0].number, "expires": typed, "cvc": "123"}
+    assert (await sandbox_simulator.http.post(url, data=form)).status_code == 303
+
+
 async def test_expired_canceled_and_unknown_links_say_so(sandbox_simulator: SandboxSimulator) -> None:
     request = checkout_of(expires_in=timedelta(minutes=1))
     short = (await sandbox_simulator.provider.create_checkout(request)).checkout_url or ""

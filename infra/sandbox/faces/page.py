@@ -36,7 +36,8 @@ _HEADERS = {
     "referrer-policy": "no-referrer",
     "x-content-type-options": "nosniff",
 }
-_EXPIRES = re.compile(r"(0[1-9]|1[0-2])\s*/\s*(\d{2})")
+# As people type it: 12 / 34, 12/34, 1234, 12/2034.
+_EXPIRES = re.compile(r"(0[1-9]|1[0-2])/?(?:20)?(\d{2})")
 
 
 async def checkout(request: Request) -> Response:
@@ -100,7 +101,7 @@ def _complaints(at: Moment, typed: dict[str, str]) -> dict[str, str]:
         errors["number"] = "Check the card number."
     elif by_number(number) is None:
         errors["number"] = "This is a simulator: it takes only the test cards listed here, never a real card."
-    if not _EXPIRES.fullmatch(typed["expires"]):
+    if not _EXPIRES.fullmatch(_digits(typed["expires"])):
         errors["expires"] = "Write it as MM / YY."
     elif _expires(typed["expires"]) < str(iso(at.now))[:7]:
         errors["expires"] = "This card has expired."
@@ -187,12 +188,13 @@ def _filled(slug: str | None) -> dict[str, str]:
 
 
 def _digits(text: str) -> str:
+    """Without the spaces and hyphens between them."""
     return re.sub(r"[\s-]", "", text)
 
 
 def _expires(text: str) -> str:
     """YYYY-MM."""
-    found = _EXPIRES.fullmatch(text)
+    found = _EXPIRES.fullmatch(_digits(text))
     assert found is not None
     return f"20{found[2]}-{found[1]}"
 
