@@ -24,6 +24,7 @@ from joserfc.jwk import OKPKey, RSAKey
 from joserfc.util import urlsafe_b64decode
 
 from shared_lib.fetching import fetch
+from shared_lib.owned import owned
 from shared_lib.untrusted import Limits, json_of
 
 log = logging.getLogger("boxoffice.auth")
@@ -143,8 +144,9 @@ class Jwks:
         """Fetch the set unless that was tried within the refresh interval. Returns when the attempt has ended, also in failure."""
         task = self._refresh_soon()
         if task:
-            # A caller that is cancelled must not cancel the request of the others.
-            await asyncio.shield(task)
+            # A caller that is cancelled must not cancel the request of the others, and a request that is cancelled must
+            # not cancel its callers.
+            await asyncio.wait([task])
 
     def _refresh_soon(self) -> asyncio.Task[None] | None:
         if self._refresh and not self._refresh.done():
@@ -154,7 +156,7 @@ class Jwks:
         if self._tried_at and timedelta(0) <= now - self._tried_at < self._refresh_interval_min:
             return None
         self._tried_at = now
-        self._refresh = asyncio.create_task(self._fetch(now), name="jwks-refresh")
+        self._refresh = owned(self._fetch(now), name="jwks-refresh", died=lambda _: None)
         return self._refresh
 
     async def _fetch(self, now: datetime) -> None:

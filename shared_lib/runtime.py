@@ -12,6 +12,7 @@ import structlog
 from psycopg_pool import AsyncConnectionPool
 
 from shared_lib.domain.catalog import ProviderTerms
+from shared_lib.owned import beside
 from shared_lib.providers.base import PaymentProvider
 from shared_lib.providers.registry import make_providers
 from shared_lib.settings import Environment, Settings
@@ -76,10 +77,8 @@ class Runtime:
         """Close everything concurrently, within CLOSE_S, even if a server does not answer."""
         parts = [self.replays.aclose(), self.http.aclose(), self._pool.close(timeout=CLOSE_S)]
         parts += [provider.aclose() for provider in self.providers.values()]
-        closing = [asyncio.create_task(part) for part in parts]
-        done, late = await asyncio.wait(closing, timeout=CLOSE_S)
-        for task in late:
-            task.cancel()
+        async with beside(*parts) as closing:
+            done, late = await asyncio.wait(closing, timeout=CLOSE_S)
         if failed := [type(error).__name__ for task in done if (error := task.exception())]:
             log.warning("not_closed", late=len(late), errors=failed)
         elif late:

@@ -5,9 +5,12 @@ from __future__ import annotations
 import asyncio
 import signal
 import threading
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import Any
+
+from shared_lib.owned import owned
 
 
 @contextmanager
@@ -45,7 +48,7 @@ def drained(begun: asyncio.Event, drain_s: float) -> Iterator[None]:
 
 
 @contextmanager
-def closed_first(close: Callable[[], Awaitable[None]]) -> Iterator[None]:
+def closed_first(close: Callable[[], Coroutine[Any, Any, None]]) -> Iterator[None]:
     """Inside the block SIGTERM and SIGINT await `close` and only then reach the server's own handlers.
 
     For a server that runs no lifespan of ours: after its own stop, uvicorn ends the process by the signal, before the loop
@@ -63,15 +66,11 @@ def closed_first(close: Callable[[], Awaitable[None]]) -> Iterator[None]:
         assert callable(server)
         server(number, frame)
 
-    async def closed(number: int) -> None:
-        try:
-            await close()
-        finally:
-            stop(number)
-
     def begin(number: int) -> None:
         if not closing:
-            closing.add(asyncio.create_task(closed(number)))
+            task = owned(close(), name="close", died=lambda _: None)
+            task.add_done_callback(lambda _: stop(number))  # however it ended
+            closing.add(task)
 
     def heard(number: int, frame: FrameType | None) -> None:
         if closing and number == signal.SIGINT:

@@ -16,6 +16,7 @@ from typing import Any, Final
 from starlette.requests import ClientDisconnect, Request
 
 from shared_lib.domain.errors import Code, Refusal, Transient
+from shared_lib.owned import beside, owned
 from shared_lib.queries.account import OrderVersion, order_versions
 from shared_lib.replies import RefusedError
 from shared_lib.runtime import Runtime
@@ -76,45 +77,47 @@ class OrderWatch:
         poll = _Poll(known, asyncio.get_running_loop().create_future())
         self._polls[order_id].add(poll)
         if self._looking is None:
-            self._looking = asyncio.create_task(self._look_while_requests_wait())
-        gone = asyncio.create_task(_hangs_up(request))
+            self._looking = owned(
+                self._look_while_requests_wait(), name="order-watch", died=self._looking_died
+            )
         try:
-            either: list[asyncio.Future[Any]] = [poll.changed, gone]
-            await asyncio.wait(either, timeout=within_s, return_when=asyncio.FIRST_COMPLETED)
-            if poll.changed.done():
-                return poll.changed.result()
-            if gone.done():
-                raise ClientDisconnect
-            return False
+            async with beside(_hangs_up(request)) as (gone,):
+                either: list[asyncio.Future[Any]] = [poll.changed, gone]
+                await asyncio.wait(either, timeout=within_s, return_when=asyncio.FIRST_COMPLETED)
+                if poll.changed.done():
+                    return poll.changed.result()
+                if gone.done():
+                    raise ClientDisconnect
+                return False
         finally:
-            gone.cancel()
             self._polls[order_id].discard(poll)
             if not self._polls[order_id]:
                 del self._polls[order_id]
 
     async def _look_while_requests_wait(self) -> None:
-        try:
-            while self._polls:
-                await asyncio.sleep(LOOK_EVERY_S)
-                if self._rt.stopping.is_set():
-                    self._answer_all()
-                    return
+        while self._polls:
+            await asyncio.sleep(LOOK_EVERY_S)
+            if self._rt.stopping.is_set():
+                # Their callers ask again, and reach an instance that stays: none is cut off when the server stops.
+                for poll in self._unanswered():
+                    poll.changed.set_result(False)
+                break
+            try:
                 await self._look()
-        except BaseException as error:
-            failure = error if isinstance(error, Exception) else Transient("this instance is ending")
-            for poll in (poll for polls in self._polls.values() for poll in polls):
-                if not poll.changed.done():
-                    poll.changed.set_exception(failure)
-            if not isinstance(error, Exception):
-                raise
-        finally:
-            self._looking = None
+            except Transient as away:
+                self._fail(away)
+        self._looking = None
 
-    def _answer_all(self) -> None:
-        """Their callers ask again, and reach an instance that stays: none is cut off when the server stops."""
-        for poll in (poll for polls in self._polls.values() for poll in polls):
-            if not poll.changed.done():
-                poll.changed.set_result(False)
+    def _looking_died(self, error: Exception) -> None:
+        self._looking = None
+        self._fail(error)
+
+    def _fail(self, error: Exception) -> None:
+        for poll in self._unanswered():
+            poll.changed.set_exception(error)
+
+    def _unanswered(self) -> Iterator[_Poll]:
+        return (poll for polls in self._polls.values() for poll in polls if not poll.changed.done())
 
     async def _look(self) -> None:
         order_ids = list(self._polls)

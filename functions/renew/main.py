@@ -24,6 +24,7 @@ from shared_lib.contract.events import PING, Tick
 from shared_lib.domain.messages import SetAsideKind
 from shared_lib.events.delivered import consumer
 from shared_lib.events.incoming import Consumer, Incoming, data_of, hand_over
+from shared_lib.owned import beside
 from shared_lib.phases.leases import lease_payments
 from shared_lib.phases.payments import settle_payments
 from shared_lib.phases.renewals import open_renewals
@@ -91,12 +92,13 @@ async def charge(rt: Runtime, payment_ids: Sequence[str]) -> None:
 
 async def in_batches(rt: Runtime, leased: Sequence[LeasedPayment]) -> AsyncIterator[list[PaymentReport]]:
     """The providers' answers, in batches that end by size or by age."""
-    asking = {asyncio.create_task(ask(rt, one)) for one in leased}
-    while asking:
-        done, asking = await asyncio.wait(asking, timeout=SETTLE_EVERY_S, return_when=asyncio.ALL_COMPLETED)
-        reports = [task.result() for task in done]
-        for start in range(0, len(reports), SETTLE_MAX):
-            yield reports[start : start + SETTLE_MAX]
+    async with beside(*(ask(rt, one) for one in leased)) as tasks:
+        asking = set(tasks)
+        while asking:
+            done, asking = await asyncio.wait(asking, timeout=SETTLE_EVERY_S)
+            reports = [task.result() for task in done]
+            for start in range(0, len(reports), SETTLE_MAX):
+                yield reports[start : start + SETTLE_MAX]
 
 
 async def ask(rt: Runtime, leased: LeasedPayment) -> PaymentReport:

@@ -15,6 +15,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from contextvars import Context
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Final, TypeVar, cast
 
 import structlog
@@ -22,15 +23,9 @@ from psycopg import errors
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from shared_lib.domain.errors import Transient, Unstorable
+from shared_lib.owned import owned
 from shared_lib.store.blocked import BLOCKED_FOR_LONG, Sorting, Waiting, refuse
-from shared_lib.store.bounds import (
-    ATTEMPT_S,
-    CONNECTION_S,
-    Limits,
-    bound,
-    bound_transactions,
-    connection_options,
-)
+from shared_lib.store.bounds import ATTEMPT_S, Limits, bound, connection_pool
 from shared_lib.store.transaction import Row, Transaction, snapshot, transaction
 
 Item = TypeVar("Item")
@@ -106,7 +101,9 @@ class Batcher:
         lane.waiting.append(Waiting(item, answer, loop.time()))
         if len(lane.drains) < self._writers:
             # In a context of its own: its log lines are not those of the request that happened to start it.
-            drain = asyncio.create_task(self._drain(lane), context=Context())
+            drain = owned(
+                self._drain(lane), name="drain", died=partial(self._drain_died, lane), context=Context()
+            )
             lane.drains.add(drain)
         return await answer
 
@@ -152,16 +149,19 @@ class Batcher:
             raise Transient("the database is not reachable") from error
 
     async def _drain(self, lane: _Lane) -> None:
-        try:
-            while lane.waiting:
-                await self._drain_once(lane)
-        finally:
-            # Here, with no turn of the loop since nothing was waiting: a done callback comes later, and a
-            # caller that is woken in between would count on a drain that has ended, and never get its answer.
-            lane.drains.discard(cast("asyncio.Task[None]", asyncio.current_task()))
-            if not lane.drains:  # empty, unless this drain was cancelled or crashed
-                refuse(lane.waiting, Transient("the writer of this phase has ended"))
-                lane.waiting.clear()
+        while lane.waiting:
+            await self._drain_once(lane)
+        # Here, with no turn of the loop since nothing was waiting: a done callback comes later, and a
+        # caller that is woken in between would count on a drain that has ended, and never get its answer.
+        lane.drains.discard(cast("asyncio.Task[None]", asyncio.current_task()))
+
+    @staticmethod
+    def _drain_died(lane: _Lane, error: Exception) -> None:
+        """Other drains of the lane serve those who wait; without one they are refused, and the next caller starts one."""
+        lane.drains = {drain for drain in lane.drains if not drain.done()}
+        if not lane.drains:
+            refuse(lane.waiting, error)
+            lane.waiting.clear()
 
     async def _drain_once(self, lane: _Lane) -> None:
         async with self._free:
@@ -269,32 +269,6 @@ class Batcher:
                     if limit.exceeded:
                         raise _NoAnswerError from error
                     raise
-
-
-def connection_pool(
-    url: str, *, connections_max: int, timeout_s: float = CONNECTION_S, bounded: bool = True
-) -> AsyncConnectionPool[Any]:
-    """A pool that is opened by the warm instance, never at import. Connections prove themselves before use.
-
-    `bounded` sets the time outs of bounds.py. Raises ValueError when the address cannot be read.
-    """
-    return AsyncConnectionPool[Any](
-        url,
-        min_size=1,
-        max_size=connections_max,
-        open=False,
-        timeout=timeout_s,
-        configure=bound_transactions if bounded else None,
-        # Its pauses between attempts double up to this; by default an outage of minutes would last minutes longer.
-        reconnect_timeout=3.0,
-        kwargs={
-            "autocommit": True,
-            "prepare_threshold": 3,
-            "connect_timeout": 3,
-            "application_name": "boxoffice",
-            **connection_options(url, bounded=bounded),
-        },
-    )
 
 
 __all__ = ["Batcher", "Failed", "Phase", "Row", "connection_pool"]

@@ -12,12 +12,14 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextvars import Context
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 import structlog
 from psycopg import errors
 
 from shared_lib.domain.errors import Transient
+from shared_lib.owned import owned
 
 # How long a blocked item is tried before its caller is asked to come back.
 PATIENCE_S: Final = 4.0
@@ -64,7 +66,12 @@ class Sorting:
         return CAUTIOUS_LOCK_WAIT_S
 
     def start(self, phase: Any, batch: Sequence[Waiting]) -> None:
-        task = asyncio.create_task(self._sort_out(phase, batch), context=Context())
+        task = owned(
+            self._sort_out(phase, batch),
+            name="sort-out",
+            died=partial(refuse, batch),
+            context=Context(),
+        )
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
@@ -79,10 +86,7 @@ class Sorting:
             log.warning(
                 "blocked_by_a_lock", phase=phase.__name__, items=sum(not it.answer.done() for it in batch)
             )
-        except Exception as error:  # noqa: BLE001  # those who wait must hear of it
-            refuse(batch, error)
-        finally:
-            refuse(batch, Transient("another transaction has locked what this needs"))
+        refuse(batch, Transient("another transaction has locked what this needs"))
 
     async def _commit_the_others(self, phase: Any, batch: Sequence[Waiting]) -> list[Waiting]:
         """Commit every part that is not blocked. Returns the items that are."""

@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from psycopg import AsyncConnection, Error, ProgrammingError
 from psycopg.conninfo import conninfo_to_dict
+from psycopg_pool import AsyncConnectionPool
 
 # A phase holds its locks for milliseconds. One that waits longer is blocked by a transaction that does not end.
 LOCK_WAIT_S: Final = 0.5
@@ -109,3 +110,29 @@ def _cut(connection: AsyncConnection[Any], state: Bound) -> None:
     state.exceeded = True
     with suppress(OSError, Error), socket.socket(fileno=os.dup(connection.fileno())) as wire:
         wire.shutdown(socket.SHUT_RDWR)
+
+
+def connection_pool(
+    url: str, *, connections_max: int, timeout_s: float = CONNECTION_S, bounded: bool = True
+) -> AsyncConnectionPool[Any]:
+    """A pool that is opened by the warm instance, never at import. Connections prove themselves before use.
+
+    `bounded` sets the time outs of bounds.py. Raises ValueError when the address cannot be read.
+    """
+    return AsyncConnectionPool[Any](
+        url,
+        min_size=1,
+        max_size=connections_max,
+        open=False,
+        timeout=timeout_s,
+        configure=bound_transactions if bounded else None,
+        # Its pauses between attempts double up to this; by default an outage of minutes would last minutes longer.
+        reconnect_timeout=3.0,
+        kwargs={
+            "autocommit": True,
+            "prepare_threshold": 3,
+            "connect_timeout": 3,
+            "application_name": "boxoffice",
+            **connection_options(url, bounded=bounded),
+        },
+    )

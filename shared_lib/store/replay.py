@@ -16,6 +16,8 @@ from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
+from shared_lib.owned import owned
+
 # After a failure Redis is left alone for a moment: every call would pay for a timeout.
 REST_S = 2.0
 TIMEOUT_S = 0.25
@@ -63,7 +65,7 @@ class ReplayCache:
         before: asyncio.Future[bytes | None] = asyncio.get_running_loop().create_future()
         self._waiting.append((key, mark, lease_s, before))
         if self._claiming is None:
-            self._claiming = asyncio.create_task(self._claim_waiting())
+            self._claiming = owned(self._claim_waiting(), name="redis-claims", died=self._claiming_died)
         return await before
 
     async def keep(self, key: str, value: bytes, ttl_s: int) -> None:
@@ -79,18 +81,19 @@ class ReplayCache:
             await self._redis.aclose()
 
     async def _claim_waiting(self) -> None:
-        try:
-            while self._waiting:
-                batch, self._waiting = self._waiting, []
-                found = None
-                try:
-                    found = await self._found(batch)
-                finally:  # whatever happened: a request waits for each of them
-                    for (*_, before), value in zip(batch, found or [None] * len(batch), strict=True):
-                        if not before.done():
-                            before.set_result(value)
-        finally:
-            self._claiming = None
+        while self._waiting:
+            batch, self._waiting = self._waiting, []
+            found = None
+            try:
+                found = await self._found(batch)
+            finally:  # whatever happened: a request waits for each of them
+                _answer(batch, found or [None] * len(batch))
+        self._claiming = None
+
+    def _claiming_died(self, _: Exception) -> None:
+        """Claims that came meanwhile are answered; the next one starts a new task."""
+        waiting, self._waiting, self._claiming = self._waiting, [], None
+        _answer(waiting, [None] * len(waiting))
 
     async def _found(self, batch: Sequence[_Claim]) -> list[bytes | None] | None:
         keys = [key for key, *_ in batch]
@@ -111,6 +114,12 @@ class ReplayCache:
             self._resting_until = self._clock() + REST_S
             log.warning("redis_unavailable", error=type(error).__name__)
             return None
+
+
+def _answer(batch: Sequence[_Claim], found: Sequence[bytes | None]) -> None:
+    for (*_, before), value in zip(batch, found, strict=True):
+        if not before.done():
+            before.set_result(value)
 
 
 def _client(url: str) -> Redis:

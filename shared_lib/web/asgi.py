@@ -33,6 +33,7 @@ from shared_lib.contract.routes import DOORS, EVENT_DOORS, HTTP_DOORS
 from shared_lib.domain.errors import Code, Refusal, Transient
 from shared_lib.events.gate import EventGate, as_problem
 from shared_lib.events.proof import event_guard
+from shared_lib.owned import beside
 from shared_lib.queries.health import refuse_power_over_the_ledger, refuse_test_clock, serves
 from shared_lib.replies import RefusedError, problem
 from shared_lib.runtime import Runtime, install
@@ -159,11 +160,9 @@ class Door:
             self._stopping = rt.stopping
             why = await refuses(rt)
             self._warm = why is None
-            later = None if self._warm else asyncio.create_task(self._warm_up(rt, why))
-            with drained(rt.stopping, rt.settings.drain_s):
-                yield
-            if later:
-                later.cancel()
+            async with beside(self._warm_up(rt, why)):
+                with drained(rt.stopping, rt.settings.drain_s):
+                    yield
         self._warm = False
 
     async def _warm_up(self, rt: Runtime, why: str | None) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+from functools import partial
 from typing import Final, cast
 
 import structlog
@@ -18,6 +19,7 @@ from starlette.types import Receive, Scope, Send
 
 from shared_lib.domain.errors import Code, Refusal
 from shared_lib.events.gate import PASSED
+from shared_lib.owned import owned
 from shared_lib.replies import Reply, problem
 from shared_lib.stopping import closed_first
 from shared_lib.web.asgi import ALIVE, Door, Function
@@ -86,8 +88,8 @@ class PlainDoor:
     async def _is_open(self, door: Door) -> bool:
         """Open it, once for all who wait. A caller that is cancelled does not cancel the opening."""
         if self._life is None or self._life.done():
-            self._opening = asyncio.get_running_loop().create_future()
-            self._life = asyncio.create_task(self._live(door, self._opening))
+            self._opening = opening = asyncio.get_running_loop().create_future()
+            self._life = owned(self._live(door, opening), name="door", died=partial(_not_opened, opening))
         try:
             await asyncio.shield(self._opening)
         except Exception:  # noqa: BLE001  # _live has logged it
@@ -105,8 +107,7 @@ class PlainDoor:
             log.info("door_closed", under_way=self._under_way)
         except Exception as error:
             log.exception("door_not_opened" if not opened.done() else "door_not_closed")
-            if not opened.done():
-                opened.set_exception(error)
+            _not_opened(opened, error)
 
     async def _close(self) -> None:
         """Refuse new calls, wait for those under way, close what is open."""
@@ -119,6 +120,11 @@ class PlainDoor:
         self._end.set()
         if self._life:
             await asyncio.wait({self._life})
+
+
+def _not_opened(opening: asyncio.Future[None], error: Exception) -> None:
+    if not opening.done():
+        opening.set_exception(error)
 
 
 def _refused(detail: str) -> Reply:

@@ -21,6 +21,7 @@ from shared_lib.contract.routes import EVENTS_PATH
 from shared_lib.events.incoming import binary
 from shared_lib.events.proof import event_signer
 from shared_lib.ids import new_id
+from shared_lib.owned import beside
 from shared_lib.runtime import Runtime
 from shared_lib.settings import Settings, settings_of
 from shared_lib.workers.signals import until_stopped
@@ -62,15 +63,14 @@ def period_s(own: Settings, kind: str) -> float:
 
 
 async def _every(rt: Runtime, kind: str, seconds: float, stop: asyncio.Event) -> None:
-    stopped = asyncio.create_task(stop.wait())
-    while not stop.is_set():
-        ticking = asyncio.create_task(tick(rt, kind))
-        await asyncio.wait([ticking, stopped], return_when=asyncio.FIRST_COMPLETED)
-        if not ticking.done():  # the door finishes the tick; a stopping clock does not wait for it
-            ticking.cancel()
-            return
-        ticking.result()
-        await asyncio.wait([stopped], timeout=seconds)
+    async with beside(stop.wait()) as (stopped,):
+        while not stop.is_set():
+            async with beside(tick(rt, kind)) as (ticking,):
+                await asyncio.wait([ticking, stopped], return_when=asyncio.FIRST_COMPLETED)
+            if ticking.cancelled():  # the door finishes the tick; a stopping clock does not wait for it
+                return
+            ticking.result()
+            await asyncio.wait([stopped], timeout=seconds)
 
 
 async def main(only: str | None = None) -> bool:

@@ -11,11 +11,13 @@ import asyncio
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Final, TypeVar
 
 import structlog
 
 from shared_lib.domain.errors import Transient
+from shared_lib.owned import owned
 from shared_lib.phases.records import BatchResult, delete_acknowledged
 from shared_lib.queries.outbox import ReadBatch, unsent, unsent_ids, unsent_of
 from shared_lib.runtime import Runtime
@@ -85,9 +87,10 @@ class KafkaRelay:
         self._floor.found(len(rows))
         if rows:
             self._on_their_way.update(row.row_id for row in rows)
-            task = asyncio.create_task(self._deliver(stream, rows))
+            # A bug of ours: start over after a pause instead of in a tight loop.
+            task = owned(self._deliver(stream, rows), name="deliver", died=stream.stop)
             self._flights.add(task)
-            task.add_done_callback(self._flights.discard)
+            task.add_done_callback(partial(self._landed, [row.row_id for row in rows]))
         return len(rows)
 
     async def _live_stream(self) -> Stream:
@@ -99,19 +102,17 @@ class KafkaRelay:
 
     async def _deliver(self, stream: Stream, rows: Sequence[OutboxRow]) -> None:
         """Send one batch, wait for its acknowledgements, delete those rows. Rows without one are read again."""
-        try:
-            flight = await self._in(self._sending, lambda: stream.send(rows))
-            self._note_missing(flight.left_behind)
-            fate = await self._in(self._waiting, lambda: stream.wait(flight, FLIGHT_TIMEOUT_S))
-            for row in rows:
-                if reason := fate.refused.get(row.row_id):
-                    log.warning("dead_letter", event_id=row.event_id, type=row.type, reason=reason)
-            await self._delete_acknowledged(fate)
-        except Exception as crash:  # a bug of ours: start over after a pause instead of in a tight loop
-            log.exception("delivery_crashed", events=len(rows))
-            stream.stop(crash)
-        finally:
-            self._on_their_way.difference_update(row.row_id for row in rows)
+        flight = await self._in(self._sending, lambda: stream.send(rows))
+        self._note_missing(flight.left_behind)
+        fate = await self._in(self._waiting, lambda: stream.wait(flight, FLIGHT_TIMEOUT_S))
+        for row in rows:
+            if reason := fate.refused.get(row.row_id):
+                log.warning("dead_letter", event_id=row.event_id, type=row.type, reason=reason)
+        await self._delete_acknowledged(fate)
+
+    def _landed(self, row_ids: Sequence[int], flight: asyncio.Task[None]) -> None:
+        self._flights.discard(flight)
+        self._on_their_way.difference_update(row_ids)
 
     async def _delete_acknowledged(self, fate: Fate) -> None:
         if not (fate.acknowledged or fate.refused):

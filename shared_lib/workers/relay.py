@@ -23,6 +23,7 @@ import structlog
 
 from shared_lib import log as logs
 from shared_lib.domain.errors import Transient
+from shared_lib.owned import owned
 from shared_lib.phases.outgoing import Dead, Delivered, PutOff, settle_deliveries
 from shared_lib.queries.outbox import Ready, events_of, ready_events, ready_ids
 from shared_lib.runtime import Runtime
@@ -82,7 +83,7 @@ class Relay:
             if event.lane in lanes or len(lanes) < free:
                 lanes.setdefault(event.lane, []).append(event)
         for lane, events in lanes.items():
-            task = asyncio.create_task(self._deliver(events))
+            task = owned(self._deliver(events), name="deliver", died=lambda _: None)
             self._busy[lane] = task
             task.add_done_callback(partial(self._free, lane))
         return len(found)

@@ -17,7 +17,8 @@ from infra.standins.auth_service import AUDIENCE, ISSUER, SigningKeys, issue_tok
 from shared_lib.domain.errors import Code, Refusal
 from shared_lib.web.auth import Principal, TokenVerifier
 from tests.kit.key_service import Clock, KeyService
-from tests.kit.waiting import PATIENCE_S
+from tests.kit.tasks import stop_tasks
+from tests.kit.waiting import PATIENCE_S, until
 
 
 def bearer(keys: SigningKeys, clock: Clock, sub: str = "cus_1", ttl_s: int = 7200) -> str:
@@ -48,6 +49,20 @@ async def test_a_caller_that_gives_up_does_not_take_the_fetch_with_it(
     impatient.cancel()
     assert isinstance(await patient, Principal)
     assert key_service.fetches == 1
+
+
+async def test_a_fetch_that_is_stopped_answers_its_callers_and_the_next_one_is_made(
+    verifier: TokenVerifier, key_service: KeyService, keys: SigningKeys, clock: Clock
+) -> None:
+    key_service.slow_s = 60
+    callers = [asyncio.create_task(verifier.verify(bearer(keys, clock, f"cus_{n}"))) for n in range(3)]
+    await until(lambda: key_service.fetches == 1)
+    assert stop_tasks("jwks-refresh") == 1
+    async with asyncio.timeout(PATIENCE_S):
+        assert [code(await caller) for caller in callers] == [Code.AUTH_UNAVAILABLE] * 3
+        key_service.slow_s = 0
+        clock.advance(seconds=11)
+        assert isinstance(await verifier.verify(bearer(keys, clock)), Principal)
 
 
 async def test_unknown_kids_cause_one_refresh_per_interval(

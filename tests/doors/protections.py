@@ -47,7 +47,7 @@ MUTATIONS: Final = (
     Mutation("D", "a door that is going keeps connections", UNDER_LOAD, (Edit(ASGI, "if self._stopping.is_set() and message", "if False and message"),)),
     Mutation("D", "under the plain framework requests reach a function past its door", f"{PLAIN}a_door_serves_and_refuses_under_the_plain_framework_as_in_production", (Edit(GATED, "if PASSED in request.scope:", "if True:"),)),
     Mutation("D", "a plain door is opened by each request", f"{PLAIN}the_first_requests_open_the_door_once_whichever_way_the_framework_is_started", (Edit(GATED, "if self._life is None or self._life.done():", "if True:"),)),
-    Mutation("D", "a plain door is not closed before its server stops", f"{PLAIN}a_plain_door_that_is_stopped_under_load_answers_every_request", (Edit("shared_lib/stopping.py", "            await close()\n", "            pass\n"),)),
+    Mutation("D", "a plain door is not closed before its server stops", f"{PLAIN}a_plain_door_that_is_stopped_under_load_answers_every_request", (Edit("shared_lib/stopping.py", "owned(close(), ", "owned(asyncio.sleep(0), "),)),
     Mutation("D", "long polls are cut off", f"{POLLS}[short]", (Edit("shared_lib/watching.py", "if self._rt.stopping.is_set():", "if False:"),)),
     Mutation("D", "a process takes each file that lies there", f"{FILES}each_process_takes_what_is_on_its_list_and_nothing_else", (Edit(MOUNTED, "in variables_of(process):", "in [path.name for path in Path(directory).iterdir()]:"),)),
     Mutation("D", "of two values for a secret one is taken", f"{FILES}a_secret_that_is_given_twice_is_refused", (Edit(MOUNTED, 'not in ("", value):', 'in ("no",):'),)),

@@ -14,6 +14,7 @@ from shared_lib.runtime import Runtime
 from shared_lib.watching import PER_CUSTOMER, OrderWatch, order_watch
 from tests.kit.answers import alter, assert_problem
 from tests.kit.cinema import Cinema
+from tests.kit.tasks import stop_tasks
 from tests.kit.waiting import PATIENCE_S, until
 
 POLLS = 40
@@ -154,6 +155,23 @@ async def test_when_looking_fails_all_who_wait_are_answered(watched: tuple[Cinem
     for answer in await asyncio.gather(*polls):
         assert_problem(answer, "internal")
     await alter(cinema, "ALTER TABLE lost RENAME TO orders")
+    poll = polling(cinema, order, "ann")
+    await until(lambda: watch.waiting == 1)
+    await cinema.pay(order["checkout_url"])
+    assert (await poll).json()["status"] == "paid"
+
+
+async def test_when_the_look_is_stopped_all_who_wait_are_answered_and_the_next_poll_starts_another(
+    watched: tuple[Cinema, OrderWatch],
+) -> None:
+    cinema, watch = watched
+    order = await cinema.order("prc_metropolis_buy")
+    polls = [polling(cinema, order, "ann") for _ in range(3)]
+    await until(lambda: watch.waiting == 3)
+    assert stop_tasks("order-watch") == 1
+    async with asyncio.timeout(PATIENCE_S):
+        for answer in await asyncio.gather(*polls):
+            assert_problem(answer, "unavailable")
     poll = polling(cinema, order, "ann")
     await until(lambda: watch.waiting == 1)
     await cinema.pay(order["checkout_url"])

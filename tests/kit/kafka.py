@@ -17,6 +17,7 @@ from kafka.errors import RetriableError
 
 from infra.kafka.broker import EmbeddedKafka
 from infra.kafka.jars import NoKafkaError, classpath
+from shared_lib.events.proof import EventSigner
 from shared_lib.workers.topics import Topic, create
 from shared_lib.workers.trigger.delivery import DoorClient, Patience
 from shared_lib.workers.trigger.envelope import Record
@@ -117,15 +118,16 @@ class OwnTopic:
         patience: Patience = QUICK,
         limits: Limits | None = None,
         instance: str = "",
+        signer: EventSigner = SIGNER,
     ) -> AsyncIterator[Trigger]:
         """A trigger in this loop. Leaving the block stops it gracefully."""
         limits = limits or Limits(commit_every_s=0.1)
-        doors = DoorClient(patience, SIGNER, requests_max=limits.requests_max)
+        doors = DoorClient(patience, signer, requests_max=limits.requests_max)
         letters = DeadLetters(self.bootstrap, self.dead, blocked_max_s=0.5)
         group = Group(bootstrap=self.bootstrap, topics=[self.name], name=self.group, instance=instance)
         stop = asyncio.Event()
         trigger = Trigger(group, routes, doors, letters, limits)
-        running = asyncio.create_task(trigger.run(stop))
+        running = asyncio.create_task(trigger.run(stop), name="trigger")
         try:
             yield trigger
         finally:

@@ -12,6 +12,7 @@ WATCHING: Final = "shared_lib/watching.py"
 LIES: Final = "tests/edge/test_redis_lies.py::test_"
 SETTINGS: Final = "shared_lib/settings.py"
 BLOCKED: Final = "shared_lib/store/blocked.py"
+COALESCER: Final = "tests/store/test_coalescer.py::test_"
 
 MUTATIONS: Final = (
     Mutation(
@@ -76,6 +77,36 @@ MUTATIONS: Final = (
     ),
     Mutation(
         "B",
+        "a writer that dies leaves its callers waiting",
+        f"{COALESCER}when_a_writer_dies_all_who_wait_for_it_are_answered_and_the_next_caller_is_served",
+        (Edit("shared_lib/store/batch.py", "            refuse(lane.waiting, error)\n", ""),),
+    ),
+    Mutation(
+        "B",
+        "blocked items wait for a task that died",
+        f"{COALESCER}when_sorting_out_dies_the_blocked_are_answered",
+        (Edit(BLOCKED, "died=partial(refuse, batch)", "died=lambda _: None"),),
+    ),
+    Mutation(
+        "B",
+        "claims wait for a task that died",
+        "tests/store/test_replay.py::test_when_the_task_that_asks_redis_is_stopped_every_claim_is_answered",
+        (Edit("shared_lib/store/replay.py", "        _answer(waiting, [None] * len(waiting))\n", ""),),
+    ),
+    Mutation(
+        "B",
+        "long polls wait for a look that died",
+        "tests/edge/test_long_polls.py::test_when_the_look_is_stopped_all_who_wait_are_answered_and_the_next_poll_starts_another",
+        (Edit(WATCHING, "        self._looking = None\n        self._fail(error)\n", ""),),
+    ),
+    Mutation(
+        "B",
+        "a fetch of keys that is stopped stops its callers",
+        "tests/auth/test_keys.py::test_a_fetch_that_is_stopped_answers_its_callers_and_the_next_one_is_made",
+        (Edit("shared_lib/jwks.py", "await asyncio.wait([task])", "await asyncio.shield(task)"),),
+    ),
+    Mutation(
+        "B",
         "a list in Redis fails every claim that travels with it",
         "tests/store/test_replay.py::test_a_key_that_holds_no_text_is_unreadable_and_disturbs_no_other",
         (Edit("shared_lib/store/replay.py", "redis.pcall('GETRANGE'", "redis.call('GETRANGE'"),),
@@ -120,7 +151,7 @@ MUTATIONS: Final = (
         "B",
         "a look that fails is not told to those who wait",
         f"{POLLS}when_looking_fails_all_who_wait_are_answered",
-        (Edit(WATCHING, "poll.changed.set_exception(failure)", "_ = failure"),),
+        (Edit(WATCHING, "poll.changed.set_exception(error)", "_ = error"),),
     ),
     Mutation(
         "B",

@@ -11,6 +11,8 @@ from redis.asyncio import Redis
 
 from infra.servers.ports import free_port
 from shared_lib.store.replay import REST_S, UNREADABLE, VALUE_BYTES_MAX, ReplayCache
+from tests.kit.tasks import stop_tasks
+from tests.kit.waiting import PATIENCE_S
 
 LEASE_S = 30
 
@@ -115,3 +117,20 @@ async def test_whatever_goes_wrong_in_the_client_library_every_claim_is_answered
     await cache.keep("one", b"a reply", 60)
     await cache.drop("one")
     await cache.aclose()
+
+
+@pytest.mark.parametrize("turns", [1, 4], ids=["before its first step", "while Redis is asked"])
+async def test_when_the_task_that_asks_redis_is_stopped_every_claim_is_answered(
+    replays: ReplayCache, turns: int
+) -> None:
+    first = asyncio.create_task(replays.claim("one", b"a", LEASE_S))
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    second = asyncio.create_task(replays.claim("two", b"b", LEASE_S))
+    await asyncio.sleep(0)
+    assert stop_tasks("redis-claims") == 1
+    async with asyncio.timeout(PATIENCE_S):
+        assert list(await asyncio.gather(first, second)) == [None, None]
+        # Redis is asked again.
+        assert await replays.claim("three", b"c", LEASE_S) is None
+        assert await replays.claim("three", b"d", LEASE_S) == b"c"

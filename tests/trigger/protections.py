@@ -61,6 +61,18 @@ MUTATIONS: Final = (
     ),
     Mutation(
         "T",
+        "a lane that died is not noticed",
+        "tests/trigger/test_lanes.py::test_a_lane_that_dies_ends_the_trigger_and_the_next_one_delivers_its_records",
+        (Edit(f"{WORKERS}trigger.py", "self._dead_lane = error", "pass"),),
+    ),
+    Mutation(
+        "T",
+        "a reason that no header can carry holds its lane",
+        "tests/trigger/test_lanes.py::test_an_event_whose_type_no_header_can_carry_is_a_dead_letter_and_holds_no_lane",
+        (Edit(f"{WORKERS}letters.py", 'errors="backslashreplace"', ""),),
+    ),
+    Mutation(
+        "T",
         "a rejoin that outlives its poll is left to kafka-python",
         f"{PARTITIONS}a_join_that_outlives_its_poll_is_finished[0.001]",
         (Edit(f"{WORKERS}member.py", "if not found and self", "if not found and False and self"),),

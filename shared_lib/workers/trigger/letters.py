@@ -74,7 +74,10 @@ def letter_headers(record: Record, cause: Cause, now: datetime) -> list[tuple[st
         "at": now.isoformat(timespec="milliseconds"),
         "reason": cause.reason,
     }
-    return headers + [(_OURS + name, str(value).encode()) for name, value in ours.items()]
+    # An event's own text may be in the reason, half a surrogate pair included.
+    return headers + [
+        (_OURS + name, str(value).encode(errors="backslashreplace")) for name, value in ours.items()
+    ]
 
 
 def original_headers(headers: Headers) -> list[tuple[str, bytes]]:

@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
+from shared_lib.owned import owned
 from shared_lib.workers.trigger.delivery import PartitionRevoked
 from shared_lib.workers.trigger.envelope import Record
 from shared_lib.workers.trigger.tracker import Tracker
@@ -20,12 +21,13 @@ class PartitionQueue:
     """Records that were polled and are not done.
 
     Records without a key share one lane, because only the partition orders them; in KafkaSource all records of a partition
-    do.
+    do. `died` hears of a lane that ended by an exception of `work`: its records are not done, and no task works on them.
     """
 
-    def __init__(self, work: Work, settled: Callable[[], None]) -> None:
+    def __init__(self, work: Work, settled: Callable[[], None], died: Callable[[Exception], None]) -> None:
         self._work = work
         self._settled = settled
+        self._died = died
         self._tracker = Tracker()
         self._lanes: dict[bytes | None, deque[Record]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -49,7 +51,7 @@ class PartitionQueue:
             lane.append(record)
             return
         self._lanes[record.key] = deque((record,))
-        task = asyncio.create_task(self._work_off(record.key))
+        task = owned(self._work_off(record.key), name="lane", died=self._lane_died)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
@@ -64,6 +66,10 @@ class PartitionQueue:
             await asyncio.wait(self._tasks)
         self.queued = 0
         self._lanes.clear()
+
+    def _lane_died(self, error: Exception) -> None:
+        if not self._revoked.is_set():  # else its records belong to another member
+            self._died(error)
 
     async def _work_off(self, key: bytes | None) -> None:
         lane = self._lanes[key]

@@ -57,12 +57,13 @@ class Trigger:
         self._limits = limits
         self._queues: dict[Partition, PartitionQueue] = {}
         self._room = asyncio.Event()
+        self._dead_lane: Exception | None = None
         self._proven_at = self._polled_at = time.monotonic()
         self._lag = 0
 
     async def run(self, stop: asyncio.Event) -> None:
         """Run until `stop` is set. Raises KafkaError for what a retry cannot fix: no broker at the start, no right to read, another
-        member with our name.
+        member with our name. Raises RuntimeError when a lane died: a new process reads its records again.
         """
         await self._member.join(self)
         log.info("trigger_joined", group=self._group.name, topics=list(self._group.topics))
@@ -86,6 +87,8 @@ class Trigger:
     async def _run(self, stop: asyncio.Event) -> None:
         committed_at = time.monotonic()
         while not stop.is_set():
+            if self._dead_lane:
+                raise RuntimeError("a lane died") from self._dead_lane
             began = time.monotonic()
             try:
                 await self._poll()
@@ -159,7 +162,7 @@ class Trigger:
     async def given(self, partitions: Iterable[Partition]) -> None:
         self._proven_at = time.monotonic()
         for partition in partitions:
-            self._queues.setdefault(partition, PartitionQueue(self._work, self._settled))
+            self._queues.setdefault(partition, PartitionQueue(self._work, self._settled, self._lane_died))
         log.info("partitions_given", group=self._group.name, partitions=len(self._queues))
 
     async def revoked(self, partitions: Iterable[Partition]) -> Mapping[Partition, int]:
@@ -177,6 +180,9 @@ class Trigger:
         queues = [queue for partition in partitions if (queue := self._queues.pop(partition, None))]
         log.warning("partitions_lost", group=self._group.name, partitions=len(queues))
         await asyncio.gather(*(queue.close(0) for queue in queues))
+
+    def _lane_died(self, error: Exception) -> None:
+        self._dead_lane = error
 
     def _settled(self) -> None:
         if not self._room.is_set() and self._queued() <= self._limits.queued_max // 2:
