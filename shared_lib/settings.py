@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import os
-import re
 from enum import StrEnum
 from functools import lru_cache
 from typing import Annotated, Literal, Self
-from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
 
+from shared_lib.addresses import (
+    database_address,
+    is_placeholder,
+    mail_address,
+    plain_name,
+    redis_address,
+    sender_address,
+    split_origin,
+    web_address,
+)
 from shared_lib.mounted import UnreadableSecretError, hold_mounted_secrets
 from shared_lib.processes import PROCESSES, Secret, lacking
 
@@ -22,11 +30,6 @@ class Environment(StrEnum):
     PRODUCTION = "production"
 
 
-_HOST = r"(?:\[[0-9A-Fa-f:.]*\]|[A-Za-z0-9._%-]*)(?::[0-9]{0,5})?"
-_HOSTS = re.compile(rf"{_HOST}(?:,{_HOST})*")
-_HALF_ENCODED = re.compile(r"%(?![0-9A-Fa-f]{2})|\s")
-
-
 class WrongSettingsError(ValueError):
     """Names the wrong settings and the reason. Contains no value, which may be a secret."""
 
@@ -35,58 +38,15 @@ def _words(value: object) -> object:
     return [word.strip() for word in value.split(",") if word.strip()] if isinstance(value, str) else value
 
 
-def database_address(value: str) -> str:
-    """The address unchanged, if libpq parses it as we do. Raises ValueError, whose text contains no part of it.
-
-    Drivers quote what they cannot parse: a password with an unencoded @ or / becomes a "host" or "port" in their message.
-    """
-    try:
-        parts = urlsplit(value)
-        good = parts.scheme in ("postgresql", "postgres") and parts.netloc.count("@") <= 1
-        good = good and _HOSTS.fullmatch(parts.netloc.rpartition("@")[2]) is not None
-    except ValueError:
-        good = False
-    if not good or _HALF_ENCODED.search(value):
-        raise ValueError("not an address of PostgreSQL (postgresql://user@host:port/name)")
-    return value
-
-
 def _database_address(value: str) -> str:
     return database_address(value) if value else value
-
-
-def _redis_address(value: str | None) -> str | None:
-    """None without an address. The error contains no part of it, which may be a password."""
-    if not value:
-        return None
-    try:
-        parts = urlsplit(value)
-        database = parts.path.strip("/")
-        good = (
-            parts.scheme in ("redis", "rediss") and parts.hostname and parts.port != 0 and not parts.fragment
-        )
-        good = good and (not database or (database.isascii() and database.isdigit()))
-    except ValueError:
-        good = False
-    if not good:
-        raise ValueError(
-            "redis_url is not an address of Redis (redis://host:port/number); leave it out for none"
-        )
-    return value
-
-
-def _web_address(value: str | None) -> str | None:
-    """None or empty without an address."""
-    if value and not _split(value)[0].startswith(("http://", "https://")):
-        raise ValueError("not an address of the web (https://host)")
-    return value
 
 
 _SECRET_CHARS_MIN = 32
 
 Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_words)]
 Secrets = Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(_words)]
-WebAddress = Annotated[str, AfterValidator(_web_address)]
+WebAddress = Annotated[str, AfterValidator(web_address)]
 
 
 class KafkaAccess(BaseSettings):
@@ -121,7 +81,7 @@ class Settings(KafkaAccess):
     environment: Environment = Environment.PRODUCTION  # strict unless set otherwise
     # With the role of this process (processes.py). Empty for a process without a database.
     database_url: Annotated[str, AfterValidator(_database_address), Field(repr=False)] = ""
-    redis_url: Annotated[str | None, AfterValidator(_redis_address), Field(repr=False)] = None
+    redis_url: Annotated[str | None, AfterValidator(redis_address), Field(repr=False)] = None
     # Seal the replies cached in Redis; the newest first. Empty: replies are repeated from PostgreSQL.
     reply_secrets: Secrets = ()
     # Directory in which a platform mounts secrets, one file for each variable (mounted.py). Empty: none.
@@ -183,7 +143,11 @@ class Settings(KafkaAccess):
 
     ses_endpoint_url: Annotated[WebAddress | None, AfterValidator(lambda value: value or None)] = None
     ses_region: str = "eu-central-1"
-    mail_from: str = "Boxoffice <tickets@cinema.example>"
+    mail_from: Annotated[str, AfterValidator(sender_address)] = "Boxoffice <tickets@cinema.example>"
+    # What mails are signed with: the cinema's name, the page on which a customer manages subscriptions, and who answers.
+    cinema_name: Annotated[str, AfterValidator(plain_name)] = "Boxoffice"
+    cinema_account_url: WebAddress = "http://127.0.0.1:8100/account"
+    cinema_support_email: Annotated[str, AfterValidator(mail_address)] = "help@cinema.example"
 
     @model_validator(mode="after")
     def _must_be_consistent(self) -> Self:
@@ -217,32 +181,25 @@ class Settings(KafkaAccess):
         """Whether providers must report live payments; elsewhere they must report test payments."""
         return self.environment is Environment.PRODUCTION
 
+    @property
+    def placeholders(self) -> list[str]:
+        """Variables of mails that are left out or show an address that is not the cinema's: for a laptop, not for customers."""
+        wrong = {
+            "mail_from": is_placeholder(self.mail_from),
+            "cinema_name": "cinema_name" not in self.model_fields_set,
+            "cinema_account_url": not self.cinema_account_url.startswith("https://")
+            or is_placeholder(self.cinema_account_url),
+            "cinema_support_email": is_placeholder(self.cinema_support_email),
+        }
+        return [_variable((name,)) for name, it_is in wrong.items() if it_is]
+
     def page_to_return_to(self, url: str) -> str | None:
         """The address with scheme and host in lower case, as every provider accepts it.
 
         None if its origin is not allowed, exactly, or if a browser could parse it differently than we do.
         """
-        origin, rest = _split(url)
+        origin, rest = split_origin(url)
         return origin + rest if origin in self.return_url_origins else None
-
-
-# The characters of RFC 3986; providers and browsers parse others differently.
-_ADDRESS = re.compile(r"(?:[A-Za-z0-9\-._~:/?#\[\]@!$&'()*+,;=]|%[0-9A-Fa-f]{2})+")
-
-
-@lru_cache(maxsize=1024)  # a frontend has few pages to return to
-def _split(url: str) -> tuple[str, str]:
-    """The normalized origin, and the rest unchanged. ("", "") when the URL is not a plain absolute address."""
-    if not _ADDRESS.fullmatch(url):
-        return "", ""
-    try:
-        parts = urlsplit(url)
-        port = "" if parts.port is None else f":{parts.port}"
-    except ValueError:
-        return "", ""
-    if parts.username is not None or parts.password is not None or not parts.hostname:
-        return "", ""
-    return f"{parts.scheme}://{parts.hostname}{port}", url[len(f"{parts.scheme}://{parts.netloc}") :]
 
 
 @lru_cache(maxsize=1)
@@ -288,4 +245,9 @@ def settings_of(process: str) -> Settings:
     sees_cards = process in PROCESSES and Secret.PROVIDER_KEY in PROCESSES[process].secrets
     if own.livemode and sees_cards and not own.card_pepper.get_secret_value():
         raise MissingSecretError(f"in production {process} needs BOXOFFICE_CARD_PEPPER, a secret of your own")
+    sends_mails = process in PROCESSES and Secret.MAIL in PROCESSES[process].secrets
+    if own.livemode and sends_mails and (wrong := own.placeholders):
+        raise WrongSettingsError(
+            f"in production {process} needs {', '.join(wrong)} of your cinema: .env.example"
+        )
     return own

@@ -25,7 +25,7 @@ from shared_lib.domain.written import mailable
 from shared_lib.events.delivered import consumer
 from shared_lib.events.incoming import Incoming, InvalidEventError, data_of
 from shared_lib.log import note
-from shared_lib.mail.render import Rendered, UnrenderableError, render, template_of
+from shared_lib.mail.render import Brand, Rendered, UnrenderableError, render, template_of
 from shared_lib.phases.notifications import (
     ClaimedNotification,
     ClaimNotification,
@@ -36,6 +36,7 @@ from shared_lib.phases.notifications import (
 )
 from shared_lib.queries.mails import MailEvent, mail_facts
 from shared_lib.runtime import Runtime, runtime
+from shared_lib.settings import Settings
 from shared_lib.web.gated import gated
 
 DETAIL_CHARS_MAX: Final = 200
@@ -78,7 +79,7 @@ async def notify(event: Incoming) -> None:
         raise Transient(claimed.detail)
     if claimed is None:
         return  # mailed already, or no mail is due
-    if known.over and (late or known.change):
+    if known.over:
         mark = MarkSent(
             id=claimed.id, status=NotificationStatus.SKIPPED, detail="over before it could be told"
         )
@@ -109,7 +110,8 @@ async def send(
     if address is None:
         return MarkSent(id=claimed.id, status=NotificationStatus.SKIPPED, detail="no address")
     try:
-        await channel(rt).send(message(rendered(event.type, known, claimed.locale), claimed, address))
+        mail = rendered(event.type, known, claimed.locale, brand(rt.settings))
+        await channel(rt).send(message(mail, claimed, address, rt.settings.cinema_support_email))
     except ChannelError as error:
         again = SendAgain(
             claimed=claimed,
@@ -132,13 +134,21 @@ async def send(
     return MarkSent(id=claimed.id, status=NotificationStatus.SENT)
 
 
-def rendered(event_type: str, known: Mapping[str, Any], locale: str) -> Rendered:
-    mail = render(event_type, known, locale)
+def brand(settings: Settings) -> Brand:
+    return Brand(
+        name=settings.cinema_name,
+        account_url=settings.cinema_account_url,
+        support_email=settings.cinema_support_email,
+    )
+
+
+def rendered(event_type: str, known: Mapping[str, Any], locale: str, brand: Brand) -> Rendered:
+    mail = render(event_type, known, locale, brand=brand)
     assert mail is not None  # template_of has found one
     return mail
 
 
-def message(mail: Rendered, claimed: ClaimedNotification, email: str) -> Message:
+def message(mail: Rendered, claimed: ClaimedNotification, email: str, reply_to: str) -> Message:
     return Message(
         notification_id=claimed.id,
         to=email,
@@ -146,6 +156,7 @@ def message(mail: Rendered, claimed: ClaimedNotification, email: str) -> Message
         text=mail.text,
         html=mail.html,
         locale=mail.language,
+        headers={"Reply-To": reply_to},
     )
 
 

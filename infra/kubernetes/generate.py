@@ -27,8 +27,8 @@ _CHANGES: Final = (
     ("proxy_pass http://$door:8080$request_uri;", f"proxy_pass http://$door.{DOMAIN}$request_uri;", 2),
     ("proxy_pass http://$provider:8080$request_uri;", f"proxy_pass http://$provider.{DOMAIN}:8080$request_uri;", 1),
 )  # fmt: skip
-# The sandbox provider takes no money, so its page and the page it returns to exist on kind only.
-_SANDBOX_PLACES: Final = ("location /pay/ {", "location = /thanks {")
+# The sandbox provider takes no money, so its page and the pages of a cinema around it exist on kind only.
+_SANDBOX_PLACES: Final = ("location /pay/ {", "location = /thanks {", "location = /account {")
 
 
 def files() -> dict[Path, str]:

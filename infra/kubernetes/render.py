@@ -39,7 +39,8 @@ def _kustomization(folder: Path, tags: dict[str, str]) -> dict[str, Any]:
     if ingress_class() != KOURIER_CLASS and component.exists():
         own["components"] = [os.path.relpath(component, folder)]
     if os.environ.get("BOXOFFICE_PORT"):
-        here = [f"BOXOFFICE_PUBLIC_URL={address()}", f"BOXOFFICE_RETURN_URL_ORIGINS={address()}"]
+        here = [f"BOXOFFICE_{name}={address()}" for name in ("PUBLIC_URL", "RETURN_URL_ORIGINS")]
+        here.append(f"BOXOFFICE_CINEMA_ACCOUNT_URL={address()}/account")
         own["namespace"] = "boxoffice"
         own["configMapGenerator"] = [{"name": "settings", "behavior": "merge", "literals": here}]
     # For a node that is not a container: the data folder to use instead of /var/local.

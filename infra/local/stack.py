@@ -241,6 +241,7 @@ class Stack:
             "SES_REGION": SES_REGION,
             "SES_ENDPOINT_URL": self.address("mail"),
             "MAIL_FROM": f"Boxoffice <tickets@{MAIL_DOMAIN}>",
+            "CINEMA_ACCOUNT_URL": self.address("gateway") + "/account",
         }
         ours = {f"BOXOFFICE_{name}": value for name, value in settings.items()}
         return ours | {"AWS_EC2_METADATA_DISABLED": "true"}

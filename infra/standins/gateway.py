@@ -144,10 +144,10 @@ def _problem(status: int, code: str, title: str, *, retry_after_s: int | None = 
 AFTER_PAYMENT_PAGES: Final = {
     "en": "<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport content='width=device-width'>"
     "<title>Back from the payment page</title><h1>Back from the payment page</h1><p>If you have paid, a mail confirms it"
-    " within a few minutes. If not, the link in our mail still works.<p>You may close this page.</html>",
+    " within a few minutes. If not, our newest mail has the link; where that one has ended, another mail follows.<p>You may close this page.</html>",
     "ru": "<!doctype html><html lang=ru><meta charset=utf-8><meta name=viewport content='width=device-width'>"
     "<title>Вы вернулись со страницы оплаты</title><h1>Вы вернулись со страницы оплаты</h1><p>Если оплата прошла,"  # noqa: RUF001  # Russian
-    " подтверждение придёт по почте в течение нескольких минут. Если нет, ссылка в нашем письме ещё действует."
+    " подтверждение придёт по почте в течение нескольких минут. Если нет, ссылка есть в нашем последнем письме; если она уже не действует, придёт новое."
     "<p>Эту страницу можно закрыть.</html>",
 }
 
@@ -178,6 +178,16 @@ async def _thanks(request: Request) -> Response:
     )
 
 
+async def _account(_: Request) -> Response:
+    """Where mails lead who wants to manage a subscription, in place of the cinema's own."""
+    return HTMLResponse(
+        "<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport content='width=device-width'>"
+        "<title>Account</title><body style='font:18px/1.5 system-ui;max-width:34rem;margin:12vh auto;padding:0 1rem'>"
+        "<h1>Account</h1><p>The cinema's own account page stands at BOXOFFICE_CINEMA_ACCOUNT_URL; this page is in its place."
+        "</body></html>"
+    )
+
+
 async def _alive(_: Request) -> Response:
     return JSONResponse({"status": "ok"})
 
@@ -194,6 +204,7 @@ def build(doors: Mapping[str, str]) -> Starlette:
         routes=[
             Route("/livez", _alive),
             Route("/thanks", _thanks),
+            Route("/account", _account),
             Route(AFTER_PAYMENT, _after_payment),
             Route("/{path:path}", gateway.pass_on, methods=METHODS),
         ],

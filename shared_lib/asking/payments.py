@@ -199,7 +199,7 @@ async def _send(
             )
         )
     if leased.method is None:
-        return LocalOutcome.NO_METHOD
+        return leased.without_method
     if not payment.amount:
         return LocalOutcome.NOTHING_DUE
     if payment.amount.minor < can.minimum_minor.get(payment.amount.currency, 0):

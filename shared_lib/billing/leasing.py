@@ -52,9 +52,13 @@ class LeaseRequest:
 
 @dataclass(frozen=True, slots=True)
 class LeaseContext:
-    """What asking a provider needs beside the case: methods that may be charged by our id, addresses by customer."""
+    """What asking a provider needs beside the case: methods that may be charged by our id, addresses by customer.
+
+    `unusable`: of the methods that may not be charged, what a charge of each comes to.
+    """
 
     methods: Mapping[str, SavedMethodRef] = field(default_factory=dict)
+    unusable: Mapping[str, LocalOutcome] = field(default_factory=dict)
     emails: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -62,7 +66,7 @@ class LeaseContext:
 class LeasedPayment:
     """A payment under our lease (`payment.lease.fence`), with what asking its provider needs. `now`: when it was leased.
 
-    `by_customer`: the customer cancels it, and waits for the answer.
+    `by_customer`: the customer cancels it, and waits for the answer. `without_method`: what a charge comes to without `method`.
     """
 
     payment: Payment
@@ -73,6 +77,7 @@ class LeasedPayment:
     purpose: Purpose
     now: datetime
     by_customer: bool = False
+    without_method: LocalOutcome = LocalOutcome.NO_METHOD
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,6 +115,7 @@ def lease_payment(
         status_before=payment.status,
         order=order,
         method=context.methods.get(payment.payment_method_id or ""),
+        without_method=context.unusable.get(payment.payment_method_id or "", LocalOutcome.NO_METHOD),
         email=context.emails.get(order.customer_id),
         purpose=purpose,
         now=case.now,

@@ -2,32 +2,48 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import Final
 
 from shared_lib.billing import jobs
 from shared_lib.billing.attempts import next_attempt
 from shared_lib.billing.case import Case
+from shared_lib.billing.reports import LocalOutcome
 from shared_lib.domain.order import Order, OrderStatus
-from shared_lib.domain.payment import DeclineKind, Payment, PaymentFlow
+from shared_lib.domain.payment import DeclineKind, DeclineReason, Payment, PaymentFlow
 from shared_lib.domain.schedule import send_again_at
 
 # After a checkout that its customer closed, or that could not be opened: the next one comes later each time.
 OPEN_AGAIN = tuple(timedelta(minutes=m) for m in (10, 60, 360, 1440))
 
-NO_METHOD, METHOD_UNKNOWN = "no_payment_method", "payment_method_unknown"
-PROVIDER_REFUSED, TOO_SMALL = "provider_refused", "amount_too_small"
+NO_METHOD, PROVIDER_REFUSED = "no_payment_method", "provider_refused"
 
 
 class Why(StrEnum):
     """Why a customer is asked to pay a renewal on a page; the mail says it."""
 
     CONFIRM = "confirm"  # the bank wants to be sure that it is them
-    NO_METHOD = "no_method"  # there is no card or account left to charge
+    NO_METHOD = "no_method"  # no card or account was saved
+    REMOVED = "removed"  # the card or account was taken away, by its owner or at the provider
+    EXPIRED = "expired"  # the card has expired
     REFUSED = "refused"  # the provider does not charge it, for no fault of the customer
     DECLINED = "declined"  # by the bank, for good: this card is not charged again
     TRIES_OVER = "tries_over"  # by the bank, every time
+
+
+_WHY: Final[Mapping[str, Why]] = {
+    NO_METHOD: Why.NO_METHOD,
+    LocalOutcome.METHOD_REMOVED: Why.REMOVED,
+    LocalOutcome.METHOD_UNKNOWN: Why.REMOVED,
+    DeclineReason.METHOD_REMOVED: Why.REMOVED,
+    LocalOutcome.METHOD_REFUSED: Why.DECLINED,
+    DeclineReason.CARD_EXPIRED: Why.EXPIRED,
+    PROVIDER_REFUSED: Why.REFUSED,
+    LocalOutcome.TOO_SMALL: Why.REFUSED,
+}
+"""What a declined payment's reason means for its customer. Any other reason: what its kind means."""
 
 
 def open_link(case: Case, order: Order, *, job_at: datetime | None = None, trace: str | None = None) -> Case:
@@ -68,10 +84,8 @@ def why(case: Case, payment: Payment) -> Why:
     if payment.flow is PaymentFlow.CHARGE or not charges:
         return Why.CONFIRM
     last = max(charges, key=lambda one: one.attempt)
-    if last.decline_reason in (NO_METHOD, METHOD_UNKNOWN):
-        return Why.NO_METHOD
-    if last.decline_reason in (PROVIDER_REFUSED, TOO_SMALL):
-        return Why.REFUSED
+    if known := _WHY.get(last.decline_reason or ""):
+        return known
     match last.decline_kind:
         case DeclineKind.HARD:
             return Why.DECLINED
@@ -92,7 +106,10 @@ def open_page_to_confirm(case: Case, order: Order, payment: Payment, trace: str 
     The caller who ordered asks for the page at once; else its job does, then reconcile. None where a page cannot help.
     """
     waits = order.status is OrderStatus.PENDING and order.expires_at > case.now and not payment.surplus
-    confirmable = payment.decline_kind is DeclineKind.ACTION_REQUIRED and payment.decline_reason != TOO_SMALL
+    confirmable = (
+        payment.decline_kind is DeclineKind.ACTION_REQUIRED
+        and payment.decline_reason != LocalOutcome.TOO_SMALL
+    )
     if not (waits and confirmable and payment.flow is PaymentFlow.CHARGE):
         return None
     return open_link(case, order, job_at=send_again_at(case.now, 0), trace=trace)

@@ -30,8 +30,10 @@ from shared_lib.domain.values import replace
 # There is no charge, so there was no bank to decline it: what its customer can do about it.
 _NOT_CHARGEABLE: Final[Mapping[LocalOutcome, str]] = {
     LocalOutcome.NO_METHOD: links.NO_METHOD,
-    LocalOutcome.METHOD_UNKNOWN: links.METHOD_UNKNOWN,
-    LocalOutcome.TOO_SMALL: links.TOO_SMALL,
+    LocalOutcome.METHOD_REMOVED: LocalOutcome.METHOD_REMOVED,
+    LocalOutcome.METHOD_REFUSED: LocalOutcome.METHOD_REFUSED,
+    LocalOutcome.METHOD_UNKNOWN: LocalOutcome.METHOD_UNKNOWN,
+    LocalOutcome.TOO_SMALL: LocalOutcome.TOO_SMALL,
 }
 
 

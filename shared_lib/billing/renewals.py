@@ -115,7 +115,8 @@ def handed_over(case: Case, order: Order, payment: Payment) -> Case:
     """The customer is away: the link is mailed. A charge that the bank holds for them makes the subscription past due."""
     if not payment.checkout_url:
         return case
-    again = payment.flow is PaymentFlow.CHECKOUT and not links.is_first(case, order)
+    before = (one for one in case.payments_of(order) if one.id != payment.id)
+    again = any(one.checkout_url for one in before)
     why = links.why(case, payment)
     case = case.record(facts.payment_action_required(payment, order, payment.checkout_url, why, again=again))
     subscription = case.subscription_of(order)

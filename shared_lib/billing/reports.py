@@ -110,7 +110,9 @@ class LocalOutcome(StrEnum):
     NOT_SENT = "not_sent"  # surely not executed; the same key may be sent again
     NEVER_HAPPENED = "never_happened"  # the provider has none, and its key's lifetime is over
     NOTHING_DUE = "nothing_due"  # a trial whose method is saved already: there is no money to take
-    NO_METHOD = "no_method"  # there is nothing left to charge: only the customer can help
+    NO_METHOD = "no_method"  # none was ever saved: only the customer can help
+    METHOD_REMOVED = "payment_method_removed"  # its owner took it away, or the provider deleted it
+    METHOD_REFUSED = "payment_method_refused"  # its bank declined another charge of it, for good
     METHOD_UNKNOWN = "payment_method_unknown"  # the provider has no such card or account (any more)
     TOO_SMALL = "amount_too_small"  # below what the provider charges at all: it was not asked
     INPUT_REFUSED = "input_refused"  # the provider does not take a value that the customer gave
@@ -158,7 +160,13 @@ def payment_event(outcome: PaymentSnapshot | LocalOutcome) -> PaymentEvent:
                 return PaymentEvent.NOT_SENT
             case LocalOutcome.NEVER_HAPPENED | LocalOutcome.REFUSED | LocalOutcome.INPUT_REFUSED:
                 return PaymentEvent.CANCELED
-            case LocalOutcome.NO_METHOD | LocalOutcome.METHOD_UNKNOWN | LocalOutcome.TOO_SMALL:
+            case (
+                LocalOutcome.NO_METHOD
+                | LocalOutcome.METHOD_REMOVED
+                | LocalOutcome.METHOD_REFUSED
+                | LocalOutcome.METHOD_UNKNOWN
+                | LocalOutcome.TOO_SMALL
+            ):
                 return PaymentEvent.DECLINED
             case LocalOutcome.NOTHING_DUE:
                 return PaymentEvent.SUCCEEDED
@@ -193,6 +201,8 @@ def refund_event_of(outcome: RefundSnapshot | LocalOutcome) -> RefundEvent:
                 return RefundEvent.FAILED
             case (
                 LocalOutcome.NO_METHOD
+                | LocalOutcome.METHOD_REMOVED
+                | LocalOutcome.METHOD_REFUSED
                 | LocalOutcome.METHOD_UNKNOWN
                 | LocalOutcome.TOO_SMALL
                 | LocalOutcome.NOTHING_DUE

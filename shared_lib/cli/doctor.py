@@ -40,6 +40,7 @@ def doctor() -> Output:
     """Whether all is well, and a line per part."""
     own, findings = _settings()
     if own:
+        findings.append(mails(own))
         findings += _database(own)
         findings += asyncio.run(_neighbours(own))
     lines = []
@@ -57,6 +58,19 @@ def _settings() -> tuple[Settings | None, list[Finding]]:
     except WrongSettingsError as wrong:
         return None, [Finding(False, "settings", str(wrong), "compare the environment with .env.example")]
     return own, [Finding(True, "settings", f"{own.environment}, providers {', '.join(own.providers)}")]
+
+
+def mails(own: Settings) -> Finding:
+    """Whether what mails show is the cinema's. Elsewhere than in production the placeholders do."""
+    wrong = own.placeholders if own.livemode else []
+    says = (
+        f"{', '.join(wrong)} left out or a placeholder"
+        if wrong
+        else f"{own.cinema_name}, {own.cinema_support_email}"
+    )
+    return Finding(
+        not wrong, "mails", says, "notify does not start with it: .env.example explains the setting"
+    )
 
 
 def _database(own: Settings) -> list[Finding]:

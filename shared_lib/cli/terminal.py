@@ -22,8 +22,9 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from shared_lib.addresses import database_address
 from shared_lib.domain.money import Money
-from shared_lib.settings import Settings, database_address
+from shared_lib.settings import Settings
 from shared_lib.store import repairs
 from shared_lib.store.repairs import Repair
 from shared_lib.visible import on_one_line, say, visible

@@ -46,6 +46,14 @@ class DeclineKind(StrEnum):
     ACTION_REQUIRED = "action_required"  # the customer must authenticate
 
 
+class DeclineReason(StrEnum):
+    """Reasons that a mail explains. A provider's client may give any other word; its mail then follows from the kind."""
+
+    CARD_EXPIRED = "card_expired"
+    INSUFFICIENT_FUNDS = "insufficient_funds"
+    METHOD_REMOVED = "method_removed"  # the provider has deleted the card or account
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decline:
     """A refusal of the bank or the provider, and whether asking again can help. `provider_code` is verbatim, for support."""

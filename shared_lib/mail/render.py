@@ -14,7 +14,7 @@ from functools import lru_cache
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from babel import Locale, UnknownLocaleError
 from babel.dates import format_date, format_time
@@ -24,6 +24,7 @@ from jinja2.runtime import Context
 
 from shared_lib.billing.events import FactType, JobType
 from shared_lib.contract.events import Planned
+from shared_lib.domain.entitlement import RENTAL_FINISH_HOURS, RENTAL_START_DAYS
 from shared_lib.domain.money import Money, exponent
 
 TEMPLATES: Final = Path(__file__).with_name("templates")
@@ -72,9 +73,17 @@ NOT_MAILED: Final[Mapping[str, str]] = MappingProxyType(
 """Event type -> why no mail."""
 
 NEWER_KEYS: Final[Mapping[str, object]] = MappingProxyType(
-    {"why": "confirm", "again": False, "link_failed": False}
+    {
+        "why": "confirm",
+        "again": False,
+        "link_failed": False,
+        "decline_reason": None,
+        "access_until": None,
+        "renews": True,
+        "renewal_amount": None,
+    }
 )
-"""Defaults for keys that older events do not have."""
+"""Defaults for keys that older events do not have, and for those that only our rows have (queries/mails.py)."""
 
 UNPAID_REASONS: Final = frozenset({"payment_failed"})
 """Reasons of billing.subscription.canceled that mean: the renewal was not paid."""
@@ -90,13 +99,13 @@ class UnrenderableError(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Brand:
-    """The sender, and the terms that mails quote. Without `account_url` mails have no button to the account."""
+    """What every mail shows of the cinema (BOXOFFICE_CINEMA_*), and the terms that mails quote."""
 
-    name: str = "Boxoffice"
-    account_url: str | None = None
-    support_email: str | None = None
-    rental_start_days: int = 30
-    rental_finish_hours: int = 48
+    name: str
+    account_url: str
+    support_email: str
+    rental_start_days: int = RENTAL_START_DAYS
+    rental_finish_hours: int = RENTAL_FINISH_HOURS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,7 +132,7 @@ def template_of(event_type: str, data: Mapping[str, object]) -> str | None:
 
 
 def render(
-    event_type: str, data: Mapping[str, object], locale: str | None, *, brand: Brand | None = None
+    event_type: str, data: Mapping[str, object], locale: str | None, *, brand: Brand
 ) -> Rendered | None:
     """The mail about an event in the customer's language, or None when there is none.
 
@@ -133,7 +142,7 @@ def render(
     if name is None:
         return None
     babel = _locale(locale)
-    values = {**NEWER_KEYS, **data, "brand": brand or Brand(), "babel": babel, "language": babel.language}
+    values = {**NEWER_KEYS, **data, "brand": brand, "babel": babel, "language": babel.language}
     try:
         html = _fill(f"{babel.language}/{name}.j2", "html", values)
         text = _fill(f"{babel.language}/{name}.j2", "txt", values)
@@ -173,6 +182,7 @@ def _environment(form: str) -> Environment:
         "plural": _plural,
         "fill": _wrap,
         "link": _link,
+        "mailto": _mailto,
     }
     return environment
 
@@ -241,6 +251,11 @@ def _link(url: str) -> str:
     if parts.scheme not in ("https", "http") or not parts.hostname or not url.isprintable() or " " in url:
         raise ValueError("not a web address")
     return url
+
+
+def _mailto(address: str) -> str:
+    """The address as a part of a mailto link (RFC 6068): a `?` or `&` in it is a letter, not the begin of a header."""
+    return quote(address, safe="@")
 
 
 def _babel(context: Context) -> Locale:

@@ -21,7 +21,7 @@ from shared_lib.billing.reports import (
     SavedMethodRef,
 )
 from shared_lib.domain.money import Money
-from shared_lib.domain.payment import Decline, DeclineKind
+from shared_lib.domain.payment import Decline, DeclineKind, DeclineReason
 from shared_lib.providers.errors import (
     AnswerMismatch,
     BadCredentials,
@@ -42,7 +42,7 @@ from shared_lib.providers.errors import (
 
 __all__ = [
     "AnswerMismatch", "BadCredentials", "Capabilities", "ChargeRequest", "CheckoutRequest",
-    "Decline", "DeclineKind", "EventKind", "IdempotencyMismatch", "InputRejected", "InvalidRequest", "KeyInUse",
+    "Decline", "DeclineKind", "DeclineReason", "EventKind", "IdempotencyMismatch", "InputRejected", "InvalidRequest", "KeyInUse",
     "Money", "NotAllowed", "NotFound", "OutcomeUnknown", "PaymentProvider", "PaymentRef",
     "PaymentSnapshot", "PaymentState", "ProviderError", "ProviderEvent", "RateLimited",
     "RawWebhook", "RefundRejected", "RefundRequest", "RefundSnapshot", "RefundState",

@@ -12,6 +12,7 @@ from shared_lib.providers.base import (
     CheckoutRequest,
     Decline,
     DeclineKind,
+    DeclineReason,
     EventKind,
     IdempotencyMismatch,
     InputRejected,
@@ -52,11 +53,11 @@ NAME = "sandbox"
 
 DECLINES: Mapping[str, tuple[DeclineKind, str]] = {
     "do_not_honor": (DeclineKind.SOFT, "card_declined"),
-    "insufficient_funds": (DeclineKind.SOFT, "insufficient_funds"),
+    "insufficient_funds": (DeclineKind.SOFT, DeclineReason.INSUFFICIENT_FUNDS),
     "processing_error": (DeclineKind.SOFT, "try_again_later"),
     "stolen_card": (DeclineKind.HARD, "card_declined"),  # the reason is hidden from a thief
-    "expired_card": (DeclineKind.HARD, "card_expired"),
-    "method_removed": (DeclineKind.HARD, "method_removed"),
+    "expired_card": (DeclineKind.HARD, DeclineReason.CARD_EXPIRED),
+    "method_removed": (DeclineKind.HARD, DeclineReason.METHOD_REMOVED),
     "authentication_required": (DeclineKind.ACTION_REQUIRED, "authentication_required"),
     "authentication_failed": (DeclineKind.ACTION_REQUIRED, "authentication_required"),
 }

@@ -14,10 +14,13 @@ from typing import Any, Final
 
 from shared_lib.billing import facts
 from shared_lib.billing.events import FactType, JobType
+from shared_lib.domain.catalog import PriceKind
+from shared_lib.domain.entitlement import access_end
 from shared_lib.domain.messages import AutoRenewChange
 from shared_lib.domain.money import Money
 from shared_lib.domain.payment import Payment
 from shared_lib.domain.refund import RefundStatus
+from shared_lib.domain.subscription import OWING, Subscription, SubscriptionStatus
 from shared_lib.store.rows import ORDERS, PAYMENTS, REFUNDS, SUBSCRIPTIONS
 from shared_lib.store.transaction import Transaction
 
@@ -61,12 +64,23 @@ async def mail_facts(tx: Transaction, event: MailEvent) -> MailFacts | None:
 
 async def _of_order(tx: Transaction, event: MailEvent) -> MailFacts | None:
     rows = await tx.fetch(
-        f"SELECT {ORDERS.select} FROM orders WHERE id = %s AND customer_id = %s AND paid_at IS NOT NULL",
+        f"""
+        SELECT {ORDERS.select}, s.auto_renew, s.amount_minor, s.currency
+        FROM orders LEFT JOIN subscriptions s ON s.id = orders.subscription_id
+        WHERE orders.id = %s AND orders.customer_id = %s AND orders.paid_at IS NOT NULL
+        """,
         [_id(event, "order_id"), event.customer_id],
     )
     if not rows:
         return None
-    return MailFacts(data={**_words(event), **facts.of_paid_order(ORDERS.of(rows[0]))})
+    *row, auto_renew, minor, currency = rows[0]
+    order = ORDERS.of(tuple(row))
+    known = {**_words(event), **facts.of_paid_order(order)}
+    if order.subscription_id:
+        known |= {"renews": auto_renew, "renewal_amount": facts.money(Money(minor, currency))}
+    elif order.kind is PriceKind.RENTAL and order.paid_at:
+        known["access_until"] = facts.instant(access_end(order.kind, order.paid_at, None))
+    return MailFacts(data=known)
 
 
 async def _of_payment(tx: Transaction, event: MailEvent) -> MailFacts | None:
@@ -102,17 +116,23 @@ def _surplus(payment: Payment, event: MailEvent) -> Money:
 async def _of_refund(tx: Transaction, event: MailEvent) -> MailFacts | None:
     rows = await tx.fetch(
         f"""
-        SELECT {ORDERS.select}, {REFUNDS.select} FROM refunds JOIN orders ON orders.id = refunds.order_id
+        SELECT {ORDERS.select}, {REFUNDS.select}, s.auto_renew, e.ends_at
+        FROM refunds JOIN orders ON orders.id = refunds.order_id
+        LEFT JOIN subscriptions s ON s.id = orders.subscription_id
+        LEFT JOIN entitlements e ON e.order_id = orders.id AND e.status = 'active'
         WHERE refunds.id = %s AND orders.customer_id = %s
         """,
         [_id(event, "refund_id"), event.customer_id],
     )
     if not rows:
         return None
-    order, refund = ORDERS.of(rows[0][: ORDERS.width]), REFUNDS.of(rows[0][ORDERS.width :])
+    *row, auto_renew, ends_at = rows[0]
+    order, refund = ORDERS.of(tuple(row[: ORDERS.width])), REFUNDS.of(tuple(row[ORDERS.width :]))
     if refund.status is not RefundStatus.SUCCEEDED:
         return None
-    return MailFacts(data={**_words(event), **facts.of_refund(refund, order)})
+    known = {**_words(event), **facts.of_refund(refund, order)}
+    lasts = facts.instant(ends_at) if ends_at and ends_at > await tx.clock() else None
+    return MailFacts(data=known | {"access_until": lasts, "renews": bool(auto_renew)})
 
 
 async def _of_subscription(tx: Transaction, event: MailEvent) -> MailFacts | None:
@@ -128,11 +148,29 @@ async def _of_subscription(tx: Transaction, event: MailEvent) -> MailFacts | Non
     if not rows:
         return None
     *row, checkout_url = rows[0]
-    words = _words(event)
-    known = {**words, **facts.of_subscription(SUBSCRIPTIONS.of(tuple(row)))}
+    words, subscription = _words(event), SUBSCRIPTIONS.of(tuple(row))
+    known = {**words, **facts.of_subscription(subscription)}
     if event.data.get("checkout_url"):
         known["checkout_url"] = checkout_url
-    return MailFacts(data=known | {name: words[name] for name in _AS_IT_WAS if name in words})
+    return MailFacts(
+        data=known | {name: words[name] for name in _AS_IT_WAS if name in words},
+        over=await _is_over(tx, event, subscription),
+    )
+
+
+async def _is_over(tx: Transaction, event: MailEvent, subscription: Subscription) -> bool:
+    """What the mail would announce has happened, or cannot happen any more: another mail says so."""
+    if event.type == FactType.SUBSCRIPTION_SUSPENDED:
+        return subscription.status is not SubscriptionStatus.SUSPENDED
+    if event.type != FactType.SUBSCRIPTION_PAST_DUE:
+        return False
+    retry_at = event.data.get("next_retry_at")
+    tried = (
+        isinstance(retry_at, str)
+        and _is_instant(retry_at)
+        and datetime.fromisoformat(retry_at) <= await tx.clock()
+    )
+    return tried or subscription.status not in OWING
 
 
 async def _of_auto_renew(tx: Transaction, event: MailEvent) -> MailFacts | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from shared_lib.billing.leasing import LeaseContext
-from shared_lib.billing.reports import SavedMethodRef
+from shared_lib.billing.reports import LocalOutcome, SavedMethodRef
 from shared_lib.domain.order import Order
 from shared_lib.domain.payment import Payment
 from shared_lib.store.methods import method_of
@@ -13,7 +13,7 @@ from shared_lib.store.transaction import Transaction
 
 
 async def read_lease_context(tx: Transaction, payments: Sequence[tuple[Payment, Order]]) -> LeaseContext:
-    """The methods that these payments charge, where they still may be charged, and their customers' addresses.
+    """The methods that these payments charge, or why one may not be charged any more, and their customers' addresses.
 
     To be read when the payments are locked: a method that its owner took away before that is not charged.
     """
@@ -22,9 +22,10 @@ async def read_lease_context(tx: Transaction, payments: Sequence[tuple[Payment, 
     rows = await tx.fetch(
         """
         SELECT p.method_id, p.customer_id, c.email,
+            m.usable, m.deleted_at IS NOT NULL,
             m.provider, m.provider_ref, m.provider_customer_ref, m.brand, m.last4, m.expires
         FROM unnest(%b::text[], %b::text[]) AS p (method_id, customer_id)
-        LEFT JOIN payment_methods m ON m.id = p.method_id AND m.usable AND m.deleted_at IS NULL
+        LEFT JOIN payment_methods m ON m.id = p.method_id
         LEFT JOIN customers c ON c.id = p.customer_id
         """,
         [
@@ -33,10 +34,16 @@ async def read_lease_context(tx: Transaction, payments: Sequence[tuple[Payment, 
         ],
     )
     methods: dict[str, SavedMethodRef] = {}
+    unusable: dict[str, LocalOutcome] = {}
     emails: dict[str, str] = {}
-    for method_id, customer_id, email, *method_row in rows:
-        if method := method_of(*method_row):
+    for method_id, customer_id, email, usable, deleted, *method_row in rows:
+        method = method_of(*method_row)
+        if method and deleted:
+            unusable[method_id] = LocalOutcome.METHOD_REMOVED
+        elif method and not usable:
+            unusable[method_id] = LocalOutcome.METHOD_REFUSED
+        elif method:
             methods[method_id] = method
         if email is not None:
             emails[customer_id] = email
-    return LeaseContext(methods, emails)
+    return LeaseContext(methods, unusable, emails)

@@ -15,7 +15,8 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from sqlalchemy import create_engine, pool, text
 
-from shared_lib.settings import Environment, Settings, WrongSettingsError, database_address, take_mounted
+from shared_lib.addresses import database_address
+from shared_lib.settings import Environment, Settings, WrongSettingsError, take_mounted
 from shared_lib.store.access import MissingRolesError, apply_grants
 
 _MIGRATIONS = Path(__file__).with_name("migrations")

@@ -79,7 +79,7 @@ def test_who_paid_by_a_mail_comes_back_to_a_page_in_every_overlay(gateway: Gatew
     assert (told.status, b"You may close this page" in told.body) == (200, True)
 
 
-@pytest.mark.parametrize("path", ["/pay/chk_1", "/thanks"])
+@pytest.mark.parametrize("path", ["/pay/chk_1", "/thanks", "/account"])
 def test_the_page_of_the_sandbox_is_shown_on_kind_only(gateway: Gateway, overlay: str, path: str) -> None:
     told = gateway.ask("GET", path)
     assert told.status == (200 if overlay == "kind" else 404)

@@ -42,6 +42,9 @@ GIVEN: Final = {
     "BOXOFFICE_PUBLIC_URL": "https://cinema.example",
     "BOXOFFICE_RETURN_URL_ORIGINS": "https://cinema.example",
     "BOXOFFICE_MAIL_FROM": "Boxoffice <tickets@cinema.example>",
+    "BOXOFFICE_CINEMA_NAME": "Kino",
+    "BOXOFFICE_CINEMA_ACCOUNT_URL": "https://cinema.example/account",
+    "BOXOFFICE_CINEMA_SUPPORT_EMAIL": "help@cinema.example",
 }
 # Of the Community Edition (faas-netes: pkg/handlers/replica_reader.go, validate.go; Kubernetes' own grace period).
 FUNCTIONS_MAX, REPLICAS_MAX, GRACE_S = 15, 5, 30

@@ -8,11 +8,12 @@ from typing import Any, Final
 import pytest
 
 from infra.servers.moto import EmbeddedMoto
-from shared_lib.mail.render import render, template_of
+from shared_lib.mail.render import Brand, render, template_of
 from shared_lib.queries.mails import MailEvent, mail_facts
 from tests.kit.cinema import Cinema
 from tests.kit.steps import BASIC, FILM, LATER_CHALLENGE, LATER_SOFT, opt_out, renewed, to_period_end
 
+BRAND: Final = Brand(name="Kino", account_url="https://kino.test/account", support_email="help@kino.test")
 EVIL: Final = "https://evil.example/pay"
 # Whatever a forger writes into an event of a proven sender.
 LIES: Final[dict[str, Any]] = {
@@ -43,7 +44,8 @@ async def assert_told_as_before(cinema: Cinema) -> int:
         known = await cinema.rt.read(mail_facts, told)
         assert known is not None, kind
         for locale in ("en", "ru"):
-            assert render(kind, known.data, locale) == render(kind, data, locale), kind
+            told_as = [render(kind, one, locale, brand=BRAND) for one in (known.data, data)]
+            assert told_as[0] == told_as[1], kind
     return len(found)
 
 

@@ -213,4 +213,4 @@ async def test_a_method_deleted_while_its_charge_waits_is_not_charged(cinema: Ci
     await cinema.event("billing.tick.renewal")
     await cinema.call("DELETE", f"/v1/payment-methods/{method['id']}?confirm=true")
     await cinema.tick()
-    assert payments(cinema, "decline_reason")[1] == "no_payment_method"
+    assert payments(cinema, "decline_reason")[1] == "payment_method_removed"

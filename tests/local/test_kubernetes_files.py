@@ -121,12 +121,13 @@ def test_events_are_delivered_to_the_names_that_doors_answer_to() -> None:
 def test_production_does_not_show_the_sandbox() -> None:
     assert "sandbox" in generate.nginx(sandbox=True)
     production = generate.nginx(sandbox=False)
-    assert not re.search(r"sandbox|/thanks|/pay/", production)
+    assert not re.search(r"sandbox|/thanks|/account |/pay/", production)
     kept = [line for line in production.splitlines() if line.strip().startswith("location")]
     every = [
         line for line in generate.nginx(sandbox=True).splitlines() if line.strip().startswith("location")
     ]
-    assert set(every) - set(kept) == {"        location /pay/ {", "        location = /thanks {"}
+    places = ("/pay/", "= /thanks", "= /account")
+    assert set(every) - set(kept) == {f"        location {place} {{" for place in places}
 
 
 @pytest.mark.parametrize("sandbox", [True, False])

@@ -71,6 +71,7 @@ _PAST_DUE = _SUBSCRIPTION | {
     "status": "past_due",
     "next_retry_at": "2026-11-24T05:54:00Z",
     "access_until": "2026-11-30T05:54:00Z",
+    "decline_reason": "card_declined",
 }
 
 EXAMPLES: dict[str, tuple[str, dict[str, Any]]] = {
@@ -99,8 +100,16 @@ EXAMPLES: dict[str, tuple[str, dict[str, Any]]] = {
     },
     "refund": ("billing.refund.succeeded", _REFUND),
     "refund, access kept": ("billing.refund.succeeded", _REFUND | {"access": "keep"}),
-    "refund, access shortened": ("billing.refund.succeeded", _REFUND | {"access": "shorten"}),
+    "refund, access shortened": (
+        "billing.refund.succeeded",
+        _REFUND | {"access": "shorten", "access_until": "2026-12-01T05:54:00Z", "renews": False},
+    ),
     "past due": ("billing.subscription.past_due", _PAST_DUE),
+    "past due, no money": (
+        "billing.subscription.past_due",
+        _PAST_DUE | {"decline_reason": "insufficient_funds"},
+    ),
+    "past due, no decline": ("billing.subscription.past_due", _PAST_DUE | {"decline_reason": None}),
     "past due, no page": (
         "billing.subscription.past_due",
         _PAST_DUE | {"next_retry_at": None, "link_failed": True},

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from typing import Any
 
@@ -22,7 +23,11 @@ from shared_lib.mail.render import (
 )
 from tests.mail.events import EXAMPLES, LINK
 
-BRAND = Brand(account_url="https://cinema.example/account", support_email="help@cinema.example")
+BRAND = Brand(
+    name="Kino <Central> & Co",
+    account_url="https://cinema.example/account",
+    support_email="help@cinema.example",
+)
 
 CONTRACT = {
     "billing.order": "created paid canceled expired refunded",
@@ -156,16 +161,16 @@ def test_instants_name_their_zone(locale: str, shown: str) -> None:
     [(1, "1 час,"), (2, "2 часа,"), (5, "5 часов,"), (11, "11 часов,"), (21, "21 час,"), (48, "48 часов,")],
 )
 def test_russian_counts_in_its_three_forms(hours: int, shown: str) -> None:
-    assert shown in plain(mail("rental", "ru", Brand(rental_finish_hours=hours)).text)
+    assert shown in plain(mail("rental", "ru", replace(BRAND, rental_finish_hours=hours)).text)
 
 
 @pytest.mark.parametrize(("days", "shown"), [(1, "1 дня."), (2, "2 дней."), (30, "30 дней.")])
 def test_russian_declines_after_the_preposition(days: int, shown: str) -> None:
-    assert shown in plain(mail("rental", "ru", Brand(rental_start_days=days)).text)
+    assert shown in plain(mail("rental", "ru", replace(BRAND, rental_start_days=days)).text)
 
 
 def test_english_counts_in_two_forms() -> None:
-    assert "within 1 day." in plain(mail("rental", "en", Brand(rental_start_days=1)).text)
+    assert "within 1 day." in plain(mail("rental", "en", replace(BRAND, rental_start_days=1)).text)
     assert "within 30 days." in plain(mail("rental", "en").text)
 
 
@@ -216,8 +221,30 @@ def test_the_checkout_link_arrives_whole() -> None:
     assert "https://pay.example/c/1?a=1&b=2" in _Words(rendered.html).links
 
 
-def test_without_an_account_page_there_are_no_buttons_to_it() -> None:
-    assert not _Words(mail("past due", "en", Brand()).html).links
+@pytest.mark.parametrize("locale", ["en", "ru"])
+@pytest.mark.parametrize("example", EXAMPLES)
+def test_every_mail_shows_the_cinemas_name_and_who_answers(example: str, locale: str) -> None:
+    rendered = mail(example, locale)
+    parsed = _Words(rendered.html)
+    assert rendered.text.startswith(BRAND.name + "\n")
+    assert BRAND.name in plain(" ".join(parsed.words))
+    assert "central" not in parsed.tags
+    assert f"{BRAND.support_email}." in plain(rendered.text)
+    assert f"mailto:{BRAND.support_email}" in parsed.links
+
+
+@pytest.mark.parametrize("locale", ["en", "ru"])
+@pytest.mark.parametrize("example", EXAMPLES)
+def test_a_mail_links_to_its_page_to_pay_and_to_the_cinema_alone(example: str, locale: str) -> None:
+    rendered, (_, data) = mail(example, locale), EXAMPLES[example]
+    ours = {BRAND.account_url, data.get("checkout_url") or BRAND.account_url}
+    web = [link for link in _Words(rendered.html).links if not link.startswith("mailto:")]
+    assert set(web) <= ours
+    assert set(re.findall(r"https?://\S+", rendered.text)) == set(web)
+
+
+def without(data: dict[str, Any], name: str) -> dict[str, Any]:
+    return {key: value for key, value in data.items() if key != name}
 
 
 @pytest.mark.parametrize("example", EXAMPLES)
@@ -225,7 +252,7 @@ def test_missing_data_fails_loudly(example: str) -> None:
     event_type, data = EXAMPLES[example]
     for needed in ("product_title", "order_id" if "order_id" in data else "subscription_id"):
         with pytest.raises(UnrenderableError, match=event_type):
-            render(event_type, {name: value for name, value in data.items() if name != needed}, "en")
+            render(event_type, without(data, needed), "en", brand=BRAND)
 
 
 @pytest.mark.parametrize(
@@ -253,19 +280,20 @@ def test_an_undecided_event_type_fails_loudly() -> None:
 
 @pytest.mark.parametrize("event_type", NOT_MAILED)
 def test_silent_events_render_nothing(event_type: str) -> None:
-    assert render(event_type, {}, "en") is None
+    assert render(event_type, {}, "en", brand=BRAND) is None
 
 
 def test_a_surplus_is_told_once() -> None:
     event_type, data = EXAMPLES["refund"]
-    assert render(event_type, data | {"surplus": True}, "en") is None
+    assert render(event_type, data | {"surplus": True}, "en", brand=BRAND) is None
 
 
 def test_a_renewal_that_needs_the_customer_is_told_once_with_its_link() -> None:
     event_type, data = EXAMPLES["past due, no page"]
     for kind in ("action_required", "hard", "soft"):
-        assert render(event_type, data | {"decline_kind": kind, "link_failed": False}, "en") is None
-        assert render(event_type, data | {"decline_kind": kind}, "en") is not None
+        declined = data | {"decline_kind": kind}
+        assert render(event_type, declined | {"link_failed": False}, "en", brand=BRAND) is None
+        assert render(event_type, declined, "en", brand=BRAND) is not None
 
 
 @pytest.mark.parametrize("locale", ["en", "ru"])
@@ -280,6 +308,12 @@ def test_the_receipt_says_what_was_bought_and_how_long() -> None:
     assert "Until: 23 December 2026" in plain(mail("first period").text)
     assert "renews automatically" in plain(mail("first period").text)
     assert "turn automatic renewal off before the trial ends" in plain(mail("trial").text)
+    price = {"minor": 799, "currency": "EUR"}
+    assert "continues for €7.99 per period" in plain(mail("trial", renewal_amount=price).text)
+    off = [plain(mail(example, renews=False).text) for example in ("trial", "first period")]
+    assert all("Automatic renewal is off" in text and "renews" not in text for text in off)
+    assert "turn" not in off[0]
+    assert "paid until 23 December 2026" in plain(mail("renewal").text)
     assert "renewed" in mail("renewal").subject
 
 
@@ -300,13 +334,13 @@ def test_a_link_comes_with_what_is_true_about_the_card(why: Why, locale: str) ->
     others = [plain(mail(f"to pay, {other}", locale).text) for other in Why if other is not why]
     assert plain(told.text) not in others
     if locale == "en":
-        assert ("will not be charged again" in plain(told.text)) is (why is Why.DECLINED)
+        assert ("will not be charged again" in plain(told.text)) is (why in (Why.DECLINED, Why.EXPIRED))
         assert ("earlier link" in plain(told.text)) is (why is Why.DECLINED)  # the example of a second one
 
 
 def test_the_mail_about_a_suspension_has_the_link_or_says_when_it_comes() -> None:
     assert LINK in mail("suspended").text
-    assert "last attempt" in plain(mail("suspended, a last try").text)
+    assert "we will send you a link" in plain(mail("suspended, a last try").text)
 
 
 def test_a_subscription_that_was_not_paid_ends_with_that_reason() -> None:

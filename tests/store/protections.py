@@ -60,7 +60,7 @@ MUTATIONS: Final = (
         "tests/test_settings.py::test_an_empty_variable_is_one_that_is_not_set[redis_url]",
         (
             Edit(SETTINGS, "env_ignore_empty=True, ", ""),
-            Edit(SETTINGS, "    if not value:\n        return None\n", ""),
+            Edit("shared_lib/addresses.py", "    if not value:\n        return None\n", ""),
         ),
     ),
     Mutation(
