@@ -200,8 +200,8 @@ MUTATIONS: Final = (
         (
             Edit(
                 "shared_lib/queries/mails.py",
-                "id = %s AND customer_id = %s AND paid_at",
-                "id = %s AND %s <> '' AND paid_at",
+                "orders.id = %s AND orders.customer_id = %s AND orders.paid_at",
+                "orders.id = %s AND %s <> '' AND orders.paid_at",
             ),
         ),
     ),
