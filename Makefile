@@ -21,6 +21,13 @@ QUIETLY := || exec .ci/quietly $$PPID
 # The whole suite runs in one worker for each processor, four at most. Each worker has its own PostgreSQL, Redis and Kafka.
 WORKERS = $(if $(T),,--numprocesses auto --maxprocesses 4 --dist loadscope)
 THERE := $(if $(filter kind,$(TARGET)),$(KUBERNETES),$(COMPOSE))
+# A command of the running stack: TARGET's, else that of make up, else that of make up_all if it is the only one.
+define on_stack
+if [ -z "$(TARGET)" ] && { [ -e .local/running.json ] || ! $(COMPOSE) running 2>/dev/null; }; then \
+  if [ -x $(BIN)/python ]; then $(BIN)/python -m infra.local $(1); \
+  else echo "No stack runs here. Start it in another terminal: make up, or make up_all" >&2; false; fi; \
+else $(THERE) $(1); fi $(QUIETLY)
+endef
 
 .PHONY: help
 help:
@@ -79,31 +86,23 @@ db: $(if $(ELSEWHERE),,$(READY)) ## open psql on the running stack's database, r
 
 .PHONY: logs
 logs: ## follow the logs of the running stack, one line per event; ARGS=relay: one process; TARGET=compose|kind
-	@if [ "$(TARGET)" = kind ]; then $(KUBERNETES) logs $(ARGS); \
-	  elif [ "$(TARGET)" = compose ] || { [ ! -e .local/running.json ] && $(COMPOSE) running 2>/dev/null; }; then \
-	    $(COMPOSE) logs $(ARGS); \
-	  elif [ -x $(BIN)/python ]; then $(BIN)/python -m infra.local logs $(ARGS); \
-	  else echo "No logs yet. Start the stack: make up, or make up_all"; false; fi $(QUIETLY)
+	@$(call on_stack,logs $(ARGS))
 
 .PHONY: mails
-mails: $(READY) ## read what the running stack mailed: the newest; CUSTOMER=bob: to bob; ARGS=3: the third
-	@$(BIN)/python -m infra.local mails $(if $(filter-out file,$(origin CUSTOMER)),--customer $(CUSTOMER)) $(ARGS) $(QUIETLY)
+mails: ## read what the running stack mailed: the newest; CUSTOMER=bob: to bob; ARGS=3: the third; TARGET=compose|kind
+	@$(call on_stack,mails $(if $(filter-out file,$(origin CUSTOMER)),--customer $(CUSTOMER)) $(ARGS))
 
 ##@ Operate
 
 .PHONY: cli
-cli: $(if $(ELSEWHERE),,$(READY)) ## run the operator's command line on the running stack: make cli ARGS="explain ord_..."
-	@{ $(if $(ELSEWHERE),$(THERE) cli $(ARGS),set -a; if [ -f .local/settings.env ]; then source .local/settings.env; fi; \
-	  $(BIN)/python -m shared_lib.cli.main $(ARGS)); } $(QUIETLY)
+cli: $(if $(ELSEWHERE),,$(READY)) ## run the operator's command line on the running stack: make cli ARGS="explain ann"; TARGET=compose|kind
+	@$(call on_stack,cli $(ARGS))
 
 CUSTOMER ?= ann
 
 .PHONY: token
 token: ## print a token for the running stack: make token CUSTOMER=bob; ARGS=billing:operator; TARGET=compose|kind
-	@if [ -z "$(TARGET)" ] && { [ -e .local/running.json ] || ! $(COMPOSE) running 2>/dev/null; }; then \
-	    if [ -x $(BIN)/python ]; then $(BIN)/python -m infra.local token $(CUSTOMER) $(ARGS); \
-	    else echo "No stack runs here. Start it: make up, or make up_all" >&2; false; fi; \
-	  else $(THERE) token $(CUSTOMER) $(ARGS); fi $(QUIETLY)
+	@$(call on_stack,token $(CUSTOMER) $(ARGS))
 
 .PHONY: reset
 reset: $(READY) ## delete the data of the local stack: the next make up starts with no orders, and today
@@ -111,7 +110,7 @@ reset: $(READY) ## delete the data of the local stack: the next make up starts w
 
 .PHONY: kills
 kills: ## kill each container (TARGET=kind: each pod) in turn under a load of orders, and count what was lost or doubled
-	@$(if $(filter kind,$(TARGET)),$(KUBERNETES) kills,$(PYTHON) -m infra.drill) $(ARGS)
+	@$(if $(filter kind,$(TARGET)),$(KUBERNETES) kills,$(PYTHON) -m infra.drill) $(ARGS) $(QUIETLY)
 
 .PHONY: bench
 bench: $(READY) ## measure orders and renewals beside their controls; ARGS go to the benchmark

@@ -29,9 +29,7 @@ def compose_command() -> tuple[str, ...]:
     if shutil.which("docker") is None:
         raise DockerError(_INSTALL)
     if _quietly(["docker", "info"]):
-        raise DockerError(
-            "Docker does not answer. Is its daemon running, and may you use it? Try: docker info"
-        )
+        raise DockerError("Docker does not answer: start it, or ask `docker info` why. Then: make up_all")
     if not _quietly(["docker", "compose", "version"]):
         return ("docker", "compose")
     if shutil.which("docker-compose"):
@@ -53,6 +51,12 @@ def compose(*arguments: str, capture: bool = False) -> str:
     if run.returncode:
         raise DockerError(f"{' '.join(command)} failed with {run.returncode}")
     return run.stdout or ""
+
+
+def run(*arguments: str) -> int:
+    """`docker compose ...` on this terminal; its exit code. What it says is all there is to say."""
+    command = [*compose_command(), *arguments]
+    return subprocess.run(command, cwd=ROOT, env=images() | os.environ, check=False).returncode
 
 
 def images() -> dict[str, str]:

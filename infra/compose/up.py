@@ -9,8 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
-from infra.compose.docker import ROOT, DockerError, compose, containers, docker
-from infra.compose.env_files import FOLDER, make
+from infra.compose.docker import ROOT, DockerError, compose, compose_command, containers, docker
+from infra.compose.env_files import FOLDER, KEPT, make
 from shared_lib.visible import say
 
 HEALTHY_TIMEOUT_S: Final = 300.0
@@ -38,6 +38,20 @@ def up() -> None:
     compose("up", "-d", "--remove-orphans")
     wait(HEALTHY_TIMEOUT_S)
     _welcome(time.monotonic() - began)
+
+
+def is_running() -> bool:
+    """Whether a container of the stack runs. DockerError when Docker does not answer."""
+    if not (FOLDER / KEPT).exists():  # it was never started
+        compose_command()
+        return False
+    return any(one["State"]["Running"] for one in containers().values())
+
+
+def need_running() -> None:
+    """DockerError when the stack does not run."""
+    if not is_running():
+        raise DockerError("No stack runs in containers. Start it: make up_all")
 
 
 def wait(timeout_s: float) -> None:

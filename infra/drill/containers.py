@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import Final
 
 from infra.compose.docker import ROOT, compose, compose_command, containers, docker, images
-from infra.compose.up import wait
+from infra.compose.up import need_running, wait
 from infra.drill.rounds import CALM_TIMEOUT_S, DOORS, STORES_AND_WORKERS, Customers, drill, talking_to
 
 VICTIMS: Final = (*STORES_AND_WORKERS, *DOORS, "sandbox", "auth", "nginx")
@@ -24,6 +24,7 @@ class Containers:
     victims: Sequence[str] = VICTIMS
 
     def running(self) -> list[str]:
+        need_running()
         return list(containers())
 
     @contextmanager

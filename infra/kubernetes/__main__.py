@@ -10,7 +10,8 @@ python3 -m infra.kubernetes diff          what `deploy` would change
 python3 -m infra.kubernetes reasons       why pods do not run
 python3 -m infra.kubernetes reach         try which process reaches what; exit 1 when a NetworkPolicy allows too much or too little
 python3 -m infra.kubernetes demo          play the whole story through the gateway and compare the money
-python3 -m infra.kubernetes logs [NAME]   follow the logs
+python3 -m infra.kubernetes logs [NAME]   follow the logs, one readable line per event
+python3 -m infra.kubernetes mails [NUMBER]    read what was mailed; --customer bob: to bob
 python3 -m infra.kubernetes cli ...       the operator's command line: explain ord_..., lag, dead-letters
 python3 -m infra.kubernetes db            psql, read-only; ROLE=owner: as that role
 python3 -m infra.kubernetes token [CUSTOMER] [SCOPE...]
@@ -21,24 +22,30 @@ from __future__ import annotations
 
 import argparse
 import os
-import subprocess
+import re
 import sys
 import time
 
+from infra.compose.look import READING, show_mails
 from infra.compose.up import CUSTOMER
 from infra.drill.rounds import DrillError
 from infra.kubernetes import deploy, visitors
 from infra.kubernetes.cluster import cluster, down
-from infra.kubernetes.commands import NAMESPACE, KubernetesError, environment, tool
+from infra.kubernetes.commands import NAMESPACE, ROOT, KubernetesError, environment, kubectl, tool
 from infra.kubernetes.images import images
 from infra.kubernetes.kills import kills
-from infra.kubernetes.knative import knative, need_cluster
+from infra.kubernetes.knative import knative, need_boxoffice, need_cluster
 from infra.kubernetes.needs import need
 from infra.kubernetes.reach import reach
+from infra.local.relayed import follow
 from shared_lib.visible import say
 
+# "[pod/create-order-00001-deployment-7b9c5d6f4-x2x9q/door] ...", and the pods of Deployments, Jobs and StatefulSets.
+NAMED = re.compile(
+    r"\[pod/(?P<name>[a-z-]+?)(?:-[0-9]{5}-deployment)?(?:-[0-9a-f]{8,10})?-(?:[a-z0-9]{5}|[0-9]+)/[a-z0-9-]+\] ?(?P<line>.*)"
+)
 STAGES = {"cluster": cluster, "platform": knative, "images": images, "deploy": deploy.deploy}
-FOR_PEOPLE = ("diff", "reasons", "reach", "demo", "logs", "cli", "db", "token", "kills")
+FOR_PEOPLE = ("diff", "reasons", "reach", "demo", "logs", "mails", "cli", "db", "token", "kills")
 
 
 def main(arguments: list[str]) -> int:
@@ -80,7 +87,9 @@ def _do(what: str, rest: list[str]) -> int:
         down()
         return 0
     need("kubectl")
-    need_cluster()
+    need_cluster(otherwise="make kind_up")
+    if what not in ("diff", "reasons"):
+        need_boxoffice()
     return _for_people(what, rest)
 
 
@@ -100,6 +109,10 @@ def _for_people(what: str, rest: list[str]) -> int:
             return visitors.psql(os.environ.get("ROLE") or "support", rest)
         case "token":
             say(deploy.token(rest[0] if rest else CUSTOMER, *(rest[1:] or ["billing:customer"])))
+        case "mails":
+            return show_mails(
+                kubectl("exec", "-n", NAMESPACE, "deploy/mail", "--", "python", "-c", READING), rest
+            )
         case "kills":
             return kills(rest)
         case _:
@@ -120,7 +133,7 @@ def _logs(rest: list[str]) -> int:
         "--max-log-requests=60",
     ]
     command = tool("kubectl", *line, "-l", f"app.kubernetes.io/{name}", *rest[1:])
-    return subprocess.run(command, env=environment(), check=False).returncode
+    return follow(command, environment(), ROOT, NAMED)
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from typing import Final
 from infra.kubernetes.commands import (
     FOLDER,
     KUBECONFIG,
+    NAMESPACE,
     KubernetesError,
     Object,
     kubectl,
@@ -61,12 +62,19 @@ def knative() -> None:
     say(f"Knative Serving {serving} is available, ingress {KOURIER_CLASS}.")
 
 
-def need_cluster() -> None:
+def need_cluster(otherwise: str = "make kind_cluster") -> None:
+    """KubernetesError, with the command that helps, when no cluster answers."""
     if (
         not KUBECONFIG.exists()
         or run(tool("kubectl", "get", "--raw", "/readyz", "--request-timeout=8s")).returncode
     ):
-        raise KubernetesError("No cluster answers. First: make kind_cluster")
+        raise KubernetesError(f"No cluster answers. Start it: {otherwise}")
+
+
+def need_boxoffice() -> None:
+    """KubernetesError when the cluster has no Boxoffice."""
+    if not kubectl("get", "deployments", "-n", NAMESPACE, "-o", "name").strip():
+        raise KubernetesError("No Boxoffice runs in the cluster. Start it: make kind_up")
 
 
 def ingress_class() -> str:

@@ -4,6 +4,7 @@
     python -m infra.local token CUSTOMER [SCOPE]    a token of the Auth stand-in, by default with billing:customer
     python -m infra.local mails [NUMBER]            the mails that were sent, and the text of one
     python -m infra.local logs [PROCESS ...]        what the processes say, then what they add
+    python -m infra.local cli ARGUMENT ...          the operator's command line, with the settings of the running stack
     python -m infra.local reset                     delete the data of a stopped stack
 
 DATABASE_URL and REDIS_URL replace the embedded servers. BOXOFFICE_* of the environment and of .env are used, the environment's
@@ -19,13 +20,17 @@ import sys
 from pathlib import Path
 
 from infra.local.console import Console
-from infra.local.home import Home, Running
+from infra.local.home import NOT_RUNNING, Home, Running
 from infra.local.processes import StackError
 from infra.local.until_stopped import until_stopped
 from shared_lib.visible import say
 
 
 def main(arguments: list[str]) -> int:
+    if arguments[:1] == ["cli"]:  # argparse would take options of the command line for its own
+        from infra.local.command_line import cli  # noqa: PLC0415
+
+        cli(Home(Path(".local")), arguments[1:])
     options = _parser().parse_args(arguments)
     home = Home(options.data)
     console = Console(home.logs)
@@ -98,10 +103,17 @@ def _token(home: Home, _: Console, options: argparse.Namespace) -> int:
 
 
 def _mails(home: Home, console: Console, options: argparse.Namespace) -> int:
-    from infra.local.inbox import show  # noqa: PLC0415
+    import httpx  # noqa: PLC0415
 
-    show(console, _running(home), customer=options.customer, number=options.number)
-    return 0
+    from infra.local.inbox import show  # noqa: PLC0415
+    from infra.servers.moto import sent_mails  # noqa: PLC0415
+
+    running = _running(home)
+    try:
+        sent = sent_mails(running.mail)
+    except httpx.HTTPError as error:
+        raise StackError(f"The mail service does not answer at {running.mail}: {error}") from error
+    return 0 if show(console, sent, customer=options.customer, number=options.number) else 1
 
 
 def _logs(home: Home, console: Console, options: argparse.Namespace) -> int:
@@ -124,7 +136,7 @@ def _reset(home: Home, console: Console, options: argparse.Namespace) -> int:
 def _running(home: Home) -> Running:
     """The stack on this folder. StackError when none runs."""
     if (found := home.found()) is None:
-        raise StackError("No stack runs here. Start it in another terminal: make up")
+        raise StackError(NOT_RUNNING)
     return found
 
 

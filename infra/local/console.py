@@ -116,6 +116,14 @@ class Console:
         self.say(f"{prefix} {self.paint(on_one_line(readable), *codes)}")
 
 
+def time_of(line: str) -> datetime | None:
+    """The time of a JSON line, or None."""
+    try:
+        return datetime.fromisoformat(json.loads(line)["timestamp"])
+    except (ValueError, TypeError, KeyError):
+        return None
+
+
 def _readable(raw: str) -> tuple[str | None, str]:
     """The text and its level; no text for a line that is not worth showing."""
     try:

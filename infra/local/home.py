@@ -33,6 +33,8 @@ QUIET_PORTS: Final = range(20_000, 32_000)
 # Servers of a stack that was just killed need a moment to release their ports.
 PORT_PATIENCE_S: Final = 3.0
 
+NOT_RUNNING: Final = "No stack runs here. Start it in another terminal: make up, or make up_all"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Secrets:

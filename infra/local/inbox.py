@@ -5,25 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from email.utils import parsedate_to_datetime
 
-import httpx
-
 from infra.local.console import Console
-from infra.local.home import Running
-from infra.local.processes import StackError
-from infra.servers.moto import SentMail, sent_mails
+from infra.servers.sent_mails import SentMail
 
 LISTED_MAX = 15
 
 
-def show(console: Console, running: Running, *, customer: str | None, number: int | None) -> None:
-    """List the newest mails, and print the newest one, or mail `number`. StackError when there is none.
+def show(console: Console, sent: Sequence[SentMail], *, customer: str | None, number: int | None) -> bool:
+    """List the newest mails, and print the newest one, or mail `number`; False when there is no mail of that number.
 
     `customer` is the name of a token (`bob` for bob@example.com) or an address.
     """
-    try:
-        mails = list(enumerate(sent_mails(running.mail), start=1))
-    except httpx.HTTPError as error:
-        raise StackError(f"The mail service does not answer at {running.mail}: {error}") from error
+    mails = list(enumerate(sent, start=1))
     if customer:
         mails = [(at, mail) for at, mail in mails if customer in (to := _to(mail), to.split("@")[0])]
     if not mails:
@@ -31,18 +24,20 @@ def show(console: Console, running: Running, *, customer: str | None, number: in
         console.say(
             f"No mail{who} yet. A paid order brings one: buy a film as `make up` shows, then try again."
         )
-        return
+        return True
     if number is None:
         _list(console, mails)
         number = mails[-1][0]
     found = next((mail for at, mail in mails if at == number), None)
     if found is None:
-        raise StackError(f"There is no mail {number} here; the newest is {mails[-1][0]}.")
+        console.say(f"There is no mail {number} here; the newest is {mails[-1][0]}.")
+        return False
     _read(console, number, found)
     if len(mails) > 1:
         console.say(
             console.dim("\nAnother one: make mails ARGS=NUMBER    Of one customer: make mails CUSTOMER=bob")
         )
+    return True
 
 
 def _list(console: Console, mails: Sequence[tuple[int, SentMail]]) -> None:

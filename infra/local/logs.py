@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 import time
@@ -12,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from infra.local.console import Console
+from infra.local.console import Console, time_of
 from infra.local.processes import StackError
 
 TAIL_BYTES: Final = 256 * 1024
@@ -84,14 +83,6 @@ def _by_time(files: dict[str, LogFile]) -> list[tuple[datetime, str, str]]:
     return sorted(
         (entry for name, file in files.items() for entry in dated(name, file)), key=lambda entry: entry[0]
     )
-
-
-def time_of(line: str) -> datetime | None:
-    """The time of a JSON line, or None."""
-    try:
-        return datetime.fromisoformat(json.loads(line)["timestamp"])
-    except (ValueError, TypeError, KeyError):
-        return None
 
 
 def follow_until_interrupted(

@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
-from email import message_from_string
-from email.message import EmailMessage
-from email.policy import default as modern_policy
 from pathlib import Path
 from typing import Self
 
@@ -15,19 +11,11 @@ import httpx
 
 from infra.servers.base import Server
 from infra.servers.ports import LOOPBACK, answers, free_port
+from infra.servers.sent_mails import PATH, SentMail, accepted
 
 REGION = "eu-central-1"
 FAKE_CREDENTIAL = "testing"  # moto wants a key id and a secret, and accepts any
 START_TIMEOUT_S = 120.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SentMail:
-    """What SES accepted: its message id, the envelope's recipients, and the message as MIME."""
-
-    message_id: str
-    recipients: tuple[str, ...]
-    message: EmailMessage
 
 
 class EmbeddedMoto(Server):
@@ -76,17 +64,5 @@ class EmbeddedMoto(Server):
 
 def sent_mails(url: str) -> list[SentMail]:
     """What the moto server at `url` has accepted."""
-    models = (
-        httpx.get(f"{url}/moto-api/data.json", trust_env=False, timeout=START_TIMEOUT_S)
-        .raise_for_status()
-        .json()
-    )
-    return [
-        SentMail(
-            message_id=raw["id"],
-            # moto adds the recipients it reads in the headers to those of the envelope.
-            recipients=tuple(dict.fromkeys(raw["destinations"])),
-            message=message_from_string(raw["raw_data"], policy=modern_policy),
-        )
-        for raw in models.get("ses", {}).get("RawMessage", [])
-    ]
+    answer = httpx.get(url + PATH, trust_env=False, timeout=START_TIMEOUT_S)
+    return accepted(answer.raise_for_status().json())

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from infra.compose import __main__ as command_line
-from infra.compose import env_files
+from infra.compose import up
 
 
 class Terminal(io.StringIO):
@@ -19,8 +19,13 @@ class Terminal(io.StringIO):
 @pytest.fixture
 def composed(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
     calls: list[tuple[str, ...]] = []
-    monkeypatch.setattr(command_line, "compose", lambda *arguments: calls.append(arguments))
-    monkeypatch.setattr(env_files, "make", lambda: False)
+
+    def run(*arguments: str) -> int:
+        calls.append(arguments)
+        return 0
+
+    monkeypatch.setattr(command_line, "run", run)
+    monkeypatch.setattr(up, "need_running", lambda: None)
     return calls
 
 

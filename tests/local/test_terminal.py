@@ -160,17 +160,30 @@ def test_the_summary_knows_how_far_the_clock_was_moved(database_url: str) -> Non
 
 
 @pytest.mark.skipif(shutil.which("make") is None, reason="no make here")
-@pytest.mark.parametrize("command", ["mails", "token", "logs", "reset"])
+@pytest.mark.parametrize(
+    "command",
+    ["mails", "mails CUSTOMER=bob", "token", "logs", "reset", "cli ARGS=doctor", "cli ARGS=explain"],
+)
 def test_an_error_says_what_to_do_and_make_adds_nothing(command: str, tmp_path: Path) -> None:
-    """In a folder without a stack, with the Makefile and this Python."""
+    """In a folder without a stack, with the Makefile and this Python, and no Docker that answers."""
+    (tmp_path / "docker").write_text("#!/bin/bash\nexit 1\n")
+    (tmp_path / "docker").chmod(0o755)
     (tmp_path / "Makefile").write_text((ROOT / "Makefile").read_text())
     (tmp_path / ".ci").symlink_to(ROOT / ".ci")
     (tmp_path / "requirements-dev.lock").touch()
     os.utime(tmp_path / "requirements-dev.lock", (0, 0))
     (tmp_path / "ready").touch()
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "MAKEFLAGS": "", "MAKELEVEL": ""}
+    own = {
+        "PYTHONPATH": str(ROOT),
+        "PATH": f"{tmp_path}:{os.environ['PATH']}",
+        "MAKEFLAGS": "",
+        "MAKELEVEL": "",
+    }
+    environment = {
+        name: value for name, value in os.environ.items() if name != "BOXOFFICE_DATABASE_URL"
+    } | own
     done = subprocess.run(
-        ["make", command, "READY=ready", f"BIN={Path(sys.executable).parent}"],
+        ["make", *command.split(), "READY=ready", f"BIN={Path(sys.executable).parent}"],
         cwd=tmp_path, capture_output=True, text=True, env=environment, timeout=PATIENCE_S, check=False,
     )  # fmt: skip
     said = done.stdout + done.stderr
