@@ -120,7 +120,7 @@ async def _read(url: str, floor: Floor, options: Options, step: int) -> Point:
 def _commit(url: str, first: int, count: int) -> list[int]:
     """Commit so many events. Returns their ids."""
     with psycopg.connect(url) as db:
-        before: Any = db.execute("SELECT coalesce(max(id), 0) FROM outbox").fetchone()
+        before: Any = db.execute("SELECT last_value - (NOT is_called)::int FROM outbox_id_seq").fetchone()
         insert(db, list(rows(count, first=first)))
         found = db.execute("SELECT id FROM outbox WHERE id > %s ORDER BY id", [before[0]]).fetchall()
     return [row[0] for row in found]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import os
 import time
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import Final
 
@@ -30,6 +30,11 @@ def new_id(prefix: str) -> str:
 def before_all(prefix: str, *, of_the_last: timedelta) -> str:
     """A value that sorts before every id made within `of_the_last`, by this process's clock."""
     return f"{prefix}_{_instant((time.time_ns() // 1_000_000) - of_the_last // timedelta(milliseconds=1))}"
+
+
+def first_of(prefix: str, at: datetime) -> str:
+    """A value that sorts before every id made at or after this instant, and after all older ones."""
+    return f"{prefix}_{_instant(round(at.timestamp() * 1000))}"
 
 
 def _noise() -> str:

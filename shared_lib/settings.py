@@ -141,6 +141,13 @@ class Settings(KafkaAccess):
     renewal_tick_s: float = Field(default=60.0, gt=0)
     reconcile_tick_s: float = Field(default=10.0, gt=0)
 
+    # Days after which reconcile deletes: what was received and done (Kafka and providers repeat for less), mails that were sent,
+    # dead letters that were replayed or dismissed, and what operators did (the database keeps a year whatever is set here).
+    keep_messages_days: int = Field(default=30, ge=15)
+    keep_mails_days: int = Field(default=400, ge=30)
+    keep_dead_letters_days: int = Field(default=90, ge=1)
+    keep_repairs_days: int = Field(default=1095, ge=367)
+
     ses_endpoint_url: Annotated[WebAddress | None, AfterValidator(lambda value: value or None)] = None
     ses_region: str = "eu-central-1"
     mail_from: Annotated[str, AfterValidator(sender_address)] = "Boxoffice <tickets@cinema.example>"

@@ -1,7 +1,7 @@
 """CloudEvent billing.tick.reconcile, or a PingSource's: finish what another call has begun and could not finish.
 
-Stuck or unknown payments and refunds: ask the provider. Parked webhooks and plays: apply them again. Expired keys and messages:
-delete them. Expired orders: close their checkouts at the provider, then expire them. A tick whose subject is the id of a
+Stuck or unknown payments and refunds: ask the provider. Parked webhooks and plays: apply them again. Expired keys, old
+messages, mails, dead letters and notes of repairs: delete them. Expired orders: close their checkouts at the provider, then expire them. A tick whose subject is the id of a
 payment or refund asks about that one alone.
 
 A bad row stops no other row, and a stage that fails stops no other stage. A stage continues while its batches are full, for at
@@ -12,9 +12,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from types import MappingProxyType
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeVar
 
 import functions_framework.aio
 import structlog
@@ -30,7 +30,13 @@ from shared_lib.domain.errors import Transient
 from shared_lib.domain.messages import SetAside, SetAsideKind
 from shared_lib.events.delivered import consumer
 from shared_lib.events.incoming import Consumer, Incoming, hand_over
-from shared_lib.phases.housekeeping import purge_keys, purge_messages
+from shared_lib.phases.housekeeping import (
+    purge_keys,
+    purge_letters,
+    purge_mails,
+    purge_messages,
+    purge_repairs,
+)
 from shared_lib.phases.leases import lease_payments, lease_refunds
 from shared_lib.phases.payments import settle_payments
 from shared_lib.phases.playback import start_playback
@@ -42,20 +48,22 @@ from shared_lib.queries.due import (
     Parked,
     due_payments,
     due_refunds,
-    expired_keys,
-    old_messages,
     parked,
     parked_plays,
 )
 from shared_lib.queries.health import backlog
+from shared_lib.queries.past import Past, expired_keys, old_letters, old_mails, old_messages, old_repairs
 from shared_lib.runtime import Runtime, runtime
 from shared_lib.store.batch import Failed
+from shared_lib.store.transaction import Transaction
 from shared_lib.web.gated import gated
 
 BATCH_MAX: Final = 200
 AT_ONCE: Final = 16
 PURGE_MAX: Final = 5000
 TICK_MAX_S: Final = 20.0  # no batch begins later; the next tick continues where this one stopped
+
+Row = TypeVar("Row")
 
 log = structlog.get_logger("boxoffice")
 
@@ -188,11 +196,37 @@ async def apply_parked_plays(rt: Runtime) -> int:
 
 
 async def purge_expired(rt: Runtime) -> int:
-    """Delete keys after 72 hours, messages after 30 days, and the set-aside notes of rows decided since."""
-    keys = await rt.run_each(purge_keys, await rt.read(expired_keys, PURGE_MAX))
-    messages = await rt.run_each(purge_messages, await rt.read(old_messages, PURGE_MAX))
+    """Delete keys after 72 hours, messages that are done, and the set-aside notes of rows decided since."""
     await rt.run(purge_decided, None)
-    return sum(1 for answer in (*keys, *messages) if not isinstance(answer, Failed))
+    keys = await purged(rt, purge_keys, await rt.read(expired_keys, PURGE_MAX))
+    return keys + await purged(
+        rt, purge_messages, await rt.read(old_messages, past(rt.settings.keep_messages_days))
+    )
+
+
+async def purge_old_mails(rt: Runtime) -> int:
+    return await purged(rt, purge_mails, await rt.read(old_mails, past(rt.settings.keep_mails_days)))
+
+
+async def purge_old_letters(rt: Runtime) -> int:
+    return await purged(
+        rt, purge_letters, await rt.read(old_letters, past(rt.settings.keep_dead_letters_days))
+    )
+
+
+async def purge_old_repairs(rt: Runtime) -> int:
+    return await purged(rt, purge_repairs, await rt.read(old_repairs, past(rt.settings.keep_repairs_days)))
+
+
+def past(days: int) -> Past:
+    return Past(days=days, limit=PURGE_MAX)
+
+
+async def purged(
+    rt: Runtime, phase: Callable[[Transaction, Sequence[Row]], Awaitable[Sequence[None]]], rows: Sequence[Row]
+) -> int:
+    """Delete these rows in batches; one that cannot be deleted stays and stops no other. Returns how many are gone."""
+    return sum(1 for answer in await rt.run_each(phase, rows) if not isinstance(answer, Failed))
 
 
 class Stage(NamedTuple):
@@ -209,6 +243,9 @@ STAGES: Final[Mapping[str, Stage]] = MappingProxyType(
         "webhooks": Stage(apply_parked, BATCH_MAX),
         "plays": Stage(apply_parked_plays, BATCH_MAX),
         "forgotten": Stage(purge_expired, PURGE_MAX),
+        "old_mails": Stage(purge_old_mails, PURGE_MAX),
+        "old_letters": Stage(purge_old_letters, PURGE_MAX),
+        "old_repairs": Stage(purge_old_repairs, PURGE_MAX),
     }
 )
 EVENTS: Final[Mapping[str, Consumer]] = {Tick.RECONCILE: take_tick, PING: take_tick}

@@ -32,3 +32,24 @@ async def purge_messages(tx: Transaction, messages: Sequence[Message]) -> list[N
         [list(column) for column in zip(*messages, strict=True)],
     )
     return [None] * len(messages)
+
+
+async def purge_mails(tx: Transaction, ids: Sequence[str]) -> list[None]:
+    """Delete notifications that were sent or skipped. Their events are not mailed again: Kafka keeps no event that long."""
+    tx.later("DELETE FROM notifications WHERE id = ANY(%s) AND status IN ('sent', 'skipped')", [list(ids)])
+    return [None] * len(ids)
+
+
+async def purge_letters(tx: Transaction, ids: Sequence[str]) -> list[None]:
+    """Delete dead letters that were replayed or dismissed."""
+    tx.later(
+        "DELETE FROM dead_letters WHERE id = ANY(%s) AND (replayed_at IS NOT NULL OR dismissed_at IS NOT NULL)",
+        [list(ids)],
+    )
+    return [None] * len(ids)
+
+
+async def purge_repairs(tx: Transaction, ids: Sequence[str]) -> list[None]:
+    """Delete notes of repairs. The database refuses those of the last year (migration 0013)."""
+    tx.later("DELETE FROM repairs WHERE id = ANY(%s)", [list(ids)])
+    return [None] * len(ids)

@@ -1,4 +1,4 @@
-"""What is due: rows to be decided, messages to be tried again, and what is past its time.
+"""What is due: rows to be decided, messages to be tried again.
 
 Rows are named by id alone, so that no value of a broken one is read here. Those that are set aside are passed over.
 """
@@ -6,8 +6,8 @@ Rows are named by id alone, so that no value of a broken one is read here. Those
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
-from typing import Any, Final
+from datetime import datetime
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -16,9 +16,6 @@ from shared_lib.domain.playing import PLAYS, Played
 from shared_lib.providers.base import ProviderEvent
 from shared_lib.providers.kept import read
 from shared_lib.store.transaction import Transaction
-
-# Providers call again for three days at most.
-MESSAGES_KEPT: Final = timedelta(days=30)
 
 # ---- rows ----------------------------------------------------------------------------------------------------
 
@@ -151,24 +148,3 @@ def _kept(source: str, event_id: str, payload: Any) -> Played | None:
         )
     except (LookupError, TypeError, ValueError):
         return None
-
-
-# ---- what is past its time -----------------------------------------------------------------------------------
-
-
-async def expired_keys(tx: Transaction, limit: int) -> list[tuple[str, str, str]]:
-    """Idempotency keys past their 72 hours: customer, route, key."""
-    rows = await tx.fetch(
-        "SELECT customer_id, route, key FROM idempotency_keys WHERE expires_at <= %s LIMIT %s",
-        [await tx.clock(), limit],
-    )
-    return [(customer_id, route, key) for customer_id, route, key in rows]
-
-
-async def old_messages(tx: Transaction, limit: int) -> list[tuple[str, str]]:
-    """Messages that were taken 30 days ago: source, event id."""
-    rows = await tx.fetch(
-        "SELECT source, event_id FROM inbox WHERE status = 'done' AND received_at <= %s LIMIT %s",
-        [(await tx.clock()) - MESSAGES_KEPT, limit],
-    )
-    return [(source, event_id) for source, event_id in rows]

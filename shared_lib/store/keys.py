@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from shared_lib.billing.replies import Key, SavedReply
 from shared_lib.domain.errors import Code, Refusal
 from shared_lib.store.bulk import array_literal
+from shared_lib.store.kept_replies import packed, unpacked
 from shared_lib.store.transaction import Row, Transaction
 
 # Longer than any invocation may take: while the lease runs, its owner may still answer.
@@ -71,7 +72,7 @@ async def look_at_keys(tx: Transaction, keys: Sequence[Key]) -> list[KeyState]:
     rows = await tx.fetch(
         """
         SELECT k.customer_id, k.route, k.key, k.fingerprint, k.locked_until,
-               k.reply_status, k.reply_body, k.reply_location
+               k.reply, k.reply_status, k.reply_body, k.reply_location
         FROM idempotency_keys k
         JOIN unnest(%s::text[], %s::text[], %s::text[]) AS asked (customer_id, route, key)
             USING (customer_id, route, key)
@@ -85,12 +86,19 @@ async def look_at_keys(tx: Transaction, keys: Sequence[Key]) -> list[KeyState]:
 def _state_of(key: Key, row: Row | None, now: datetime) -> KeyState:
     if row is None:
         return FRESH
-    fingerprint, locked_until, status, body, location = row
+    fingerprint, locked_until, *reply = row
     if fingerprint != key.fingerprint:
         return _REUSED
-    if status is not None:
-        return SavedReply(status, body, location)
+    if saved := _saved(*reply):
+        return saved
     return _IN_FLIGHT if locked_until > now else FRESH
+
+
+def _saved(kept: bytes | None, status: int | None, body: bytes, location: str | None) -> SavedReply | None:
+    """The reply of a row. Before migration 0013 it stood in three columns, as it was."""
+    if kept is not None:
+        return unpacked(kept)
+    return None if status is None else SavedReply(status, body, location)
 
 
 def _addresses(keys: Sequence[Key]) -> list[str]:
@@ -124,7 +132,7 @@ async def _lock(tx: Transaction, keys: Sequence[Key]) -> dict[tuple[str, str, st
     rows = await tx.fetch(
         """
         SELECT k.customer_id, k.route, k.key, k.fingerprint, k.resource_id, k.locked_until,
-               k.reply_status, k.reply_body, k.reply_location
+               k.reply, k.reply_status, k.reply_body, k.reply_location
         FROM idempotency_keys k
         JOIN unnest(%s::text[], %s::text[], %s::text[]) AS asked (customer_id, route, key)
             USING (customer_id, route, key)
@@ -138,11 +146,11 @@ async def _lock(tx: Transaction, keys: Sequence[Key]) -> dict[tuple[str, str, st
 def _kept(tx: Transaction, key: Key, row: Row | None) -> KeyState:
     if row is None:  # released since we tried to insert it: its next request finds it free
         return _IN_FLIGHT
-    fingerprint, resource_id, locked_until, status, body, location = row
+    fingerprint, resource_id, locked_until, *reply = row
     if fingerprint != key.fingerprint:
         return _REUSED
-    if status is not None:
-        return SavedReply(status, body, location)
+    if saved := _saved(*reply):
+        return saved
     if locked_until > tx.now:
         return _IN_FLIGHT
     tx.later(
@@ -169,15 +177,9 @@ def save_replies(tx: Transaction, replies: Sequence[tuple[Key, SavedReply]]) -> 
     if replies:
         tx.later(
             """
-            UPDATE idempotency_keys k SET reply_status = new.status, reply_body = new.body, reply_location = new.location
-            FROM unnest(%s::text[], %s::text[], %s::text[], %s::int[], %b::bytea[], %s::text[])
-                AS new (c, r, k, status, body, location)
-            WHERE (k.customer_id, k.route, k.key) = (new.c, new.r, new.k) AND k.reply_status IS NULL
+            UPDATE idempotency_keys k SET reply = new.reply
+            FROM unnest(%s::text[], %s::text[], %s::text[], %b::bytea[]) AS new (c, r, k, reply)
+            WHERE (k.customer_id, k.route, k.key) = (new.c, new.r, new.k) AND k.reply IS NULL AND k.reply_status IS NULL
             """,
-            [
-                *_addresses([key for key, _ in replies]),
-                array_literal([reply.status for _, reply in replies]),
-                [reply.body for _, reply in replies],
-                array_literal([reply.location for _, reply in replies]),
-            ],
+            [*_addresses([key for key, _ in replies]), [packed(reply) for _, reply in replies]],
         )

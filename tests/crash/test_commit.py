@@ -13,7 +13,7 @@ from tests.kit.recovery import assert_charged_once, come_to_rest, leases_end, pr
 
 FILM = {"price_id": "prc_metropolis_buy", "return_url": RETURN_URL}
 KEY = "the-one-key"
-T1, T2 = b"INSERT INTO idempotency_keys", b"SET reply_status"
+T1, T2 = b"INSERT INTO idempotency_keys", b"SET reply = "
 
 
 @pytest.fixture

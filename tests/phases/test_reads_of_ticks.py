@@ -12,12 +12,11 @@ from shared_lib.queries.due import (
     due_payments,
     due_refunds,
     due_subscriptions,
-    expired_keys,
-    old_messages,
     parked,
     parked_plays,
 )
 from shared_lib.queries.health import backlog
+from shared_lib.queries.past import Past, expired_keys, old_letters, old_mails, old_messages, old_repairs
 from shared_lib.store.transaction import Transaction, snapshot
 
 DONE = 3_000
@@ -25,7 +24,10 @@ READ_MAX = 100  # the catalog of prices and the few rows that wait
 QUERIES: list[tuple[Callable[[Transaction, Any], Awaitable[Any]], Any]] = [
     (backlog, None),
     (expired_keys, 5000),
-    (old_messages, 5000),
+    (old_messages, Past(days=30, limit=5000)),
+    (old_mails, Past(days=30, limit=5000)),
+    (old_letters, Past(days=30, limit=5000)),
+    (old_repairs, Past(days=30, limit=5000)),
     (parked, 200),
     (parked_plays, 200),
     (due_payments, 200),
@@ -65,11 +67,12 @@ YEARS = (
     ),
     (
         "dead_letters (id, topic, partition_key, headers, body, reason, dead_at, replayed_at)"
-        " SELECT 'dlt_' || n, 'billing.events', 'cus_' || n, '{}', '', '', now(), now()"
+        " SELECT 'dlt_Z' || n, 'billing.events', 'cus_' || n, '{}', '', '', now(), now()"
     ),
+    "repairs (id, made_at, made_by, verb, target) SELECT 'rpr_Z' || n, now(), 'olga', 'replay', 'dlt_' || n",
     (
         "notifications (id, event_id, event_type, customer_id, status, locked_until, created_at)"
-        " SELECT 'ntf_' || n, 'evt_' || n, 'billing.order.paid', 'cus_' || n, 'sent', now(), now()"
+        " SELECT 'ntf_Z' || n, 'evt_' || n, 'billing.order.paid', 'cus_' || n, 'sent', now(), now()"
     ),
 )
 

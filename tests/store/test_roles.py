@@ -215,7 +215,7 @@ FURTHER = {
         "INSERT INTO test_clock VALUES (true, interval '1 year')",
     ],
     Role.SUPPORT: [
-        "SELECT reply_body FROM idempotency_keys",
+        "SELECT reply FROM idempotency_keys",
         "INSERT INTO dead_letters SELECT * FROM dead_letters",
         "UPDATE dead_letters SET replayed_at = now()",
         "INSERT INTO outbox (event_id) VALUES ('evt_mine')",
@@ -225,7 +225,7 @@ FURTHER = {
         "SELECT * FROM orders FOR UPDATE",
     ],
     Role.OPERATOR: [
-        "SELECT reply_body FROM idempotency_keys",
+        "SELECT reply FROM idempotency_keys",
         "UPDATE dead_letters SET body = ''",
         "UPDATE orders SET status = 'paid'",
         "UPDATE refunds SET amount_minor = 1",
