@@ -5,17 +5,17 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
 
-PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 CODE := $(wildcard shared_lib functions infra benchmarks tests)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-# Commands of the stack in containers and of the kind cluster work without the virtualenv.
+# The Python that .ci/python finds, or PYTHON=/path/to/python3.12. Commands of the stack in containers and of the kind cluster work
+# without the virtualenv, on other systems too.
 ELSEWHERE := $(filter compose kind,$(TARGET))
-COMPOSE := $(PYTHON) -m infra.compose
-KUBERNETES := $(PYTHON) -m infra.kubernetes
+COMPOSE := .ci/python -m infra.compose
+KUBERNETES := .ci/python -m infra.kubernetes
 # For commands that say themselves what to do. Checks keep make's own last line and exit code.
 QUIETLY := || exec .ci/quietly $$PPID
 # The whole suite runs in one worker for each processor, four at most. Each worker has its own PostgreSQL, Redis and Kafka.
@@ -78,6 +78,9 @@ kind_deploy: ## stage 4: secrets, manifests, jobs; then wait, or explain why a p
 kind_down: ## delete the cluster and everything in it
 	@$(KUBERNETES) down $(QUIETLY)
 
+.PHONY: install
+install: $(READY) ## only install: what each command does first, in .venv; PYTHON=/path/to/python3.12: with that Python
+
 ##@ Look
 
 .PHONY: db
@@ -110,7 +113,7 @@ reset: $(READY) ## delete the data of the local stack: the next make up starts w
 
 .PHONY: kills
 kills: ## kill each container (TARGET=kind: each pod) in turn under a load of orders, and count what was lost or doubled
-	@$(if $(filter kind,$(TARGET)),$(KUBERNETES) kills,$(PYTHON) -m infra.drill) $(ARGS) $(QUIETLY)
+	@$(if $(filter kind,$(TARGET)),$(KUBERNETES) kills,.ci/python -m infra.drill) $(ARGS) $(QUIETLY)
 
 .PHONY: bench
 bench: $(READY) ## measure orders and renewals beside their controls; ARGS go to the benchmark
@@ -205,8 +208,6 @@ clean: ## remove the virtualenv, caches and builds; the local stack's data stays
 	@find $(CODE) -name __pycache__ -prune -exec rm -rf {} +
 
 $(READY): requirements-dev.lock
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
-	  || { echo "Python 3.11 or newer is needed: make PYTHON=/path/to/python3.11"; false; } $(QUIETLY)
-	@test -x $(BIN)/python || { echo "Creating $(VENV) ..."; $(PYTHON) -m venv $(VENV); }
+	@test -x $(BIN)/python || .ci/python --virtualenv $(VENV) $(QUIETLY)
 	@.ci/install $(BIN)/python requirements-dev.lock $(QUIETLY)
 	@touch $@

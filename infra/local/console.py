@@ -31,12 +31,12 @@ _OWN_COLORS: Final = re.compile(r"\x1b\[(?:0|1|2|3[1-7]|9[1-7])m")
 _ROUTINE: Final = re.compile(
     r'^\{"url": |Press CTRL\+C to quit|development server|^ \* Running on |HTTP/1\.[01]" [23]\d\d '
 )
-# Redis about its own start and end, also the kernel's memory settings, which matter to larger ones.
+# Redis or Valkey about its own start and end, also the kernel's memory settings, which matter to larger ones.
 _OF_REDIS: Final = re.compile(r"\d{1,9}:(?:[CMS] |signal-handler )")
 _ROUTINE_OF_REDIS: Final = (
-    "signal-handler ", "oO0Oo", "Redis version=", "Configuration loaded", "monotonic clock", "Running mode=",
-    "Server initialized", "overcommit_memory", "Ready to accept connections", "User requested shutdown",
-    "Redis is now ready to exit",
+    "signal-handler ", "oO0Oo", "Redis version=", "Valkey version=", "Configuration loaded", "monotonic clock",
+    "Running mode=", "Module", "Server initialized", "overcommit_memory", "Ready to accept connections",
+    "User requested shutdown", "Redis is now ready to exit", "Valkey is now ready to exit",
 )  # fmt: skip
 _ERASE_LINE: Final = "\r\x1b[2K"  # and go to its beginning
 _OWN_ERASING: Final = re.compile(re.escape(_ERASE_LINE))

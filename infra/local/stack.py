@@ -28,6 +28,7 @@ from infra.servers.access import role_passwords, role_url
 from infra.servers.ports import LOOPBACK
 from infra.servers.postgres import EmbeddedPostgres
 from infra.servers.redis import EmbeddedRedis
+from infra.servers.redis_choice import HOW_TO_GET_ONE, redis_program
 from shared_lib.contract.routes import DOORS, EVENT_ROUTES
 from shared_lib.processes import DATABASE, PROCESSES, VARIABLES, Role
 from shared_lib.store.access.roles import make_roles
@@ -47,6 +48,7 @@ PROCESSING_S: Final = 1.0  # "slow" cards
 # How long the requests that a door has in hand may take after SIGTERM. A reload must not cut one off; the end of the stack may.
 RELOADED_REQUESTS_S: Final = 30
 STOPPED_REQUESTS_S: Final = 3
+WITHOUT_REDIS: Final = f"Without Redis, which only saves time; to have one: {HOW_TO_GET_ONE}"
 
 
 class Stack:
@@ -82,9 +84,12 @@ class Stack:
         """Programs that need no database start while PostgreSQL does. StackError names the process or setting that failed."""
         up = self._supervisor
         refuse_wrong(self.given("cli"))
-        if "REDIS_URL" not in os.environ:
-            progress.step("Redis")
-            up.serve("redis", self._redis)
+        if not os.environ.get("REDIS_URL"):
+            if redis_program():
+                progress.step("Redis")
+                up.serve("redis", self._redis)
+            else:
+                self._console.say(WITHOUT_REDIS)
         neighbours = up.launch(self._neighbours())
         progress.step("PostgreSQL")
         if "DATABASE_URL" not in os.environ:
@@ -214,7 +219,7 @@ class Stack:
 
     def _secret_variables(self) -> dict[str, str]:
         return {
-            "BOXOFFICE_REDIS_URL": os.environ.get("REDIS_URL") or self._redis.url(),
+            "BOXOFFICE_REDIS_URL": os.environ.get("REDIS_URL") or (self._redis.url() if redis_program() else ""),
             "BOXOFFICE_EVENT_SECRETS": self._secrets.event_secret,
             "BOXOFFICE_REPLY_SECRETS": self._secrets.reply_secret,
             "BOXOFFICE_SANDBOX_API_KEY": self._secrets.sandbox_api_key,

