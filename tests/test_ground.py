@@ -85,6 +85,7 @@ def test_a_folder_out_of_a_servers_reach_is_replaced_by_the_same_one_each_time(t
 
 
 @pytest.mark.crash
+@pytest.mark.usefixtures("redis_here")
 def test_a_server_ends_with_the_process_that_started_it(tmp_path: Path) -> None:
     script = (
         "import time\n"
@@ -102,6 +103,7 @@ def test_a_server_ends_with_the_process_that_started_it(tmp_path: Path) -> None:
     wait_until(lambda: not _runs(redis_pid), "end of redis", timeout_s=PATIENCE_S)
 
 
+@pytest.mark.usefixtures("redis_here")
 async def test_redis_comes_back_empty_on_the_same_port() -> None:
     with EmbeddedRedis() as server:
         url = server.url()

@@ -219,7 +219,8 @@ class Stack:
 
     def _secret_variables(self) -> dict[str, str]:
         return {
-            "BOXOFFICE_REDIS_URL": os.environ.get("REDIS_URL") or (self._redis.url() if redis_program() else ""),
+            "BOXOFFICE_REDIS_URL": os.environ.get("REDIS_URL")
+            or (self._redis.url() if redis_program() else ""),
             "BOXOFFICE_EVENT_SECRETS": self._secrets.event_secret,
             "BOXOFFICE_REPLY_SECRETS": self._secrets.reply_secret,
             "BOXOFFICE_SANDBOX_API_KEY": self._secrets.sandbox_api_key,

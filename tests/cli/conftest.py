@@ -11,12 +11,14 @@ from tests.kit.command import Capture, Run
 
 
 @pytest.fixture
-def environment(cinema: Cinema, redis_url: str, webhook_secret: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def environment(
+    cinema: Cinema, redis_url_or_none: str | None, webhook_secret: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """What an operator's shell would hold."""
     routes = cinema.rt.settings.event_routes
     for name, value in {
         "DATABASE_URL": role_url(cinema.database_url, Role.OPERATOR),
-        "REDIS_URL": redis_url,
+        "REDIS_URL": redis_url_or_none or "",
         "AUTH_JWKS_URL": f"{cinema.url}/.well-known/jwks.json",
         "AUTH_ISSUER": AUTH_ISSUER,
         "AUTH_AUDIENCE": AUDIENCE,

@@ -71,7 +71,7 @@ def trouble(request: pytest.FixtureRequest) -> Trouble:
 
 
 @pytest.fixture
-async def troubled(trouble: Trouble, open_cinema: OpenCinema) -> AsyncIterator[Cinema]:
+async def troubled(redis_here: None, trouble: Trouble, open_cinema: OpenCinema) -> AsyncIterator[Cinema]:
     async with AsyncExitStack() as stack:
         redis_url = await trouble.start(stack)
         # However busy the machine is, the provider has time to answer.

@@ -58,21 +58,20 @@ async def test_a_declined_card_is_402_the_order_is_canceled_and_the_replay_has_t
     assert payments(cinema) == ["succeeded", "declined", "succeeded"]
 
 
-async def test_the_402_is_the_same_without_redis(cinema: Cinema) -> None:
+async def test_the_402_is_the_same_without_redis(cinema: Cinema, redis_url: str) -> None:
     await cinema.bought(BASIC)
     await bank_says(cinema, "do_not_honor")
     first = await with_saved_card(cinema, key="once")
-    await _forget_what_redis_knows(cinema)
+    await _forget_what_redis_knows(redis_url)
     again = await with_saved_card(cinema, key="once")
     assert (again.status_code, again.content) == (402, first.content)
     assert len(payments(cinema)) == 2
 
 
-async def _forget_what_redis_knows(cinema: Cinema) -> None:
+async def _forget_what_redis_knows(redis_url: str) -> None:
     from redis.asyncio import Redis  # noqa: PLC0415
 
-    assert cinema.rt.settings.redis_url
-    async with Redis.from_url(cinema.rt.settings.redis_url) as redis:
+    async with Redis.from_url(redis_url) as redis:
         await redis.flushdb()
 
 

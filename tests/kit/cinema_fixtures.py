@@ -72,7 +72,7 @@ def aws(monkeypatch: pytest.MonkeyPatch, moto: EmbeddedMoto) -> EmbeddedMoto:
 def open_cinema(
     *,
     database_url: str,
-    redis_url: str,
+    redis_url_or_none: str | None,
     sandbox: SandboxHandle,
     gateway_port: int,
     keys_dir: Path,
@@ -88,7 +88,7 @@ def open_cinema(
     return partial(
         running_cinema,
         database_url=database_url,
-        redis_url=redis_url,
+        redis_url=redis_url_or_none,
         sandbox=sandbox,
         secret=webhook_secret,
         port=gateway_port,
@@ -99,7 +99,7 @@ def open_cinema(
 
 @pytest.fixture
 async def cinema(open_cinema: OpenCinema) -> AsyncIterator[Cinema]:
-    """A whole Boxoffice: every door, the relay, PostgreSQL, Redis, the sandbox provider and SES."""
+    """A whole Boxoffice: every door, the relay, PostgreSQL, the sandbox provider, SES, and Redis where this machine has one."""
     async with open_cinema() as opened:
         yield opened
 

@@ -25,6 +25,7 @@ from infra.servers.moto import EmbeddedMoto
 from infra.servers.ports import free_port
 from infra.servers.postgres import EmbeddedPostgres
 from infra.servers.redis import EmbeddedRedis
+from infra.servers.redis_choice import HOW_TO_GET_ONE, redis_program
 
 DATABASES_MAX = 16
 
@@ -102,11 +103,21 @@ def server_folders() -> Iterator[ServerFolders]:
     shutil.rmtree(home, ignore_errors=True)
 
 
+@pytest.fixture
+def redis_here() -> None:
+    """The test is skipped on a machine that has no Redis to start."""
+    if redis_program() is None:
+        pytest.skip(f"no Redis: {HOW_TO_GET_ONE}")
+
+
 @pytest.fixture(scope="session")
-def redis_server() -> Iterator[RedisServer]:
-    """The session's Redis: `url(database)`. `stop()` and `restart()` it at will when `embedded`."""
+def redis_server() -> Iterator[RedisServer | None]:
+    """The session's Redis: `url(database)`. `stop()` and `restart()` it at will when `embedded`. None without any."""
     if url := os.environ.get("REDIS_URL"):
         yield ExternalRedis(url)
+        return
+    if redis_program() is None:
+        yield None
         return
     with EmbeddedRedis() as server:
         yield server
@@ -157,8 +168,18 @@ def database_url(postgres: PostgresServer, admin: psycopg.Connection, template: 
 
 
 @pytest.fixture
-def redis_url(redis_server: RedisServer) -> str:
-    """An empty Redis database. A server that an earlier test stopped is started again."""
+def redis_url(redis_url_or_none: str | None) -> str:
+    """An empty Redis database; the test is skipped where there is no Redis."""
+    if redis_url_or_none is None:
+        pytest.skip(f"no Redis: {HOW_TO_GET_ONE}")
+    return redis_url_or_none
+
+
+@pytest.fixture
+def redis_url_or_none(redis_server: RedisServer | None) -> str | None:
+    """An empty Redis database, or None for what works without it. A server that an earlier test stopped is started again."""
+    if redis_server is None:
+        return None
     if isinstance(redis_server, EmbeddedRedis):
         redis_server.start()
     url = redis_server.url()

