@@ -201,6 +201,18 @@ lock: $(READY) ## pin what pyproject.toml asks for, with hashes; ARGS=--upgrade:
 	@$(BIN)/$(LOCK) --output-file requirements.lock pyproject.toml
 	@$(BIN)/$(LOCK) --all-extras --constraint requirements.lock --output-file requirements-dev.lock pyproject.toml
 	@$(BIN)/$(LOCK) --output-file tests/clients/requirements.lock tests/clients/requirements.in
+	@$(MAKE) wheels
+
+# Those that pip on a machine with glibc 2.28 would accept.
+PLATFORMS := $(foreach tag,manylinux_2_28 manylinux_2_27 manylinux_2_24 manylinux_2_17 manylinux2014,--platform $(tag)_$$machine)
+
+.PHONY: wheels
+wheels: $(READY) ## check that what is pinned has a wheel for each Python and processor: on a fresh machine nothing can be compiled
+	@for python in 3.11 3.12 3.13 3.14; do for machine in x86_64 aarch64; do for lock in requirements-dev.lock tests/clients/requirements.lock; do \
+	  echo "Python $$python, $$machine, $$lock"; \
+	  $(BIN)/python -m pip install --quiet --dry-run --no-deps --require-hashes --only-binary=:all: --target .none \
+	    --python-version $$python $(PLATFORMS) --requirement $$lock; \
+	done; done; done
 
 .PHONY: clean
 clean: ## remove the virtualenv, caches and builds; the local stack's data stays in .local
@@ -209,5 +221,5 @@ clean: ## remove the virtualenv, caches and builds; the local stack's data stays
 
 $(READY): requirements-dev.lock
 	@test -x $(BIN)/python || .ci/python --virtualenv $(VENV) $(QUIETLY)
-	@.ci/install $(BIN)/python requirements-dev.lock $(QUIETLY)
+	@$(BIN)/python .ci/install $(BIN)/python requirements-dev.lock $(QUIETLY)
 	@touch $@
