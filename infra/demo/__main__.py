@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 
 from infra.local.console import Console
-from infra.local.home import Home
+from infra.local.home import Home, of_another_user
 from infra.local.processes import StackError
 from infra.local.until_stopped import until_stopped
 from shared_lib.visible import say
@@ -33,7 +33,10 @@ def main(arguments: list[str]) -> int:
     except StackError as error:
         console.forget_status()
         say(error, sys.stderr)
-        return 1
+    except PermissionError as error:
+        console.forget_status()
+        say(of_another_user(home, error), sys.stderr)
+    return 1
 
 
 async def _demo(home: Home, console: Console) -> int:

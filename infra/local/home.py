@@ -192,6 +192,16 @@ class Home:
         draft.replace(path)
 
 
+def of_another_user(home: Home, error: PermissionError) -> str:
+    """What to do when root, or another user, has run the stack on this folder before. Any other error is raised again."""
+    if not Path(error.filename or "/").is_relative_to(home.folder):
+        raise error
+    return (
+        f"{error.filename} belongs to another user, who ran this before.\n"
+        f"Go on as that user, or start with new data: sudo rm -rf {shlex.quote(str(home.folder))}"
+    )
+
+
 def _is_free(port: int) -> bool:
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -11,7 +11,7 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Self
@@ -68,7 +68,8 @@ class EmbeddedPostgres(Server):
         password: str = "",
     ) -> None:
         self.owner = server_owner()
-        self.data_dir = reachable_folder(data_dir.absolute(), self.owner)
+        self._wanted_dir = data_dir.absolute()
+        self.data_dir = reachable_folder(self._wanted_dir, self.owner)
         super().__init__(self.data_dir / "server.log")
         self.port = port or 0
         self._fixed_port = port
@@ -92,10 +93,11 @@ class EmbeddedPostgres(Server):
         """Start it unless it runs; return when it answers queries, crash recovery included.
 
         Creates the data folder at the first start. Ends an orphan that still holds the folder. Raises NotReadyError with
-        the end of the log after START_TIMEOUT_S.
+        the end of the log after START_TIMEOUT_S, and RuntimeError at once when another user started on this folder.
         """
         if self.running:
             return self
+        _refuse_another_users({self._wanted_dir, self.data_dir}, self.owner)
         if not (self.data_dir / "PG_VERSION").exists():
             self._initdb()
         if self._password:
@@ -223,6 +225,16 @@ def _command_line(pid: int) -> list[str]:
             if not Path("/proc/self").exists()
             else []
         )
+
+
+def _refuse_another_users(folders: Iterable[Path], owner: Owner | None) -> None:
+    """PostgreSQL serves its owner alone; new data beside those of another user would contradict the provider's books."""
+    uid = owner.uid if owner else os.geteuid()
+    for folder in folders:
+        if folder.exists() and folder.stat().st_uid != uid:
+            raise RuntimeError(
+                f"{folder} belongs to another user, who ran this before. Go on as that user, or delete it"
+            )
 
 
 def _give(folder: Path, owner: Owner | None) -> None:
