@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from tests.kit.waiting import PATIENCE_S
-from tests.words import ROOT
 
+ROOT = Path(__file__).parents[2]
 CHOOSE = ROOT / ".ci" / "python"
 # A Python that changes something about itself before it runs the program after -c. The script has to find out about it.
 STRANGE = """#!/bin/sh
