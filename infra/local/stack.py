@@ -28,7 +28,7 @@ from infra.servers.access import role_passwords, role_url
 from infra.servers.ports import LOOPBACK
 from infra.servers.postgres import EmbeddedPostgres
 from infra.servers.redis import EmbeddedRedis
-from infra.servers.redis_choice import HOW_TO_GET_ONE, redis_program
+from infra.servers.redis_choice import WITHOUT_REDIS, redis_program
 from shared_lib.contract.routes import DOORS, EVENT_ROUTES
 from shared_lib.processes import DATABASE, PROCESSES, VARIABLES, Role
 from shared_lib.store.access.roles import make_roles
@@ -48,7 +48,6 @@ PROCESSING_S: Final = 1.0  # "slow" cards
 # How long the requests that a door has in hand may take after SIGTERM. A reload must not cut one off; the end of the stack may.
 RELOADED_REQUESTS_S: Final = 30
 STOPPED_REQUESTS_S: Final = 3
-WITHOUT_REDIS: Final = f"Without Redis, which only saves time; to have one: {HOW_TO_GET_ONE}"
 
 
 class Stack:
@@ -86,7 +85,6 @@ class Stack:
         refuse_wrong(self.given("cli"))
         if not os.environ.get("REDIS_URL"):
             if redis_program():
-                progress.step("Redis")
                 up.serve("redis", self._redis)
             else:
                 self._console.say(WITHOUT_REDIS)

