@@ -13,6 +13,8 @@ PLAYS: Final = "shared_lib/phases/playback.py"
 PROOF, TOKENS = "tests/events/test_proof.py::test_", "tests/events/test_sender_tokens.py::test_"
 MAILS: Final = "tests/flows/test_mails.py::test_"
 SES: Final = "shared_lib/channels/email_ses.py"
+PROMISES: Final = "tests/flows/test_promises.py::test_"
+SHOWN: Final = "tests/test_mail_settings.py::test_"
 ROWS: Final = "tests/events/test_mail_from_rows.py::test_"
 GATE, GUARD = "shared_lib/events/gate.py", "shared_lib/events/proof.py"
 FORGED: Final = f"{PROOF}a_forged_event_is_refused_by_every_door"
@@ -204,5 +206,41 @@ MUTATIONS: Final = (
                 "orders.id = %s AND %s <> '' AND orders.paid_at",
             ),
         ),
+    ),
+    Mutation(
+        "E",
+        "a mail that is not true any more is sent",
+        f"{PROMISES}a_mail_that_comes_too_late_to_be_true_is_not_sent",
+        (Edit("functions/notify/main.py", "    if known.over:", "    if known.over is None:"),),
+    ),
+    Mutation(
+        "E",
+        "a card that was removed counts as one that was never saved",
+        f"{PROMISES}the_mail_says_why_the_renewal_must_be_paid_on_a_page[removed by its owner]",
+        (
+            Edit(
+                "shared_lib/store/leasing.py",
+                "unusable[method_id] = LocalOutcome.METHOD_REMOVED",
+                "unusable[method_id] = LocalOutcome.NO_METHOD",
+            ),
+        ),
+    ),
+    Mutation(
+        "E",
+        "a mail shows another name than the cinema's",
+        "tests/mail/test_links.py::test_every_link_of_every_mail_leads_to_a_page",
+        (Edit("functions/notify/main.py", "name=settings.cinema_name,", 'name="Boxoffice",'),),
+    ),
+    Mutation(
+        "E",
+        "production mails with placeholders",
+        f"{SHOWN}in_production_a_placeholder_stops_the_process_that_mails_and_no_other",
+        (Edit("shared_lib/settings.py", "(wrong := own.placeholders)", "(wrong := own.placeholders[:0])"),),
+    ),
+    Mutation(
+        "E",
+        "a name with a line break is taken",
+        f"{SHOWN}what_could_add_a_header_or_lead_elsewhere_is_refused_everywhere",
+        (Edit("shared_lib/addresses.py", " or not name.isprintable()", ""),),
     ),
 )
