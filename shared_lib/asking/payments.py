@@ -8,6 +8,7 @@ from datetime import timedelta
 
 import structlog
 
+from shared_lib.asking.failures import failure_of, local_outcome, no_answer_within, our_own
 from shared_lib.billing.leasing import LeasedPayment, LeasedRefund, Purpose, payment_ref
 from shared_lib.billing.reports import LocalOutcome, PaymentReport, RefundReport
 from shared_lib.contract.routes import AFTER_PAYMENT
@@ -15,18 +16,13 @@ from shared_lib.domain.payment import PaymentFlow, PaymentStatus
 from shared_lib.domain.refund import RefundStatus
 from shared_lib.domain.written import mailable, plain_reference, shown_title
 from shared_lib.providers.base import (
-    BadCredentials,
     ChargeRequest,
     CheckoutRequest,
-    InputRejected,
-    InvalidRequest,
-    NotAllowed,
     NotFound,
     PaymentProvider,
     PaymentSnapshot,
     PaymentState,
     ProviderError,
-    RateLimited,
     RefundRejected,
     RefundRequest,
     RefundSnapshot,
@@ -54,24 +50,26 @@ async def ask_payment(rt: Runtime, leased: LeasedPayment, *, timeout_s: float = 
 
     `timeout_s` is how long the caller waits for the answer; past it the outcome is unknown, never failed.
     """
-    payment = leased.payment
+    payment, failure = leased.payment, None
     try:
         async with asyncio.timeout(timeout_s):
             outcome = await _move_payment_on(_provider(rt, payment.provider), rt.settings.public_url, leased)
     except TimeoutError:
-        outcome = LocalOutcome.TIMED_OUT
+        outcome, failure = LocalOutcome.TIMED_OUT, no_answer_within(timeout_s)
     except ProviderError as error:
-        outcome = _local_outcome(
+        outcome = local_outcome(
             error, first=leased.status_before is PaymentStatus.CREATED, payment=payment.id
         )
-    except Exception:  # a bug met with one payment must not take the answers about the others away
+        failure = failure_of(error)
+    except Exception as error:  # a bug met with one payment must not take the answers about the others away
         log.exception("asking_failed", provider=payment.provider, payment=payment.id)
-        outcome = LocalOutcome.TIMED_OUT
+        outcome, failure = LocalOutcome.TIMED_OUT, our_own(error)
     return PaymentReport(
         payment_id=payment.id,
         outcome=of_our_mode(rt, payment.id, outcome),
         fence=payment.lease.fence,
         asked=True,
+        failure=failure,
     )
 
 
@@ -225,23 +223,22 @@ async def _send(
 
 async def ask_refund(rt: Runtime, leased: LeasedRefund, *, timeout_s: float = ASK_S) -> RefundReport:
     """Move one refund on: send it, or find what became of it."""
-    refund = leased.refund
+    refund, failure = leased.refund, None
     try:
         async with asyncio.timeout(timeout_s):
             outcome = await _send_or_find_refund(_provider(rt, leased.provider), leased)
     except TimeoutError:
-        outcome = LocalOutcome.TIMED_OUT
+        outcome, failure = LocalOutcome.TIMED_OUT, no_answer_within(timeout_s)
     except RefundRejected as error:
         log.warning("refund_rejected", refund=refund.id, code=error.code)
-        outcome = LocalOutcome.REFUSED
+        outcome, failure = LocalOutcome.REFUSED, failure_of(error)
     except ProviderError as error:
-        outcome = _local_outcome(
-            error, first=leased.status_before is RefundStatus.REQUESTED, refund=refund.id
-        )
-    except Exception:  # as above
+        outcome = local_outcome(error, first=leased.status_before is RefundStatus.REQUESTED, refund=refund.id)
+        failure = failure_of(error)
+    except Exception as error:  # as above
         log.exception("asking_failed", provider=leased.provider, refund=refund.id)
-        outcome = LocalOutcome.TIMED_OUT
-    return RefundReport(refund_id=refund.id, outcome=outcome, fence=refund.lease.fence)
+        outcome, failure = LocalOutcome.TIMED_OUT, our_own(error)
+    return RefundReport(refund_id=refund.id, outcome=outcome, fence=refund.lease.fence, failure=failure)
 
 
 async def _send_or_find_refund(
@@ -276,25 +273,3 @@ async def _find_refund(provider: PaymentProvider, leased: LeasedRefund) -> Refun
     with suppress(NotFound):
         return await provider.find_refund(refund.id, leased.payment)
     return None
-
-
-def _local_outcome(error: ProviderError, *, first: bool, **what: str) -> LocalOutcome:
-    """An error as an outcome. Only the first send of a key can be known not to have been executed."""
-    facts = {"provider": error.provider, "error": type(error).__name__, "code": error.code, **what}
-    if isinstance(error, InputRejected):
-        log.warning("provider_refused_input", **facts)
-    elif error.pages:  # only a person can mend it
-        log.error("provider_error", **facts)
-    else:
-        log.warning("provider_error", **facts)
-    if error.may_have_executed or not first:
-        return LocalOutcome.TIMED_OUT
-    match error:
-        case Unavailable() | RateLimited() | BadCredentials():
-            return LocalOutcome.NOT_SENT  # credentials are ours to mend; the payment waits for it
-        case InputRejected():
-            return LocalOutcome.INPUT_REFUSED
-        case InvalidRequest() | NotAllowed() | NotFound():
-            return LocalOutcome.REFUSED
-        case _:
-            return LocalOutcome.TIMED_OUT

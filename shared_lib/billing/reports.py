@@ -130,6 +130,8 @@ class PaymentReport:
 
     `asked`: the provider answered a question of ours. A webhook that does not say what the payment asked for is checked
     with the provider before it is believed.
+
+    `failure`: why the provider gave no answer; kept for people.
     """
 
     payment_id: str
@@ -138,16 +140,18 @@ class PaymentReport:
     asked: bool = False
     answer: tuple[Key, RenderPayment] | None = None  # the waiting request that this answers, and how
     trace: str | None = None
+    failure: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class RefundReport:
-    """What is reported about one refund."""
+    """What is reported about one refund. `failure`: as of a payment."""
 
     refund_id: str
     outcome: RefundSnapshot | LocalOutcome
     fence: int | None = None
     answer: tuple[Key, RenderRefund] | None = None
+    failure: str | None = None
 
 
 def payment_event(outcome: PaymentSnapshot | LocalOutcome) -> PaymentEvent:

@@ -39,14 +39,13 @@ def ask(id_: str, *, by: str | None = None, because: str | None = None) -> Outpu
 def _told(id_: str, before: dict[str, Any], after: dict[str, Any]) -> Output:
     now, was = after["status"], before["status"]
     why = f" ({after['why']})" if after["why"] else ""
+    failure = f" ({after['failure']})" if after["failed_at"] != before["failed_at"] else ""
     asked = after["fence"] > before["fence"]
     silent = now in ("sending", "unknown")
     if now != was:
         says = f"{id_}: {was} -> {now}{why}"
     elif asked and silent:
-        says = (
-            f"{id_}: the provider did not answer; still {now}, asked again {moment(after['next_check_at'])}"
-        )
+        says = f"{id_}: the provider did not answer{failure}; still {now}, asked again {moment(after['next_check_at'])}"
     elif asked:
         says = f"{id_}: the provider says the same: {now}{why}"
     elif after["next_check_at"]:
@@ -55,17 +54,18 @@ def _told(id_: str, before: dict[str, Any], after: dict[str, Any]) -> Output:
         says = f"{id_}: is over, {now}{why}; what the provider has of it changes nothing"
     well = now != was or (asked and not silent) or (not asked and after["next_check_at"] is None)
     return Output([says], {"id": id_, "before": was, "after": now, "why": after["why"], "asked": asked,
-                           "next_check_at": after["next_check_at"]}, well)  # fmt: skip
+                           "next_check_at": after["next_check_at"], "failure": after["failure"]}, well)  # fmt: skip
 
 
 def _row(db: Connection, id_: str) -> dict[str, Any]:
     name, why = _TABLE[id_.partition("_")[0]]
     row = db.execute(
-        f"SELECT status, fence, {why}, next_check_at FROM {name} WHERE id = %s".encode(), [id_]
+        f"SELECT status, fence, {why}, next_check_at, last_failure, last_failure_at FROM {name} WHERE id = %s".encode(),
+        [id_],
     ).fetchone()
     if row is None:
         raise CannotError(f"There is no {id_}.")
-    return dict(zip(("status", "fence", "why", "next_check_at"), row, strict=True))
+    return dict(zip(("status", "fence", "why", "next_check_at", "failure", "failed_at"), row, strict=True))
 
 
 async def _tick(id_: str) -> bool:

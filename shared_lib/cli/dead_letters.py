@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import Final
 
 from kafka.errors import KafkaError
+from rich.console import RenderableType
 
 from shared_lib.cli.terminal import (
     CannotError,
@@ -35,25 +36,40 @@ from shared_lib.workers.trigger.letters import Letter
 
 _NAMES: Final = ("id", "died_at", "type", "customer", "reason")
 _REASON_CHARS_MAX: Final = 100
+ROWS_MAX: Final = 200
+_WAIT: Final = "FROM dead_letters WHERE replayed_at IS NULL AND dismissed_at IS NULL"
+_WAITING: Final = (
+    f"SELECT id, dead_at, coalesce(type, '-'), partition_key, reason {_WAIT} AND id > %s ORDER BY id LIMIT %s"
+)
+_COUNT: Final = f"SELECT count(*) {_WAIT}"
 
 
-def waiting() -> list[tuple[str, datetime, str, str, str]]:
-    """Those of both stores, oldest first. Raises CannotError when a store does not answer."""
+Line = tuple[str, datetime, str, str, str]
+
+
+def waiting(after: str | None = None) -> tuple[list[Line], int]:
+    """Those of both stores, oldest first, and how many there are; of the database at most ROWS_MAX, behind the id `after`.
+
+    Raises CannotError when a store does not answer.
+    """
     with connected() as db:
-        rows = db.execute(
-            "SELECT id, dead_at, coalesce(type, '-'), partition_key, reason FROM dead_letters"
-            " WHERE replayed_at IS NULL AND dismissed_at IS NULL"
-        ).fetchall()
-    found = [(row[0], row[1], row[2], row[3], row[4]) for row in rows]
-    return sorted([*found, *map(_line, _letters())], key=lambda line: line[1])
+        rows = db.execute(_WAITING.encode(), [after or "", ROWS_MAX]).fetchall()
+        ((count,),) = db.execute(_COUNT.encode()).fetchall()
+    found: list[Line] = [(row[0], row[1], row[2], row[3], row[4]) for row in rows]
+    letters = [] if after else [*map(_line, _letters())]
+    return sorted([*found, *letters], key=lambda line: line[1]), count + len(letters)
 
 
-def show_all() -> Output:
-    found = waiting()
+def show_all(after: str | None = None) -> Output:
+    found, count = waiting(after)
     if not found:
         return Output(["No dead letters."], [])
     told = [(id_, moment(at), kind, key, reason[:_REASON_CHARS_MAX]) for id_, at, kind, key, reason in found]
-    return Output([table(("id", "died (UTC)", "type", "customer", "reason"), told)], by_name(_NAMES, found))
+    parts: list[RenderableType] = [table(("id", "died (UTC)", "type", "customer", "reason"), told)]
+    mine = [id_ for id_, *_ in found if "/" not in id_]
+    if len(mine) == ROWS_MAX:
+        parts.append(f"{count} wait; there may be later ones: --after {max(mine)}")
+    return Output(parts, by_name(_NAMES, found))
 
 
 def show(id_: str) -> Output:

@@ -14,7 +14,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from shared_lib.cli import dead_letters
-from shared_lib.cli.ailments import IMBALANCE, NAMED, NAMED_MAX, SET_ASIDE, WAITING
+from shared_lib.cli.ailments import IMBALANCE, NAMED, NAMED_MAX, SET_ASIDE, WAITING, week_ago
 from shared_lib.cli.terminal import CannotError, Connection, Output, connected, money, words
 from shared_lib.processes import lacking_key
 from shared_lib.providers.base import ProviderError
@@ -94,7 +94,7 @@ def _inside(db: Connection, own: Settings) -> list[Finding]:
         return [Finding(False, "database", says, "python -m shared_lib.store.migrate")]
     found = [Finding(True, "database", f"reachable, schema {version}"), _role(db, own), _test_clock(db, own)]
     for name, sql, what, todo in WAITING:
-        rows = db.execute(NAMED.format(query=sql, limit=NAMED_MAX).encode()).fetchall()
+        rows = db.execute(NAMED.format(query=sql, limit=NAMED_MAX).encode(), week_ago()).fetchall()
         ids = tuple(row[0] for row in rows)
         says = f"{rows[0][1]} {what}: {_named(ids, rows[0][1])}" if rows else "none wait too long"
         found.append(Finding(not rows, name, says, todo, ids))
@@ -109,14 +109,15 @@ def _named(ids: Sequence[str], count: int) -> str:
 def _dead_letters() -> Finding:
     """Those of both stores: the database's table and, with Kafka, the triggers' topic."""
     try:
-        ids = tuple(line[0] for line in dead_letters.waiting())
+        found, count = dead_letters.waiting()
     except CannotError as error:
         return Finding(
             False, "dead letters", str(error), "is Kafka running? Its topic holds those of the triggers"
         )
-    if not ids:
+    if not found:
         return Finding(True, "dead letters", "none wait")
-    says = f"{len(ids)} events that no door accepted: {_named(ids[:NAMED_MAX], len(ids))}"
+    ids = tuple(line[0] for line in found)
+    says = f"{count} events that no door accepted: {_named(ids[:NAMED_MAX], count)}"
     todo = "boxoffice dead-letters show ID, then replay or dismiss it"
     return Finding(False, "dead letters", says, todo, ids)
 

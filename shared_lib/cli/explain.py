@@ -27,7 +27,7 @@ _ORDERS_OF: Final = {
     "ord": "SELECT id FROM orders WHERE id = %s",
     "pay": "SELECT order_id FROM payments WHERE id = %s",
     "ref": "SELECT order_id FROM refunds WHERE id = %s",
-    "sub": "SELECT id FROM orders WHERE subscription_id = %s ORDER BY id",
+    "sub": "SELECT id FROM orders WHERE subscription_id = %s AND period_n IS NOT NULL ORDER BY period_n",
     "ent": "SELECT order_id FROM entitlements WHERE id = %s",
 }
 _OF_CUSTOMER: Final = "SELECT id FROM orders WHERE customer_id = %s ORDER BY id DESC LIMIT %s"

@@ -44,6 +44,9 @@ _MOMENTS: Final = {
         SELECT first_sent_at, 'sent to ' || provider, id, 'for the first time' FROM payments
         WHERE order_id = ANY(%(orders)s) AND first_sent_at IS NOT NULL
         UNION ALL
+        SELECT last_failure_at, 'provider error', id, last_failure FROM payments
+        WHERE order_id = ANY(%(orders)s) AND last_failure_at IS NOT NULL
+        UNION ALL
         SELECT next_check_at, 'provider will be asked', id, 'times asked so far: ' || checks FROM payments
         WHERE order_id = ANY(%(orders)s) AND next_check_at IS NOT NULL
     """,
@@ -56,6 +59,9 @@ _MOMENTS: Final = {
         SELECT decided_at, 'refund ' || CASE WHEN status = 'rejected' THEN 'rejected' ELSE 'approved' END, id,
                'by ' || decided_by
         FROM refunds WHERE order_id = ANY(%(orders)s) AND decided_at IS NOT NULL
+        UNION ALL
+        SELECT last_failure_at, 'provider error', id, last_failure FROM refunds
+        WHERE order_id = ANY(%(orders)s) AND last_failure_at IS NOT NULL
         UNION ALL
         SELECT next_check_at, 'provider will be asked', id, 'times asked so far: ' || checks FROM refunds
         WHERE order_id = ANY(%(orders)s) AND next_check_at IS NOT NULL
@@ -78,13 +84,21 @@ _MOMENTS: Final = {
     "webhook": """
         SELECT received_at, 'webhook ' || status, event_id,
                source || CASE WHEN attempts > 0 THEN ', times tried again: ' || attempts ELSE '' END FROM inbox
-        WHERE received_at >= %(since)s AND (about = ANY(%(payments)s) OR payload->'payment'->>'payment_id' = ANY(%(payments)s))
+        WHERE about = ANY(%(payments)s)
+        UNION
+        SELECT received_at, 'webhook ' || status, event_id,
+               source || CASE WHEN attempts > 0 THEN ', times tried again: ' || attempts ELSE '' END FROM inbox
+        WHERE status = 'parked' AND payload->'payment'->>'payment_id' = ANY(%(payments)s)
+        UNION
+        SELECT received_at, 'webhook ' || status, event_id,
+               source || CASE WHEN attempts > 0 THEN ', times tried again: ' || attempts ELSE '' END FROM inbox
+        WHERE status = 'orphaned' AND payload->'payment'->>'payment_id' = ANY(%(payments)s)
     """,
     "set aside": """
         SELECT set_aside_at, 'SET ASIDE', id, reason || ', ' || attempts || ' times' FROM set_aside
         WHERE id = ANY(%(subjects)s)
            OR id IN (SELECT source || '/' || event_id FROM inbox
-                     WHERE payload->'payment'->>'payment_id' = ANY(%(payments)s))
+                     WHERE status = 'parked' AND payload->'payment'->>'payment_id' = ANY(%(payments)s))
         UNION ALL
         SELECT next_try_at, 'is tried again', id, kind FROM set_aside WHERE id = ANY(%(subjects)s)
     """,

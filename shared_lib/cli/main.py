@@ -15,7 +15,7 @@ from shared_lib.cli import clock, dead_letters, lag, notifications, outbox, repa
 from shared_lib.cli.doctor import doctor
 from shared_lib.cli.explain import explain
 from shared_lib.cli.new import commands as new
-from shared_lib.cli.options import Because, By, Json, Why, end_with
+from shared_lib.cli.options import Because, Before, By, Json, Why, end_with
 from shared_lib.cli.terminal import CannotError
 from shared_lib.settings import WrongSettingsError, take_mounted
 from shared_lib.visible import say
@@ -129,10 +129,11 @@ def _lag(
 def _repairs(
     target: Annotated[str | None, typer.Argument(metavar="ID", help="what was repaired")] = None,
     *,
+    before: Before = None,
     as_json: Json = False,
 ) -> None:
-    """What operators did with this command: who, when, what, why."""
-    end_with(repairs.show(target), as_json=as_json)
+    """What operators did with this command, newest first: who, when, what, why."""
+    end_with(repairs.show(target, before=before), as_json=as_json)
 
 
 # ---- repair ----------------------------------------------------------------------------------------------------
@@ -157,9 +158,15 @@ def _tick(what: TickName, *, by: By = None, because: Why = None, as_json: Json =
 
 
 @_letters.command("list")
-def _letters_list(*, as_json: Json = False) -> None:
-    """Those that wait: in the database, and in Kafka's topic."""
-    end_with(dead_letters.show_all(), as_json=as_json)
+def _letters_list(
+    *,
+    after: Annotated[
+        str | None, typer.Option("--after", metavar="ID", help="Go on behind this one of the database.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Those that wait, oldest first: in the database, and in Kafka's topic."""
+    end_with(dead_letters.show_all(after), as_json=as_json)
 
 
 @_letters.command("show")
@@ -204,10 +211,11 @@ def _mails_list(
     undelivered: Annotated[
         bool, typer.Option("--undelivered", help="Only those that did not, or may not, arrive.")
     ] = False,
+    before: Before = None,
     as_json: Json = False,
 ) -> None:
     """Mails, newest first."""
-    end_with(notifications.show_all(of, undelivered=undelivered), as_json=as_json)
+    end_with(notifications.show_all(of, undelivered=undelivered, before=before), as_json=as_json)
 
 
 @_mails.command("resend")

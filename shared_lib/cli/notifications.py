@@ -6,6 +6,8 @@ import json
 from datetime import datetime
 from typing import Final
 
+from rich.console import RenderableType
+
 from shared_lib.billing.events import JOBS, JobType
 from shared_lib.cli.terminal import (
     CannotError,
@@ -14,6 +16,7 @@ from shared_lib.cli.terminal import (
     by_name,
     connected,
     moment,
+    more,
     note,
     repair_by,
     table,
@@ -23,30 +26,65 @@ from shared_lib.store.outbox import shard_of
 
 ROWS_MAX: Final = 200
 _NAMES: Final = ("id", "at", "status", "type", "customer", "order", "attempts", "detail")
-_LIST: Final = """
-    SELECT id, coalesce(sent_at, created_at), status, event_type, customer_id, coalesce(data->>'order_id', data->>'subscription_id'),
-           attempts, detail
-    FROM notifications
-    WHERE (%(of)s::text IS NULL OR customer_id = %(of)s OR data->>'order_id' = %(of)s OR data->>'subscription_id' = %(of)s
-           OR customer_id IN (SELECT id FROM customers WHERE lower(email) = lower(%(of)s)))
-      AND (NOT %(undelivered)s OR status IN ('failed', 'refused', 'unknown', 'skipped')
-           OR (status = 'sending' AND locked_until <= boxoffice_now()))
-    ORDER BY created_at DESC, id DESC LIMIT %(max)s
+_COLUMNS: Final = """id, coalesce(sent_at, created_at), status, event_type, customer_id,
+    coalesce(data->>'order_id', data->>'subscription_id'), attempts, detail"""
+_UNDELIVERED: Final = """(status IN ('failed', 'refused', 'unknown', 'skipped')
+    OR (status = 'sending' AND locked_until <= boxoffice_now()))"""
+# Each is read by an index from its end, so the number of mails that there are makes no difference.
+_ALL: Final = f"""
+    SELECT {_COLUMNS} FROM notifications
+    WHERE id < %(before)s AND (NOT %(undelivered)s OR {_UNDELIVERED}) ORDER BY id DESC LIMIT %(max)s
 """
+_NOT_SENT: Final = f"""
+    SELECT {_COLUMNS} FROM unnest(ARRAY['failed', 'refused', 'unknown', 'skipped', 'sending']) AS wanted (state)
+    CROSS JOIN LATERAL (SELECT * FROM notifications WHERE status = state AND status <> 'sent' AND id < %(before)s
+                        AND {_UNDELIVERED} ORDER BY id DESC LIMIT %(max)s) AS n
+    ORDER BY id DESC LIMIT %(max)s
+"""
+_OF_CUSTOMERS: Final = f"""
+    SELECT {_COLUMNS} FROM unnest(%(customers)s::text[]) AS wanted (customer)
+    CROSS JOIN LATERAL (SELECT * FROM notifications WHERE customer_id = customer AND id < %(before)s
+                        AND (%(about)s::text IS NULL OR data->>'order_id' = %(about)s OR data->>'subscription_id' = %(about)s)
+                        AND (NOT %(undelivered)s OR {_UNDELIVERED}) ORDER BY id DESC LIMIT %(max)s) AS n
+    ORDER BY id DESC LIMIT %(max)s
+"""
+_AFTER_ALL: Final = "ntf_~"  # sorts after every id
 _PUBLISH: Final = """
     INSERT INTO outbox (event_id, topic, type, subject, partition_key, shard, data, created_at, available_at)
     VALUES (%s, %s, %s, %s, %s, %s, %s, boxoffice_now(), boxoffice_now())
 """
 
 
-def show_all(of: str | None, *, undelivered: bool) -> Output:
-    """Newest first. `of`: a customer, an e-mail address, an order or a subscription; None: of every customer."""
+def show_all(of: str | None, *, undelivered: bool, before: str | None = None) -> Output:
+    """Newest first, at most ROWS_MAX. `of`: a customer, an e-mail address, an order or a subscription; None: of every customer.
+
+    `before`: the last id of an earlier list, which this one continues.
+    """
+    asked: dict[str, object] = {"undelivered": undelivered, "before": before or _AFTER_ALL, "max": ROWS_MAX}
     with connected() as db:
-        rows = db.execute(_LIST, {"of": of, "undelivered": undelivered, "max": ROWS_MAX}).fetchall()
+        if of is None:
+            sql = _NOT_SENT if undelivered else _ALL
+        else:
+            sql, (customers, about) = _OF_CUSTOMERS, _whose(db, of)
+            asked |= {"customers": customers, "about": about}
+        rows = db.execute(sql.encode(), asked).fetchall()
     if not rows:
         return Output(["No mails."], [])
     shown = [(row[0], moment(row[1]), *row[2:]) for row in rows]
-    return Output([table(("id", "at (UTC)", *_NAMES[2:]), shown)], by_name(_NAMES, rows))
+    parts: list[RenderableType] = [table(("id", "at (UTC)", *_NAMES[2:]), shown)]
+    return Output([*parts, *more(rows, ROWS_MAX)], by_name(_NAMES, rows))
+
+
+def _whose(db: Connection, of: str) -> tuple[list[str], str | None]:
+    """The customers, and the order or subscription that their mails must be about."""
+    table_of = {"ord": "orders", "sub": "subscriptions"}.get(of.partition("_")[0])
+    if "_" in of and table_of:
+        found = db.execute(f"SELECT customer_id FROM {table_of} WHERE id = %s".encode(), [of]).fetchall()
+        return [row[0] for row in found], of
+    by = "lower(email) = lower(%s)" if "@" in of else "id = %s"
+    found = db.execute(f"SELECT id FROM customers WHERE {by}".encode(), [of]).fetchall()
+    # A customer whose token never came here has no row, and may have mails that were skipped.
+    return [row[0] for row in found] or [of], None
 
 
 def resend(id_: str, *, by: str | None = None, because: str | None = None) -> Output:

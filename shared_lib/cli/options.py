@@ -12,6 +12,10 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 By = Annotated[
     str | None, typer.Option("--as", metavar="NAME", help="Who repairs; else the user of this machine.")
 ]
+Before = Annotated[
+    str | None,
+    typer.Option("--before", metavar="ID", help="Go on behind this one, the last of an earlier list."),
+]
 Why = Annotated[str | None, typer.Option("--because", metavar="WHY", help="Why; it is kept.")]
 Because = Annotated[str, typer.Option("--because", metavar="WHY", help="Why; it is kept.")]
 

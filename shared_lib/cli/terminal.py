@@ -129,6 +129,11 @@ class Rows:
         return Padding(line, (0, 0, 0, INDENT if columns[0] else 0))
 
 
+def more(rows: Sequence[Sequence[object]], rows_max: int) -> list[str]:
+    """A line that says how a list goes on, below a list that may be longer; the first column is the id."""
+    return [f"There may be older ones: --before {rows[-1][0]}"] if len(rows) == rows_max else []
+
+
 def by_name(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> list[dict[str, object]]:
     """The rows of a table for --json."""
     return [dict(zip(headers, row, strict=True)) for row in rows]

@@ -13,6 +13,7 @@ from shared_lib.billing.reports import PaymentReport
 from shared_lib.domain.payment import PaymentStatus
 from shared_lib.store.cases import Cases
 from shared_lib.store.context import read_context
+from shared_lib.store.failures import note_failures
 from shared_lib.store.keys import save_replies
 from shared_lib.store.transaction import Transaction
 
@@ -47,6 +48,7 @@ async def settle_payments(tx: Transaction, reports: Sequence[PaymentReport]) -> 
         _answered(cases, report, one) if one else None for report, one in zip(reports, settled, strict=True)
     ]
     cases.write()
+    note_failures(tx, "payments", [(report.payment_id, report.failure) for report in reports])
     replies = [
         (report.answer[0], answer.reply)
         for report, answer in zip(reports, answers, strict=True)

@@ -13,6 +13,7 @@ from shared_lib.billing.returns import Returns
 from shared_lib.domain.errors import Refusal
 from shared_lib.ids import new_id
 from shared_lib.store.cases import Cases
+from shared_lib.store.failures import note_failures
 from shared_lib.store.keys import Fresh, KeyState, Resume, claim_keys, release_keys, save_replies
 from shared_lib.store.returns import ReturnsQuery
 from shared_lib.store.transaction import Transaction
@@ -65,6 +66,7 @@ async def settle_refunds(tx: Transaction, reports: Sequence[RefundReport]) -> li
         reply = report.answer[1](settled.refund) if report.answer else None
         answers.append(AnsweredRefund(settled=settled, reply=reply))
     cases.write()
+    note_failures(tx, "refunds", [(report.refund_id, report.failure) for report in reports])
     replies = [
         (report.answer[0], answer.reply)
         for report, answer in zip(reports, answers, strict=True)

@@ -74,7 +74,7 @@ async def _every(rt: Runtime, kind: str, seconds: float, stop: asyncio.Event) ->
 
 
 async def main(only: str | None = None) -> bool:
-    """Tick until the process is told to stop; or send `only` one tick, and say whether its door took it."""
+    """Tick until the process is to stop; or send `only` one tick, and say whether its door took it."""
     logs.configure(function="clock")
     rt = await Runtime.open(settings_of("clock"))
     try:

@@ -57,4 +57,10 @@ MUTATIONS: Final = (
             ),
         ),
     ),
+    Mutation(
+        "N",
+        "why a provider gave no answer is not kept",
+        f"{NIGHT}why_a_provider_gave_no_answer_is_told_without_secrets",
+        (Edit("shared_lib/store/failures.py", "if why is not None", "if why == ''"),),
+    ),
 )

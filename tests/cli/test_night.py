@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from infra.servers.moto import EmbeddedMoto
-from tests.kit.answers import assert_problem
+from tests.kit.answers import assert_problem, order_body
 from tests.kit.cinema import Cinema
 from tests.kit.command import Run
 from tests.kit.steps import (
@@ -82,13 +82,37 @@ async def test_the_provider_is_down(cinema: Cinema, run: Run) -> None:
     assert "then honored while the renewal is charged" in line_of(told, "access: prd_basic may be watched")
     payment = id_in(line_of(told, "the provider did not answer, it may have taken the money"), "pay")
 
-    assert "the provider did not answer; still unknown" in await run("ask", payment, status=1)
+    assert "no_answer: RemoteProtocolError" in line_of(told, "provider error")
+    said = "the provider did not answer (Unavailable no_answer: RemoteProtocolError); still unknown"
+    assert said in await run("ask", payment, status=1)
     await cinema.advance(timedelta(hours=2))
     assert payment in line_of(await run("doctor", status=1), "BAD  unknown payments")
     await provider_down(cinema, down=False)
     assert "unknown -> succeeded" in await run("ask", payment)
     assert payments(cinema) == ["succeeded", "succeeded"]
     assert "next renewal" in await run("explain", subscription)
+
+
+async def test_why_a_provider_gave_no_answer_is_told_without_secrets(cinema: Cinema, run: Run) -> None:
+    order = await cinema.bought(FILM)
+    await provider_down(cinema, how="503")
+    refund = (await operator_gives_back(cinema, order)).json()["id"]
+    await no_webhooks(cinema)
+    pending = await cinema.call("POST", "/v1/orders", order_body("prc_stalker_buy"))
+    assert pending.status_code in (201, 202, 503), pending.text
+    told = await run("explain", "ann")
+    for id_, class_ in ((refund, "OutcomeUnknown"), (cinema.value(LAST_PAYMENT), "OutcomeUnknown")):
+        line = next(line for line in told.splitlines() if "provider error" in line and id_ in line)
+        assert f"{class_} " in line
+        assert "HTTP 503" in line
+    assert cinema.sandbox.api_key not in told
+    failed = [
+        one for one in (await as_json(run, "explain", refund))["moments"] if one["what"] == "provider error"
+    ]
+    assert [one["id"] for one in failed] == [refund]
+
+
+LAST_PAYMENT = "SELECT id FROM payments ORDER BY id DESC LIMIT 1"
 
 
 async def test_dead_letters_are_sent_again_or_dismissed_with_a_reason(cinema: Cinema, run: Run) -> None:

@@ -61,7 +61,13 @@ MUTATIONS: Final = (
         "R10",
         "a bug in one provider call ends the batch",
         f"{BAD_ROW}a_bug_met_while_one_provider_call_is_made_stops_no_other",
-        (Edit("shared_lib/asking/payments.py", "    except Exception:", "    except ZeroDivisionError:"),),
+        (
+            Edit(
+                "shared_lib/asking/payments.py",
+                "    except Exception as error:",
+                "    except ZeroDivisionError as error:",
+            ),
+        ),
     ),
     Mutation(
         "R11",

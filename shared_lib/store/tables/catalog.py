@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from sqlalchemy import CheckConstraint, Index
+from sqlalchemy import text as sql
 from sqlmodel import SQLModel
 
 from shared_lib.domain.catalog import PriceKind
@@ -16,6 +17,7 @@ class CustomerRow(SQLModel, table=True):
     """Whom to write to, and on whose clock periods are counted. The id is the `sub` of the Auth service."""
 
     __tablename__ = "customers"
+    __table_args__ = (Index("customers_by_email", sql("lower(email)")),)
     id: str = text(key=True)
     email: str | None = text(null=True)
     locale: str = text(default="en")

@@ -72,6 +72,7 @@ class DeadLetterRow(SQLModel, table=True):
             "dead_at",
             postgresql_where=sql("replayed_at IS NULL AND dismissed_at IS NULL"),
         ),
+        Index("dead_letters_by_subject", sql("(headers ->> 'subject')")),
     )
     id: str = text(key=True)
     event_id: str | None = text(null=True)
@@ -95,6 +96,7 @@ class InboxRow(SQLModel, table=True):
         Index("inbox_parked", "next_try_at", postgresql_where=sql("status = 'parked'")),
         Index("inbox_orphaned", "received_at", postgresql_where=sql("status = 'orphaned'")),
         Index("inbox_to_forget", "received_at", postgresql_where=sql("status = 'done'")),
+        Index("inbox_by_payment", "about", postgresql_where=sql("about IS NOT NULL")),
     )
     source: str = text(key=True)
     event_id: str = text(key=True)
@@ -113,6 +115,8 @@ class NotificationRow(SQLModel, table=True):
     __table_args__ = (
         one_of("notifications", "status", NotificationStatus),
         Index("notifications_once", "event_id", "customer_id", unique=True),
+        Index("notifications_by_customer", "customer_id", "id"),
+        Index("notifications_not_sent", "status", "id", postgresql_where=sql("status <> 'sent'")),
     )
     id: str = text(key=True)
     event_id: str = text()
@@ -133,7 +137,7 @@ class RepairRow(SQLModel, table=True):
     """What an operator did with `boxoffice`: only ever added to."""
 
     __tablename__ = "repairs"
-    __table_args__ = (Index("repairs_by_target", "target"),)
+    __table_args__ = (Index("repairs_by_target", "target", "id"),)
     id: str = text(key=True)
     made_at: datetime = instant()
     made_by: str = text()

@@ -94,6 +94,7 @@ class PaymentRow(SQLModel, table=True):
         Index("payments_one_per_provider_ref", "provider", "provider_ref", unique=True,
               postgresql_where=sql("provider_ref IS NOT NULL")),
         Index("payments_to_check", "next_check_at", postgresql_where=sql(among(LIVE))),
+        Index("payments_with_surplus", "id", postgresql_where=sql("surplus OR captured_minor > amount_minor")),
     )  # fmt: skip
     id: str = text(key=True)
     order_id: str = text(to="orders.id")
@@ -119,6 +120,8 @@ class PaymentRow(SQLModel, table=True):
     checks: int = number(default="0")
     next_check_at: datetime | None = instant(null=True)
     created_at: datetime = instant()
+    last_failure: str | None = text(null=True)  # of asking the provider; for `boxoffice explain`
+    last_failure_at: datetime | None = instant(null=True)
 
 
 class RefundRow(SQLModel, table=True):
@@ -161,6 +164,8 @@ class RefundRow(SQLModel, table=True):
     decided_by: str | None = text(null=True)
     decided_at: datetime | None = instant(null=True)
     created_at: datetime = instant()
+    last_failure: str | None = text(null=True)  # of asking the provider; for `boxoffice explain`
+    last_failure_at: datetime | None = instant(null=True)
 
 
 class LedgerEntryRow(SQLModel, table=True):
