@@ -7,12 +7,10 @@ from __future__ import annotations
 
 import pkgutil
 
-import httpx
-
+from shared_lib.http_client.transport import AiohttpTransport
 from shared_lib.providers.base import Capabilities, PaymentProvider
 from shared_lib.providers.cards import DEFAULT_PEPPER, HashedCards
 from shared_lib.providers.sandbox import CAPABILITIES, SandboxProvider
-from shared_lib.providers.transport import TIMEOUT
 from shared_lib.settings import Settings
 
 
@@ -29,7 +27,7 @@ def _make(name: str, settings: Settings) -> PaymentProvider:
                 base_url=settings.sandbox_url,
                 api_key=settings.sandbox_api_key.get_secret_value(),
                 webhook_secrets=[secret.get_secret_value() for secret in settings.sandbox_webhook_secrets],
-                http=httpx.AsyncClient(timeout=TIMEOUT),
+                http=AiohttpTransport(),
             )
         case _ if ":" in name:
             provider: PaymentProvider = pkgutil.resolve_name(name)()

@@ -11,6 +11,7 @@ from urllib.parse import quote
 
 import httpx
 
+from shared_lib.fetching import Http
 from shared_lib.providers.base import (
     Capabilities,
     ChargeRequest,
@@ -88,7 +89,7 @@ class SandboxProvider:
         base_url: str,
         api_key: str,
         webhook_secrets: Sequence[str],
-        http: httpx.AsyncClient,
+        http: Http,
         timeout: httpx.Timeout = TIMEOUT,
         exchange_s: float = EXCHANGE_S,
     ) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 
 import httpx
 
-from shared_lib.fetching import Fetched, fetch
+from shared_lib.fetching import Fetched, Http, fetch
 from shared_lib.providers.errors import OutcomeUnknown, ProviderError, Unavailable
 from shared_lib.untrusted import UntrustedError, json_of
 
@@ -69,13 +69,13 @@ class Bearer(httpx.Auth):
 
 
 class Transport:
-    """Sends requests to one provider. The caller owns the client, and decides about pools and proxies."""
+    """Sends requests to one provider. The caller owns `http`, and decides about pools and proxies."""
 
     def __init__(
         self,
         provider: str,
         base_url: str,
-        http: httpx.AsyncClient,
+        http: Http,
         auth: httpx.Auth,
         timeout: httpx.Timeout,
         *,

@@ -1,0 +1,1 @@
+"""How Boxoffice sends requests to other servers: aiohttp below httpx's interface (decision 0038)."""
