@@ -43,7 +43,7 @@ async def fetch(
     *,
     bytes_max: int,
     within_s: float,
-    timeout: httpx.Timeout | None = None,
+    timeout: httpx.Timeout | float | None = None,
     headers: Mapping[str, str] | None = None,
     params: Mapping[str, str] | None = None,
     content: bytes | None = None,
@@ -67,34 +67,20 @@ async def fetch(
             )
             answer = await http.send(request, stream=True, auth=auth, follow_redirects=False)
         else:
-            answer = await http.handle_async_request(
-                _request(method, url, headers, params, content, auth, timeout)
+            request = httpx.Request(
+                method,
+                _parsed(url),
+                headers={"accept": "*/*", "user-agent": "boxoffice", **headers},
+                params=params,
+                content=content,
+                extensions={"timeout": httpx.Timeout(timeout).as_dict()},
             )
+            answer = await http.handle_async_request(next(auth.auth_flow(request)) if auth else request)
         try:
             body = await _bounded(answer, bytes_max)
         finally:
             await answer.aclose()
         return Fetched(status=answer.status_code, headers=answer.headers, body=body)
-
-
-def _request(
-    method: str,
-    url: str,
-    headers: Mapping[str, str],
-    params: Mapping[str, str] | None,
-    content: bytes | None,
-    auth: httpx.Auth | None,
-    timeout: httpx.Timeout | None,
-) -> httpx.Request:
-    request = httpx.Request(
-        method,
-        _parsed(url),
-        headers={"accept": "*/*", "user-agent": "boxoffice", **headers},
-        params=params,
-        content=content,
-        extensions={"timeout": timeout.as_dict()} if timeout else None,
-    )
-    return request if auth is None else next(auth.auth_flow(request))
 
 
 @lru_cache(maxsize=256)

@@ -12,6 +12,7 @@ import structlog
 from psycopg_pool import AsyncConnectionPool
 
 from shared_lib.domain.catalog import ProviderTerms
+from shared_lib.http_client.tls import tls_context
 from shared_lib.owned import beside
 from shared_lib.providers.base import PaymentProvider
 from shared_lib.providers.registry import make_providers
@@ -68,7 +69,7 @@ class Runtime:
         pool = connection_pool(
             settings.database_url or _NO_DATABASE, connections_max=settings.writers + settings.readers
         )
-        http = httpx.AsyncClient(timeout=httpx.Timeout(10.0, connect=2.0))
+        http = httpx.AsyncClient(timeout=httpx.Timeout(10.0, connect=2.0), verify=tls_context())
         if settings.database_url:
             await pool.open(wait=False)
         return cls(settings, http=http, pool=pool, providers=providers, replays=replays)

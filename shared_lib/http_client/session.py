@@ -8,15 +8,19 @@ which the callers know.
 from __future__ import annotations
 
 import asyncio
+import select
 from collections.abc import AsyncIterator, Iterable
 from functools import lru_cache
 from typing import Final
+from weakref import WeakSet
 
 import aiohttp
 import httpx
 import yarl
 from aiohttp.abc import AbstractStreamWriter
+from aiohttp.client_proto import ResponseHandler
 from aiohttp.connector import Connection
+from aiohttp.http_writer import StreamWriter
 from aiohttp.tracing import Trace
 
 from shared_lib.http_client.tls import tls_context
@@ -100,15 +104,38 @@ async def _once(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerTy
 
 
 class _Connector(aiohttp.TCPConnector):
+    """Uses a kept connection only while nothing has arrived on it.
+
+    What has arrived is its end, after which a request would be lost, or bytes that aiohttp would read as the answer to the
+    next request. The event loop may not have read them yet, so the socket is asked too, as httpx does.
+    """
+
+    def __init__(self, *, limit: int, keepalive_timeout: float) -> None:
+        super().__init__(limit=limit, keepalive_timeout=keepalive_timeout)
+        self._used: WeakSet[ResponseHandler] = WeakSet()
+
     async def connect(
         self, req: aiohttp.ClientRequest, traces: list[Trace], timeout: aiohttp.ClientTimeout
     ) -> Connection:
-        """A kept connection on which bytes have arrived is closed: they would be read as the answer to this request."""
         while True:
             connection = await super().connect(req, traces=traces, timeout=timeout)
-            if not (connection.protocol and connection.protocol.should_close):
+            protocol = connection.protocol
+            if protocol is None or protocol not in self._used:
+                break
+            if not (protocol.should_close or _has_news(protocol.transport)):
                 return connection
             connection.close()
+        if protocol is not None:
+            self._used.add(protocol)
+        return connection
+
+
+def _has_news(transport: asyncio.BaseTransport | None) -> bool:
+    if transport is None:
+        return True
+    poll = select.poll()
+    poll.register(transport.get_extra_info("socket"), select.POLLIN)
+    return bool(poll.poll(0))
 
 
 class _Answer(httpx.AsyncByteStream):
@@ -134,8 +161,14 @@ class _Body(aiohttp.BytesPayload):
         self._write_s = write_s
 
     async def write_with_length(self, writer: AbstractStreamWriter, content_length: int | None) -> None:
-        async with asyncio.timeout(self._write_s):
-            await super().write_with_length(writer, content_length)
+        try:
+            async with asyncio.timeout(self._write_s):
+                await super().write_with_length(writer, content_length)
+        except TimeoutError:
+            # Closing would wait until the rest is written.
+            if isinstance(writer, StreamWriter) and writer.transport:
+                writer.transport.abort()
+            raise
 
 
 @lru_cache(maxsize=16)

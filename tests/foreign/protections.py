@@ -9,6 +9,9 @@ from tests.kit.mutations import Edit, Mutation
 FETCHING: Final = "shared_lib/fetching.py"
 UNTRUSTED: Final = "shared_lib/untrusted.py"
 ANSWERS: Final = "tests/foreign/test_answers.py::test_"
+SESSION: Final = "shared_lib/http_client/session.py"
+CLIENT: Final = "tests/foreign/test_http_client.py::test_"
+LIMITS: Final = "tests/foreign/test_http_client_limits.py::test_"
 JSON: Final = "tests/foreign/test_untrusted.py::test_"
 EVENTS: Final = "tests/foreign/test_events.py::test_"
 UNREADABLE: Final = f"{ANSWERS}an_answer_that_cannot_be_read_is_a_provider_error"
@@ -148,5 +151,41 @@ MUTATIONS: Final = (
         "what the key service answers reaches the caller",
         f"{ANSWERS}whatever_the_key_service_answers_the_known_keys_serve",
         (Edit("shared_lib/jwks.py", "except Exception as error:", "except ZeroDivisionError as error:"),),
+    ),
+    Mutation(
+        "F",
+        "aiohttp repeats a request on its own",
+        f"{CLIENT}a_kept_connection_that_ends_with_a_request_gets_that_request_once",
+        (Edit(SESSION, "            middlewares=(_once,),\n", ""),),
+    ),
+    Mutation(
+        "F",
+        "bytes that came to a kept connection are the next answer",
+        f"{CLIENT}an_answer_to_no_request_is_not_taken_for_the_next_one",
+        (Edit(SESSION, "if not (protocol.should_close or _has_news(protocol.transport)):", "if protocol:"),),
+    ),
+    Mutation(
+        "F",
+        "a kept connection is used although it has ended",
+        f"{CLIENT}a_connection_that_has_ended_is_not_used_although_the_loop_has_not_seen_it_yet",
+        (Edit(SESSION, " or _has_news(protocol.transport)", ""),),
+    ),
+    Mutation(
+        "F",
+        "cookies of a provider are kept",
+        f"{CLIENT}a_redirect_is_not_followed_and_cookies_are_not_kept",
+        (Edit(SESSION, "            cookie_jar=aiohttp.DummyCookieJar(),\n", ""),),
+    ),
+    Mutation(
+        "F",
+        "a provider's redirect is followed",
+        f"{CLIENT}a_redirect_is_not_followed_and_cookies_are_not_kept",
+        (Edit(SESSION, "                allow_redirects=False,\n", ""),),
+    ),
+    Mutation(
+        "F",
+        "writing has no limit",
+        f"{LIMITS}a_server_that_does_not_read_is_ended_by_the_limit_on_writing",
+        (Edit(SESSION, "asyncio.timeout(self._write_s)", "asyncio.timeout(None)"),),
     ),
 )
