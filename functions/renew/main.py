@@ -1,6 +1,7 @@
-"""CloudEvent billing.tick.renewal, or a PingSource's: open a renewal for every due subscription, in jobs of a chunk each.
+"""CloudEvent billing.tick.renewal, or a PingSource's: renew every subscription that is due, chunk by chunk: open, charge, settle.
 
-CloudEvent billing.job.charge_renewals: charge one chunk. A tick that comes twice, or a day late, charges once.
+CloudEvent billing.job.charge_renewals: another instance has more due than it takes at once, so this one works too. A tick that
+comes twice, or a day late, charges once.
 """
 
 from __future__ import annotations
@@ -21,19 +22,20 @@ from shared_lib.billing.events import JobType
 from shared_lib.billing.leasing import LeasedPayment, LeaseRequest
 from shared_lib.billing.reports import PaymentReport
 from shared_lib.contract.events import PING, Tick
-from shared_lib.domain.messages import SetAsideKind
+from shared_lib.domain.messages import Due, SetAsideKind
 from shared_lib.events.delivered import consumer
 from shared_lib.events.incoming import Consumer, Incoming, data_of, hand_over
 from shared_lib.owned import beside
 from shared_lib.phases.leases import lease_payments
 from shared_lib.phases.payments import settle_payments
-from shared_lib.phases.renewals import open_renewals
+from shared_lib.phases.renewals import call_for_help, open_renewals
 from shared_lib.queries.due import due_subscriptions
 from shared_lib.runtime import Runtime, runtime
 from shared_lib.web.gated import gated
 
-CLAIM_LIMIT: Final = 1000
-CHUNKS_AT_ONCE: Final = 4  # a chunk waits before it leases its payments: a lease would expire while waiting
+DUE_MAX: Final = 1000  # read at once; when so many are due, another instance is asked to work too
+CHUNK: Final = 200  # opened by one commit
+CHUNKS_MIN: Final = 4  # under way, so that one is settled while another one waits for its provider
 TICK_MAX_S: Final = 20.0  # the next tick continues where this one stopped
 SETTLE_MAX: Final = 200
 SETTLE_EVERY_S: Final = (
@@ -44,9 +46,24 @@ log = structlog.get_logger("boxoffice")
 
 
 class ChargeRenewals(BaseModel):
-    """Data of the job."""
+    """Data of the job. `payment_ids`: opened by a version before this one, which left charging to a job."""
 
     payment_ids: list[str]
+
+
+class Pace:
+    """How much this process has under way: enough to keep its providers busy, and no more than they are asked about soon.
+
+    What is opened is leased: a payment that waited for long would be taken over by reconcile.
+    """
+
+    def __init__(self, rt: Runtime) -> None:
+        limits = [provider.capabilities.max_concurrency for provider in rt.providers.values()]
+        at_once = min(limits, default=CHUNK)
+        self.chunk: Final = min(CHUNK, 4 * at_once)
+        self.chunks: Final = max(CHUNKS_MIN, 2 * at_once // self.chunk)
+        self.room: Final = asyncio.Semaphore(self.chunks)
+        self.calls = 0  # that work now
 
 
 @functions_framework.aio.http
@@ -57,37 +74,79 @@ async def renew(event: Incoming) -> None:
 
 
 async def take_tick(_: Incoming) -> None:
-    await claim_all_due(runtime())
+    await renew_all_due(runtime())
 
 
-async def take_chunk(job: Incoming) -> None:
-    await charge(runtime(), data_of(job, ChargeRenewals).payment_ids)
+async def take_job(job: Incoming) -> None:
+    rt, round_ = runtime(), Round(runtime(), SetAsideKind.PAYMENT)
+    opened = [
+        LeaseRequest(id=one, providers=rt.providers.keys())
+        for one in data_of(job, ChargeRenewals).payment_ids
+    ]
+    leased = await round_.run(lease_payments, opened, lambda request: request.id)
+    await charge(rt, [one for one in leased if one])
+    if not pace_of(rt).calls:  # else this process has as much under way as it may
+        await renew_all_due(rt)
 
 
-async def claim_all_due(rt: Runtime, *, limit: int = CLAIM_LIMIT) -> int:
-    """Open renewals until none is due or the time is up. Returns how many payments are to be charged."""
-    deadline, total = time.monotonic() + TICK_MAX_S, 0
-    while time.monotonic() < deadline:
-        due = await rt.read(due_subscriptions, limit)
-        round_ = Round(rt, SetAsideKind.SUBSCRIPTION)
-        requests = [RenewalRequest(subscription_id=one.id, providers=rt.providers.keys()) for one in due]
-        opened = await round_.run(open_renewals, requests, lambda request: request.subscription_id)
-        await round_.done(due)
-        total += sum(1 for one in opened if one.payment_id)
-        if len(due) < limit or not any(one.looked_at for one in opened):
-            break
+def pace_of(rt: Runtime) -> Pace:
+    return rt.keep("pace", lambda: Pace(rt))
+
+
+async def renew_all_due(rt: Runtime) -> int:
+    """Renew what is due, until nothing is, the time is up or the process is asked to end. Returns how many payments were opened.
+
+    More than this process takes at once: an idle instance is asked to work too, and at last to go on. What chunks have under way
+    is finished in any case. Raises the first error of a chunk, once all have ended.
+    """
+    until, pace = time.monotonic() + TICK_MAX_S, pace_of(rt)
+    chunks: list[asyncio.Task[int]] = []
+    read: Sequence[Due] = ()
+    first, pace.calls = not pace.calls, pace.calls + 1
+    try:
+        while time.monotonic() < until and not rt.stopping.is_set():
+            # What the last reading had is under way, or stays due because it cannot be decided now.
+            before, read = {one.id for one in read}, await rt.read(due_subscriptions, DUE_MAX)
+            due = [one for one in read if one.id not in before]
+            for part in (due[start : start + pace.chunk] for start in range(0, len(due), pace.chunk)):
+                chunks.append(asyncio.create_task(renew_chunk(rt, pace, part, until)))  # noqa: PERF401
+            if not due or len(read) < DUE_MAX:
+                break
+            if first and not before:
+                await rt.run(call_for_help, read[-1].id)
+            while len(busy := [chunk for chunk in chunks if not chunk.done()]) >= pace.chunks:
+                await asyncio.wait(busy, return_when=asyncio.FIRST_COMPLETED)
+        else:
+            if read:
+                await rt.run(call_for_help, read[-1].id)
+    finally:
+        if chunks:
+            await asyncio.wait(chunks)
+        pace.calls -= 1
+    total = sum(chunk.result() for chunk in chunks)
     log.info("renewals_claimed", payments=total)
     return total
 
 
-async def charge(rt: Runtime, payment_ids: Sequence[str]) -> None:
-    """Charge one chunk, with as many charges in flight as the provider allows; settle the answers in batches."""
-    async with rt.keep("chunks", lambda: asyncio.Semaphore(CHUNKS_AT_ONCE)):
-        round_ = Round(rt, SetAsideKind.PAYMENT)
-        requests = [LeaseRequest(id=payment_id, providers=rt.providers.keys()) for payment_id in payment_ids]
-        leased = await round_.run(lease_payments, requests, lambda request: request.id)
-        async for reports in in_batches(rt, [one for one in leased if one]):
-            await round_.run(settle_payments, reports, lambda report: report.payment_id)
+async def renew_chunk(rt: Runtime, pace: Pace, due: Sequence[Due], until: float) -> int:
+    """Open these in one commit, charge them, settle the answers. Returns how many payments were opened."""
+    async with pace.room:
+        if time.monotonic() >= until or rt.stopping.is_set():
+            return 0
+        round_ = Round(rt, SetAsideKind.SUBSCRIPTION)
+        requests = [RenewalRequest(subscription_id=one.id, providers=rt.providers.keys()) for one in due]
+        opened = await round_.run(open_renewals, requests, lambda request: request.subscription_id)
+        await round_.done(due)
+        leased = [one.to_charge for one in opened if one.to_charge]
+        await charge(rt, leased)
+        return len(leased)
+
+
+async def charge(rt: Runtime, leased: Sequence[LeasedPayment]) -> None:
+    """As many charges in flight as the provider allows; the answers are settled in batches."""
+    round_ = Round(rt, SetAsideKind.PAYMENT)
+    async for reports in in_batches(rt, leased):
+        await round_.run(settle_payments, reports, lambda report: report.payment_id)
 
 
 async def in_batches(rt: Runtime, leased: Sequence[LeasedPayment]) -> AsyncIterator[list[PaymentReport]]:
@@ -114,5 +173,5 @@ async def ask(rt: Runtime, leased: LeasedPayment) -> PaymentReport:
 EVENTS: Final[Mapping[str, Consumer]] = {
     Tick.RENEWAL: take_tick,
     PING: take_tick,
-    JobType.CHARGE_RENEWALS: take_chunk,
+    JobType.CHARGE_RENEWALS: take_job,
 }

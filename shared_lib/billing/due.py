@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Final
 
 from shared_lib.billing import facts, links
 from shared_lib.billing.attempts import next_attempt
 from shared_lib.billing.case import Case, Undecidable
+from shared_lib.billing.leasing import LeaseContext, LeasedPayment, Purpose, lease_for
 from shared_lib.billing.renewals import POLICY, end, next_look
 from shared_lib.domain import dunning
 from shared_lib.domain.catalog import PriceKind
 from shared_lib.domain.order import BillingReason, Order, OrderStatus
-from shared_lib.domain.payment import Payment, PaymentFlow
+from shared_lib.domain.payment import PaymentFlow
 from shared_lib.domain.subscription import (
     RENEWABLE,
     SUBSCRIPTION,
@@ -25,9 +25,6 @@ from shared_lib.domain.subscription import (
 )
 from shared_lib.domain.values import replace
 from shared_lib.ids import new_id
-
-CHARGE_BY: Final = timedelta(minutes=5)
-"""After this reconcile looks at a payment, should the job that charges it be lost."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,10 +39,10 @@ class RenewalRequest:
 
 
 def look_at_due(
-    case: Case, subscription: Subscription, request: RenewalRequest
-) -> tuple[Case, Payment | Undecidable | None]:
-    """The payment to charge, if any. A subscription that is suspended just now stays so although the rest cannot be
-    decided.
+    case: Case, subscription: Subscription, request: RenewalRequest, context: LeaseContext
+) -> tuple[Case, LeasedPayment | Undecidable | None]:
+    """The payment that the caller is to charge, if any: made under its lease, so that one commit is enough before the
+    provider is asked. A subscription that is suspended just now stays so although the rest cannot be decided.
     """
     now, past_due_at = case.now, subscription.past_due_at
     if subscription.status not in RENEWABLE:
@@ -60,9 +57,9 @@ def look_at_due(
     if (retries or opens) and not request.can_ask(subscription.provider):
         return case, Undecidable(reason=f"the provider {subscription.provider} is not configured")
     if opens:
-        return _open_period(case, subscription)
+        return _open_period(case, subscription, context)
     if retries:
-        return _retry(case, subscription)
+        return _retry(case, subscription, context)
     return case.put(replace(subscription, next_action_at=next_look(subscription))), None
 
 
@@ -79,7 +76,7 @@ def _suspend_when_grace_is_over(case: Case, subscription: Subscription) -> tuple
     return case.put(suspended).record(facts.subscription_suspended(suspended, link)), suspended
 
 
-def _open_period(case: Case, subscription: Subscription) -> tuple[Case, Payment]:
+def _open_period(case: Case, subscription: Subscription, context: LeaseContext) -> tuple[Case, LeasedPayment]:
     """The order for the period that is to be billed, and its first payment."""
     billing = next_billing(subscription, case.now)
     order = Order(
@@ -110,10 +107,13 @@ def _open_period(case: Case, subscription: Subscription) -> tuple[Case, Payment]
         next_retry_at=None,
         next_action_at=None,  # until the payment is settled
     )
-    return _charge(case.put(order, renewing).record(facts.order_created(order)), renewing, order)
+    case = case.put(order, renewing).record(facts.order_created(order))
+    return _charge(case, renewing, order, context)
 
 
-def _retry(case: Case, subscription: Subscription) -> tuple[Case, Payment | None]:
+def _retry(
+    case: Case, subscription: Subscription, context: LeaseContext
+) -> tuple[Case, LeasedPayment | None]:
     """A new try of the open order: a new payment, so a new key. None while another one is not decided.
 
     Once a link was opened its customer has to pay: another link, no charge.
@@ -126,15 +126,12 @@ def _retry(case: Case, subscription: Subscription) -> tuple[Case, Payment | None
     case = case.put(asking)
     if links.is_customers_turn(case, order):
         return links.open_link(case, order), None
-    return _charge(case, asking, order)
+    return _charge(case, asking, order, context)
 
 
-def _charge(case: Case, subscription: Subscription, order: Order) -> tuple[Case, Payment]:
-    payment = next_attempt(
-        case,
-        order,
-        PaymentFlow.CHARGE,
-        check_at=case.now + CHARGE_BY,
-        method_id=subscription.payment_method_id,
-    )
-    return case.put(payment), payment
+def _charge(
+    case: Case, subscription: Subscription, order: Order, context: LeaseContext
+) -> tuple[Case, LeasedPayment]:
+    method_id = subscription.payment_method_id
+    payment = next_attempt(case, order, PaymentFlow.CHARGE, check_at=None, method_id=method_id)
+    return lease_for(case, payment, Purpose.COLLECT, context)

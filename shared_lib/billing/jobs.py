@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -53,10 +53,10 @@ def tell_auto_renew(subscription: Subscription, now: datetime) -> Event:
     return _job(JobType.TELL_AUTO_RENEW, subscription.id, subscription.customer_id, data, at=due)
 
 
-def charge_renewals(payment_ids: Sequence[str]) -> Event:
-    """One chunk. Its key only spreads the load: the order of chunks means nothing."""
-    data: ChargeRenewalsData = {"payment_ids": list(payment_ids)}
-    return _job(JobType.CHARGE_RENEWALS, payment_ids[0], payment_ids[0], data)
+def charge_renewals(due_id: str) -> Event:
+    """Work on what is due, beside the instance that asks for it. `due_id`, a subscription that is due, only spreads the load."""
+    data: ChargeRenewalsData = {"payment_ids": []}
+    return _job(JobType.CHARGE_RENEWALS, due_id, due_id, data)
 
 
 def _job(

@@ -108,8 +108,14 @@ def lease_payment(
         return settle(case, never_sent, SettlementContext()).case, None
     if missing := request.missing(payment.provider):
         return case, missing
-    case, leased = take_lease(case, payment)
-    order = case.order_of(payment)
+    return lease_for(case, payment, purpose, context)
+
+
+def lease_for(
+    case: Case, payment: Payment, purpose: Purpose, context: LeaseContext
+) -> tuple[Case, LeasedPayment]:
+    """The payment under a lease of the caller's, with what asking its provider needs."""
+    order, (case, leased) = case.order_of(payment), take_lease(case, payment)
     return case, LeasedPayment(
         payment=leased,
         status_before=payment.status,

@@ -127,7 +127,11 @@ class Work(NamedTuple):
 
 WORK: Final[Mapping[str, Work]] = {
     JobType.START_PAYMENT: Work("Ask the provider about one payment.", StartPaymentData),
-    JobType.CHARGE_RENEWALS: Work("Charge one chunk of renewals.", ChargeRenewalsData),
+    JobType.CHARGE_RENEWALS: Work(
+        "More renewals are due than the instance that wrote it takes at once: work on them too. `payment_ids` is empty, but in a"
+        " job of an earlier version.",
+        ChargeRenewalsData,
+    ),
     JobType.START_REFUND: Work("Ask the provider about one refund.", StartRefundData),
     JobType.FIND_REFUNDS: Work(
         "Adopt the refunds of a provider that has returned more than is recorded.", FindRefundsData
@@ -138,7 +142,7 @@ WORK: Final[Mapping[str, Work]] = {
         "`change` counts from 1.",
         TellAutoRenewData,
     ),
-    Tick.RENEWAL: Work(f"Open a renewal for each subscription that is due. The same for `{PING}`.", NoData),
+    Tick.RENEWAL: Work(f"Renew each subscription that is due. The same for `{PING}`.", NoData),
     Tick.RECONCILE: Work(
         f"Finish what was begun and is not decided. The same for `{PING}`. With the id of a payment or refund as its subject:"
         " ask the provider about that one now.",

@@ -26,12 +26,10 @@ async def lease_payments(
     Cancel wins: the subscription is locked and looked at again here, just before sending.
     """
     cases = await Cases.of_payments(tx, [request.id for request in requests])
-    payments = [
-        (case.payments[request.id], case.order_of(case.payments[request.id]))
-        for request in requests
-        if (case := cases.of_payment(request.id))
-    ]
-    context = await read_lease_context(tx, payments)
+    locked = [(case, case.payments[one.id]) for one in requests if (case := cases.of_payment(one.id))]
+    context = await read_lease_context(
+        tx, [(payment.payment_method_id, case.order_of(payment).customer_id) for case, payment in locked]
+    )
     answers = [_lease_payment(cases, request, context) for request in requests]
     cases.write()
     return answers

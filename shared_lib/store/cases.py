@@ -17,7 +17,7 @@ from shared_lib.billing.case import (
     Record,
     TrialReleased,
 )
-from shared_lib.billing.events import FACTS, JOBS, Event
+from shared_lib.billing.events import FACTS, Event
 from shared_lib.domain.ledger import LedgerEntry
 from shared_lib.domain.order import Order, place_of
 from shared_lib.domain.subscription import Subscription
@@ -198,11 +198,6 @@ class Cases:
             self._roots.update(dict.fromkeys(case.refunds, root))
         for record in case.journal[len(before.journal) :]:
             self._file(record)
-
-    def record(self, *jobs: Event) -> None:
-        """Jobs about several cases at once: they have no case of their own."""
-        assert all(job.topic == JOBS for job in jobs)
-        self._events += jobs
 
     def _file(self, record: Record) -> None:
         match record:

@@ -6,18 +6,16 @@ from collections.abc import Sequence
 
 from shared_lib.billing.leasing import LeaseContext
 from shared_lib.billing.reports import LocalOutcome, SavedMethodRef
-from shared_lib.domain.order import Order
-from shared_lib.domain.payment import Payment
 from shared_lib.store.methods import method_of
 from shared_lib.store.transaction import Transaction
 
 
-async def read_lease_context(tx: Transaction, payments: Sequence[tuple[Payment, Order]]) -> LeaseContext:
-    """The methods that these payments charge, or why one may not be charged any more, and their customers' addresses.
+async def read_lease_context(tx: Transaction, asked: Sequence[tuple[str | None, str]]) -> LeaseContext:
+    """Of these (method id, customer id): the methods, or why one may not be charged any more, and the customers' addresses.
 
-    To be read when the payments are locked: a method that its owner took away before that is not charged.
+    To be read when the roots are locked: a method that its owner took away before that is not charged.
     """
-    if not payments:
+    if not asked:
         return LeaseContext()
     rows = await tx.fetch(
         """
@@ -28,10 +26,7 @@ async def read_lease_context(tx: Transaction, payments: Sequence[tuple[Payment, 
         LEFT JOIN payment_methods m ON m.id = p.method_id
         LEFT JOIN customers c ON c.id = p.customer_id
         """,
-        [
-            [payment.payment_method_id for payment, _ in payments],
-            [order.customer_id for _, order in payments],
-        ],
+        [[method_id for method_id, _ in asked], [customer_id for _, customer_id in asked]],
     )
     methods: dict[str, SavedMethodRef] = {}
     unusable: dict[str, LocalOutcome] = {}

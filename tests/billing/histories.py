@@ -228,10 +228,11 @@ class History:
         if subscription is None or not subscription.next_action_at or subscription.next_action_at > world.now:
             return
         request = RenewalRequest(subscription_id=subscription.id)
-        case, payment = look_at_due(world.load(), subscription, request)
+        case, leased = look_at_due(world.load(), subscription, request, self._lease_context())
         world.keep(case)
-        if isinstance(payment, Payment) and (world.bank.truthful or self.random.random() < 0.8):
-            self._lease(payment)
+        if isinstance(leased, LeasedPayment) and (world.bank.truthful or self.random.random() < 0.8):
+            self._check_may_collect(leased)
+            self._ask(leased)
 
     def ask_payment(self) -> None:
         if live := self.world.live():
@@ -296,13 +297,15 @@ class History:
     def _lease(self, payment: Payment) -> None:
         world = self.world
         case = world.load(world.orders[payment.order_id])
-        methods = {METHOD: CARD} if world.method_known else {}
         request = LeaseRequest(id=payment.id)
-        case, leased = lease_payment(case, case.payments[payment.id], request, LeaseContext(methods))
+        case, leased = lease_payment(case, case.payments[payment.id], request, self._lease_context())
         world.keep(case)
         if isinstance(leased, LeasedPayment):
             self._check_may_collect(leased)
             self._ask(leased)
+
+    def _lease_context(self) -> LeaseContext:
+        return LeaseContext({METHOD: CARD} if self.world.method_known else {})
 
     def _check_may_collect(self, leased: LeasedPayment) -> None:
         subscription = self.world.subscription
@@ -498,7 +501,12 @@ class History:
 
     def _next_due(self) -> datetime | None:
         world, subscription = self.world, self.world.subscription
-        looks = [payment.lease.next_check_at for payment in world.live()]
+        # What a dead process had leased is due and yet leased to no other one before that lease is over.
+        looks = [
+            at and max(at, payment.lease.until or at)
+            for payment in world.live()
+            for at in (payment.lease.next_check_at,)
+        ]
         looks += [refund.lease.next_check_at for refund in world.undecided_refunds()]
         if subscription and subscription.status in RENEWABLE:
             looks.append(subscription.next_action_at)

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from shared_lib.billing.attempts import next_attempt
 from shared_lib.billing.case import Case, Undecidable
 from shared_lib.billing.due import RenewalRequest, look_at_due
+from shared_lib.billing.leasing import LeaseContext, LeasedPayment
 from shared_lib.domain.payment import Payment, PaymentFlow, PaymentStatus
 from shared_lib.domain.period import Interval, Unit
 from shared_lib.domain.subscription import Subscription, SubscriptionStatus
@@ -34,7 +35,8 @@ def renewable() -> Subscription:
 
 def tick(case: Case, request: RenewalRequest = REQUEST) -> tuple[Case, Payment | Undecidable | None]:
     assert case.subscription is not None
-    return look_at_due(case, case.subscription, request)
+    case, leased = look_at_due(case, case.subscription, request, LeaseContext())
+    return case, leased.payment if isinstance(leased, LeasedPayment) else leased
 
 
 def declined(case: Case, payment: Payment, retry_at: datetime) -> Case:
@@ -69,9 +71,12 @@ def test_a_retry_charges_what_the_open_order_costs_although_the_plan_has_another
     assert (again.amount, again.attempt, again.order_id) == (eur(799), 2, payment.order_id)
 
 
-def test_the_order_of_a_period_is_opened_once_and_its_payment_charges_the_saved_method() -> None:
+def test_the_order_of_a_period_is_opened_once_and_its_payment_charges_the_saved_method_under_a_lease() -> (
+    None
+):
     case, payment = opened()
-    assert (payment.flow, payment.status, payment.payment_method_id) == ("charge", "created", "pm_1")
+    assert (payment.flow, payment.status, payment.payment_method_id) == ("charge", "sending", "pm_1")
+    assert (payment.lease.fence, payment.lease.first_sent_at) == (1, PERIOD_END)
     assert case.subscription is not None
     assert case.subscription.next_action_at is None
     order = case.open_order

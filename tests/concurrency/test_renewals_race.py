@@ -1,55 +1,39 @@
-"""W14 at size: two renew functions over ten thousand due subscriptions, every job delivered to both at once."""
+"""W14 at size: two renew functions over ten thousand due subscriptions, ticks and jobs delivered to both at once."""
 
 from __future__ import annotations
 
 import asyncio
 from datetime import timedelta
-from typing import Any
 
 import httpx
 import pytest
 
 from tests.concurrency.crowd import seed
 from tests.concurrency.recording import Record
+from tests.crash.renewing import Pause
 from tests.kit.cinema import Cinema
+from tests.kit.crash_points import watch
 from tests.kit.instance import Instance, second_instance
 
 TICK, JOB = "billing.tick.renewal", "billing.job.charge_renewals"
-AT_ONCE = 4  # jobs each function works on
 MINOR = 799
+ROUNDS_MAX = 40  # a tick ends after 20 s, whatever is still due
+WHAT_IS_DUE = "SELECT count(*) FROM subscriptions WHERE next_action_at <= boxoffice_now()"
 
 
-async def claim(*functions: Instance) -> None:
-    """Both hear the tick at the same moment, again and again, until nothing is due."""
-    for _ in range(40):
-        await asyncio.gather(*(one.cinema.event(TICK) for one in functions))
-        if (
-            functions[0].cinema.value(
-                "SELECT count(*) FROM subscriptions WHERE next_action_at <= boxoffice_now()"
-            )
-            == 0
-        ):
+async def renew(*functions: Instance) -> None:
+    """All hear a tick and a call for help at the same moment, again and again, until nothing is due. One may die meanwhile."""
+    for _ in range(ROUNDS_MAX):
+        calls = [one.cinema.event(TICK) for one in functions]
+        calls += [one.cinema.event(JOB, {"payment_ids": []}) for one in functions]
+        for answer in await asyncio.gather(*calls, return_exceptions=True):
+            if isinstance(answer, httpx.Response):
+                assert answer.status_code == 200, answer.text
+            else:
+                assert isinstance(answer, httpx.TransportError), answer
+        if functions[0].cinema.value(WHAT_IS_DUE) == 0:
             return
     raise AssertionError("the ticks never end")
-
-
-async def deliver(function: Instance, jobs: list[dict[str, Any]]) -> None:
-    """Every job, some at once. A function that died takes none any more."""
-    limit = asyncio.Semaphore(AT_ONCE)
-
-    async def one(job: dict[str, Any]) -> None:
-        async with limit:
-            try:
-                answer = await function.cinema.event(JOB, job)
-            except httpx.TransportError:
-                return
-            assert answer.status_code == 200, answer.text
-
-    await asyncio.gather(*map(one, jobs))
-
-
-def jobs_of(cinema: Cinema) -> list[dict[str, Any]]:
-    return [row[0] for row in cinema.rows(f"SELECT data FROM outbox WHERE type = '{JOB}' ORDER BY id")]
 
 
 def assert_each_once(cinema: Cinema, record: Record, count: int) -> None:
@@ -70,10 +54,8 @@ async def test_two_renew_functions_race_over_ten_thousand_and_each_is_charged_on
 ) -> None:
     seed(crowd, 10_000)
     async with second_instance(crowd) as one, second_instance(crowd) as other:
-        await claim(one, other)
-        jobs = jobs_of(crowd)
-        assert sum(len(job["payment_ids"]) for job in jobs) == 10_000
-        await asyncio.gather(deliver(one, jobs), deliver(other, jobs[::-1]))
+        await renew(one, other)
+    assert crowd.value(f"SELECT count(*) FROM outbox WHERE type = '{JOB}'") > 0  # more than one takes at once
     assert_each_once(crowd, record, 10_000)
     assert record.count("calls") == 10_000  # no process even asked twice
 
@@ -84,13 +66,11 @@ async def test_one_of_two_renew_functions_is_killed_in_the_middle_and_each_is_ch
 ) -> None:
     seed(crowd, 2_000)
     async with second_instance(crowd) as survivor, second_instance(crowd) as killed:
-        await claim(survivor, killed)
-        jobs = jobs_of(crowd)
-        delivering = asyncio.gather(deliver(survivor, jobs), deliver(killed, jobs[::-1]))
+        renewing = asyncio.create_task(renew(survivor, killed))
         while record.count("charges") < 700:  # noqa: ASYNC110  # another process writes it
             await asyncio.sleep(0.01)
         killed.process.kill()
-        await delivering
+        await renewing
         await killed.process.wait()
         undecided = crowd.value("SELECT count(*) FROM payments WHERE status = 'sending'")
         assert undecided > 0, "the kill came when nothing was on its way"
@@ -100,3 +80,23 @@ async def test_one_of_two_renew_functions_is_killed_in_the_middle_and_each_is_ch
             if not crowd.value("SELECT count(*) FROM payments WHERE status <> 'succeeded'"):
                 break
     assert_each_once(crowd, record, 2_000)
+
+
+async def test_a_function_that_is_asked_to_end_finishes_what_it_opened_and_hands_the_rest_on(
+    crowd: Cinema, record: Record
+) -> None:
+    seed(crowd, 1_500)
+    pause = Pause("open_renewals:after_commit")
+    watch(crowd.rt, pause)
+    ticking = asyncio.create_task(crowd.event(TICK))
+    await pause.reached.wait()
+    crowd.rt.stopping.set()
+    pause.go_on.set()
+    assert (await ticking).status_code == 200
+    opened = record.count("charges")
+    assert 0 < opened <= 1_000
+    assert crowd.rows("SELECT status, count(*) FROM payments GROUP BY 1") == [("succeeded", opened)]
+    assert crowd.value(f"SELECT count(*) FROM outbox WHERE type = '{JOB}'") == 2  # one to help, one to go on
+    crowd.rt.stopping.clear()
+    assert (await crowd.event(JOB, {"payment_ids": []})).status_code == 200
+    assert_each_once(crowd, record, 1_500)

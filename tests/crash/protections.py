@@ -44,7 +44,7 @@ MUTATIONS = (
     Mutation(
         "W3",
         "the lease of a dead process never ends",
-        f"{RENEWALS}w3_w4_w5_a_killed_charge_is_taken_over_and_taken_once[lease_payments:after_commit]",
+        f"{RENEWALS}w3_w4_w5_a_killed_charge_is_taken_over_and_taken_once[open_renewals:after_commit]",
         (Edit(LEASING, "payment.lease.is_held(case.now)", "payment.lease.until"),),
     ),
     Mutation(
@@ -177,7 +177,7 @@ MUTATIONS = (
     Mutation(
         "W13",
         "the opt-out is not looked at again before sending",
-        f"{RENEWALS}w13_claim_first_then_cancel_and_the_charge_is_never_sent",
+        f"{RENEWALS}w13_opened_and_killed_then_cancel_and_the_charge_is_never_sent",
         (
             Edit(
                 LEASING,

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import Any, Final
 
 from tests.kit.cinema import Cinema
 from tests.kit.recovery import assert_charged_once, come_to_rest, single
 
 TICK, JOB = "billing.tick.renewal", "billing.job.charge_renewals"
+NONE_OPENED: Final[dict[str, Any]] = {"payment_ids": []}
+"""Data of the job."""
 CYCLE = "SELECT id FROM orders WHERE billing_reason = 'subscription_cycle'"
 CYCLE_PAYMENTS = "SELECT p.status FROM payments p JOIN orders o ON o.id = p.order_id WHERE o.period_n = 2"
 
@@ -46,8 +48,3 @@ async def opt_out(cinema: Cinema, subscription: str) -> dict[str, Any]:
 async def assert_renewed_once(cinema: Cinema) -> None:
     assert cinema.rows("SELECT status, period_n FROM subscriptions") == [("active", 2)]
     await assert_charged_once(cinema, single(cinema, CYCLE))
-
-
-def charge_job(cinema: Cinema) -> dict[str, Any]:
-    found: dict[str, Any] = single(cinema, f"SELECT data FROM outbox WHERE type = '{JOB}'")
-    return found

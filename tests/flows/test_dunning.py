@@ -11,6 +11,7 @@ from tests.kit.steps import (
     LATER_HARD,
     LATER_SOFT,
     bank_says,
+    opened_by_a_dead_process,
     payments,
     renewed,
     subscription,
@@ -210,7 +211,8 @@ async def test_a_method_deleted_while_its_charge_waits_is_not_charged(cinema: Ci
     await cinema.bought(BASIC)
     (method,) = (await cinema.get("/v1/payment-methods"))["items"]
     await to_period_end(cinema)
-    await cinema.event("billing.tick.renewal")
+    await opened_by_a_dead_process(cinema)
     await cinema.call("DELETE", f"/v1/payment-methods/{method['id']}?confirm=true")
+    await cinema.advance(timedelta(seconds=61))
     await cinema.tick()
     assert payments(cinema, "decline_reason")[1] == "payment_method_removed"

@@ -14,6 +14,7 @@ from tests.kit.steps import (
     PLUS,
     RENTAL,
     give_back,
+    opened_by_a_dead_process,
     operator_gives_back,
     opt_out,
     order_as,
@@ -211,8 +212,9 @@ async def test_nothing_is_given_back_while_nobody_knows_whether_it_was_paid(cine
 async def test_returning_the_current_period_stops_a_renewal_that_is_under_way(cinema: Cinema) -> None:
     order = await cinema.bought(BASIC)
     await cinema.advance((await period_end(cinema)) - cinema.now() + timedelta(minutes=1))
-    await cinema.event("billing.tick.renewal")
+    await opened_by_a_dead_process(cinema)
     assert (await operator_gives_back(cinema, order)).status_code == 201
+    await cinema.advance(timedelta(minutes=11))
     await cinema.tick()
     assert (await subscription(cinema))["status"] == "canceled"
     assert payments(cinema) == ["succeeded", "canceled"]

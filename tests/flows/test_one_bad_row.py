@@ -12,7 +12,7 @@ from shared_lib.cli.doctor import _set_aside
 from shared_lib.cli.explain import explain
 from shared_lib.cli.terminal import connected
 from tests.kit.cinema import Cinema
-from tests.kit.steps import BASIC, FILM, order_status, subscription, to_period_end
+from tests.kit.steps import BASIC, FILM, opened_by_a_dead_process, order_status, subscription, to_period_end
 from tests.kit.waiting import until
 
 HEALTHY = ("bob", "cid")
@@ -153,14 +153,14 @@ async def test_a_charge_that_cannot_be_decided_stops_no_other(cinema: Cinema, po
     await three_subscribers(cinema)
     await to_period_end(cinema)
     await cinema.control("/control/webhooks", {"mode": "drop", "times": None})
-    assert (await cinema.event("billing.tick.renewal")).is_success
+    await opened_by_a_dead_process(cinema)
     table, broken, mended, unchecked = BAD_PAYMENTS[poison]
     cycle = "SELECT id FROM orders WHERE customer_id = 'ann' AND period_n = 2"
     of_ann = f"order_id IN ({cycle})" if table == "payments" else f"id IN ({cycle})"
     payment = cinema.value(f"SELECT id FROM payments WHERE order_id IN ({cycle})")
     break_it(cinema, table, broken, of_ann, *unchecked)
+    await cinema.advance(timedelta(seconds=61))
     with capture_logs() as lines:
-        await cinema.drain()
         await cinema.tick()
     assert renewed(cinema) == ["bob", "cid"]
     assert {line["id"] for line in lines if line["event"] == "set_aside"} == {payment}
@@ -330,7 +330,6 @@ async def test_a_bug_met_while_one_provider_call_is_made_stops_no_other(cinema: 
     await three_subscribers(cinema)
     await to_period_end(cinema)
     await cinema.control("/control/webhooks", {"mode": "drop", "times": None})
-    assert (await cinema.event("billing.tick.renewal")).is_success
     charge, seen = cinema.rt.providers["sandbox"].charge, []
 
     async def charge_with_a_bug(request: Any) -> Any:
@@ -340,7 +339,7 @@ async def test_a_bug_met_while_one_provider_call_is_made_stops_no_other(cinema: 
         return await charge(request)
 
     cinema.rt.providers["sandbox"].charge = charge_with_a_bug  # type: ignore[method-assign,assignment]
-    await cinema.drain()
+    assert (await cinema.event("billing.tick.renewal")).is_success
     assert len(renewed(cinema)) == 2
     await ticks(cinema, minutes=1)
     assert len(renewed(cinema)) == 3

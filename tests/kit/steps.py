@@ -10,6 +10,9 @@ from typing import Any, cast
 import httpx
 import jwt
 
+from shared_lib.billing.due import RenewalRequest
+from shared_lib.phases.renewals import OpenedRenewal, open_renewals
+from shared_lib.queries.due import due_subscriptions
 from tests.kit.cinema import AUDIENCE, AUTH_ISSUER, RETURN_URL, Cinema
 from tests.kit.waiting import until
 
@@ -91,6 +94,13 @@ async def watchable(cinema: Cinema, customer: str = "ann") -> list[str]:
 
 async def period_end(cinema: Cinema) -> datetime:
     return datetime.fromisoformat((await subscription(cinema))["period"]["end"])
+
+
+async def opened_by_a_dead_process(cinema: Cinema) -> None:
+    """What a process leaves behind that dies before it charges: renewals that are opened, under a lease that will end."""
+    due = await cinema.rt.read(due_subscriptions, 1000)
+    opened = await cinema.rt.run_all(open_renewals, [RenewalRequest(subscription_id=one.id) for one in due])
+    assert all(isinstance(one, OpenedRenewal) and one.to_charge for one in opened)
 
 
 async def to_period_end(cinema: Cinema) -> datetime:

@@ -70,12 +70,12 @@ class PhaseRunner:
         await self.settled(*(succeeded(one.payment) for one in opened))
         return opened
 
-    async def renewals(self) -> list[str]:
-        """Open what is due, as the tick does; the payments to charge."""
+    async def renewals(self) -> list[LeasedPayment]:
+        """Open what is due, as the tick does; the payments to charge, under our lease."""
         async with transaction(self._connection) as tx:
             due = await due_subscriptions(tx, 1000)
         opened = await self.commit(open_renewals, *(RenewalRequest(subscription_id=one.id) for one in due))
-        return [one.payment_id for one in opened if isinstance(one, OpenedRenewal) and one.payment_id]
+        return [one.to_charge for one in opened if isinstance(one, OpenedRenewal) and one.to_charge]
 
     async def leased(self, payment_ids: Sequence[str]) -> list[LeasedPayment]:
         answers = await self.commit(

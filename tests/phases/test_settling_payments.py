@@ -111,8 +111,7 @@ async def test_events_of_a_subject_are_numbered_without_gaps_in_the_order_they_l
         await phases.advance(timedelta(days=32))
         renewals = await phases.renewals()
         assert len(renewals) == 5
-        leased = await phases.leased(renewals)
-        await phases.settled(*(succeeded(one.payment) for one in leased))
+        await phases.settled(*(succeeded(one.payment) for one in renewals))
     numbers: dict[str, list[int]] = defaultdict(list)
     for subject, _, sequence in await phases.events():
         if sequence is not None:
@@ -126,7 +125,7 @@ async def test_the_bank_s_own_wait_moves_the_next_try_to_a_later_day(phases: Pha
     (one,) = await phases.opened(want(BASIC))
     await phases.settled(succeeded(one.payment, card="sm_1"))
     await phases.advance(timedelta(days=32))
-    (leased,) = await phases.leased(await phases.renewals())
+    (leased,) = await phases.renewals()
     soft = Decline(
         kind=DeclineKind.SOFT, reason="limit", provider_code="limit", retry_after=timedelta(days=2)
     )
@@ -139,7 +138,7 @@ async def test_a_chunk_is_settled_whole_declined_charged_and_silent_side_by_side
     opened = await phases.opened(*(want(BASIC, f"c{n}") for n in range(3)))
     await phases.settled(*(succeeded(one.payment, card=f"sm_{n}") for n, one in enumerate(opened)))
     await phases.advance(timedelta(days=32))
-    paid, refused, silent = await phases.leased(await phases.renewals())
+    paid, refused, silent = await phases.renewals()
     soft = Decline(kind=DeclineKind.SOFT, reason="limit", provider_code="limit")
     await phases.settled(
         succeeded(paid.payment),
