@@ -31,9 +31,17 @@ endef
 
 .PHONY: help
 help:
-	@awk 'BEGIN { FS = ":.*## " } \
-	  /^##@ / { printf "\n%s\n", substr($$0, 5) } \
-	  /^[a-z0-9_-]+:.*## / { printf "  %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@{ size="$$(stty size <&3 2>/dev/null)" || size="0 1000"; } 3>&1; \
+	bold=""; if [ -t 1 ] && [ -z "$${NO_COLOR+set}" ]; then bold=1; fi; \
+	awk -v width="$${size#* }" -v bold="$$bold" 'BEGIN { FS = ":.*## " } \
+	  function folded(text,    n, at, word, line, lines) { \
+	    n = split(text, word, " "); \
+	    for (at = 1; at <= n; at++) \
+	      if (line != "" && length(line) + length(word[at]) > width - 18) { lines = lines line sprintf("\n%16s", ""); line = word[at] } \
+	      else line = line (line == "" ? "" : " ") word[at]; \
+	    return lines line } \
+	  /^##@ / { printf (bold ? "\n\033[1m%s\033[0m\n" : "\n%s\n"), substr($$0, 5) } \
+	  /^[a-z0-9_-]+:.*## / { printf "  %-13s %s\n", $$1, folded($$2) }' $(MAKEFILE_LIST)
 	@echo
 
 ##@ Start
@@ -183,6 +191,10 @@ fmt: $(READY) ## format, and apply ruff's fixes
 .PHONY: docs
 docs: $(READY) ## write the generated pages: state machines, events, OpenAPI, problem codes
 	@$(BIN)/python -m shared_lib.cli.docs
+
+.PHONY: captures
+captures: $(READY) ## write the pictures of the terminal in docs/images from real commands; takes some minutes, wants an empty .local
+	@$(BIN)/python -m infra.demo.captures $(QUIETLY)
 
 .PHONY: migration
 migration: $(READY) ## draft a migration from the difference between tables and migrations: make migration NAME="add promotions"

@@ -14,7 +14,7 @@ import psycopg
 from infra.demo.play import play
 from infra.demo.town import open_town
 from infra.local.console import Console
-from infra.local.home import Home, Running
+from infra.local.home import Home, Running, typed
 from infra.local.processes import StackError
 from infra.local.stack import running_stack
 
@@ -36,7 +36,7 @@ async def demo(home: Home, console: Console) -> int:
     for line in (
         next_steps()
         if agrees
-        else [f"Look into {home.logs}, and run it again: work that began is completed first."]
+        else [f"Look into {typed(home.logs)}, and run it again: work that began is completed first."]
     ):
         console.say(line)
     return 0 if agrees else 1
@@ -60,7 +60,9 @@ async def a_stack(home: Home, console: Console) -> AsyncIterator[Running]:
     """A new stack, or the one that already runs on this folder."""
     if home.hold():
         async with running_stack(home, console) as (running, took_s):
-            console.say(f"Boxoffice is up at {running.gateway} after {took_s:.1f} s; logs are in {home.logs}")
+            console.say(
+                f"Boxoffice is up at {running.gateway} after {took_s:.1f} s; logs are in {typed(home.logs)}"
+            )
             yield running
         return
     deadline = time.monotonic() + JOIN_TIMEOUT_S

@@ -85,10 +85,16 @@ async def demo() -> bool:
     async with open_town(inside(own), own.sandbox_api_key.get_secret_value(), on_kafka) as town:
         console.say(f"Playing behind NGINX; customers know it as {own.public_url}")
         try:
-            return await play(town, console)
+            agrees = await play(town, console)
         finally:
             cinema.close()
             bus.close()
+    if agrees:
+        console.say("\nWhat next, each with the same TARGET:")
+        console.say("  make mails    read what was mailed")
+        console.say("  make cli      all about one order: ARGS='explain ord_...'")
+        console.say("  make logs     what happens now")
+    return agrees
 
 
 def main() -> int:

@@ -48,6 +48,7 @@ UNION ALL SELECT 'webhooks not understood', count(*) FROM inbox WHERE status <> 
 
 _PAID: Final = frozenset({"paid", "partially_refunded", "refunded"})
 _WIDTHS: Final = (34, 6, 12, 12, 12, 12, 17)
+_WIDTH: Final = sum(_WIDTHS) + len(_WIDTHS)
 _TITLES: Final = ("", "orders", "provider in", "ledger in", "provider out", "ledger out", "access")
 
 
@@ -121,12 +122,13 @@ def _totals_disagree(lines: Sequence[Line], currencies: dict[str, Any]) -> list[
 def _print_table(console: Console, lines: Sequence[Line], run: str) -> None:
     mine = [line for line in lines if line.order["customer_id"].endswith(f"-{run}")]
     mine.sort(key=lambda line: (line.order["customer_id"], line.order["product_title"], line.order["id"]))
-    console.say("\n" + console.bold(_row(*_TITLES)))
+    row = _row if console.columns >= _WIDTH else _row_of_two_lines
+    console.say("\n" + console.bold(row(*_TITLES)))
     for label, group in groupby(mine, key=_label):
-        console.say(_sums(label, list(group)))
-    console.say("-" * (sum(_WIDTHS) + len(_WIDTHS)))
-    console.say(_sums("this run", mine))
-    console.say(console.bold(_sums("everything in the database", lines)))
+        console.say(row(*_sums(label, list(group))))
+    console.say("-" * min(_WIDTH, console.columns - 1))
+    console.say(row(*_sums("this run", mine)))
+    console.say(console.bold(row(*_sums("everything in the database", lines))))
 
 
 def _label(line: Line) -> str:
@@ -137,11 +139,11 @@ def _label(line: Line) -> str:
     return f"{o['customer_id'].split('-')[0].capitalize()}: {o['product_title']}, {what}"
 
 
-def _sums(label: str, lines: Sequence[Line]) -> str:
+def _sums(label: str, lines: Sequence[Line]) -> tuple[str, ...]:
     orders = [line.order for line in lines]
     active, revoked = (sum(o["access"] == how for o in orders) for how in ("active", "revoked"))
     access = f"{active} given" + (f", {revoked} taken" if revoked else "")
-    return _row(
+    return (
         label,
         str(len(lines)),
         cents(sum(line.provider_in for line in lines)),
@@ -153,5 +155,13 @@ def _sums(label: str, lines: Sequence[Line]) -> str:
 
 
 def _row(first: str, *others: str) -> str:
-    cells = [text.rjust(width) for text, width in zip(others, _WIDTHS[1:], strict=True)]
-    return f"{first:<{_WIDTHS[0]}} " + " ".join(cells)
+    return f"{first:<{_WIDTHS[0]}} {_amounts(others)}"
+
+
+def _row_of_two_lines(first: str, *others: str) -> str:
+    """For a terminal that is too narrow for one."""
+    return f"{first}\n{_amounts(others)}" if first else _amounts(others)
+
+
+def _amounts(cells: Sequence[str]) -> str:
+    return " ".join(text.rjust(width) for text, width in zip(cells, _WIDTHS[1:], strict=True))

@@ -8,6 +8,7 @@ import re
 import shutil
 import sys
 import threading
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -16,6 +17,7 @@ from shared_lib.contract.events import OUR_TICKS
 from shared_lib.visible import on_one_line, say
 
 NAME_WIDTH: Final = 12
+INDENT: Final = len("00:00:00 ") + NAME_WIDTH + 1
 LOG_BYTES_MAX: Final = 5_000_000
 _COLORS: Final = (36, 32, 33, 35, 34, 96, 92, 93, 95, 94)
 _BOLD, _DIM, _RED, _YELLOW = 1, 2, 31, 33
@@ -49,6 +51,9 @@ class Console:
     def __init__(self, logs: Path, *, quiet: bool = False) -> None:
         self._logs = logs
         self._quiet = quiet
+        self.is_starting = (
+            False  # doors wait for their tables and say so: what is said meanwhile is in the files alone
+        )
         self.on_terminal = sys.stdout.isatty()
         self._colored = self.on_terminal and "NO_COLOR" not in os.environ
         self._known: dict[str, int] = {}
@@ -79,6 +84,11 @@ class Console:
                 say(_ERASE_LINE, colors=_OWN_ERASING, end="")
             self._status = ""
 
+    @property
+    def columns(self) -> int:
+        """How wide a line may be; off a terminal, as wide as it is."""
+        return shutil.get_terminal_size().columns if self.on_terminal else sys.maxsize
+
     def bold(self, text: str) -> str:
         return self.paint(text, _BOLD)
 
@@ -105,7 +115,7 @@ class Console:
 
     def line(self, name: str, raw: str, at: datetime | None = None) -> None:
         """Show a line that a process wrote, unless it reports that nothing happened. `at` is when it was written, by default now."""
-        if self._quiet:
+        if self._quiet or self.is_starting:
             return
         readable, level = _readable(raw)
         if readable is None:
@@ -113,7 +123,9 @@ class Console:
         color = self._known.setdefault(name, _COLORS[len(self._known) % len(_COLORS)])
         prefix = f"{at or datetime.now(UTC):%H:%M:%S} {self.paint(name.ljust(NAME_WIDTH), color)}"
         codes = [_PAINTED_LEVELS[level]] if level in _PAINTED_LEVELS else []
-        self.say(f"{prefix} {self.paint(on_one_line(readable), *codes)}")
+        for part in _folded(on_one_line(readable), self.columns - INDENT):
+            self.say(f"{prefix} {self.paint(part, *codes)}")
+            prefix = " " * (INDENT - 1)
 
 
 def time_of(line: str) -> datetime | None:
@@ -122,6 +134,21 @@ def time_of(line: str) -> datetime | None:
         return datetime.fromisoformat(json.loads(line)["timestamp"])
     except (ValueError, TypeError, KeyError):
         return None
+
+
+def _folded(text: str, width: int) -> Iterator[str]:
+    """The text in lines of at most `width` if its words allow that. Off a terminal it stays one line."""
+    if len(text) <= width:
+        yield text
+        return
+    line, *parts = text.split("  ")
+    for part in parts:
+        if len(line) + 2 + len(part) > width:
+            yield line
+            line = part
+        else:
+            line += f"  {part}"
+    yield line
 
 
 def _readable(raw: str) -> tuple[str | None, str]:

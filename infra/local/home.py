@@ -202,6 +202,12 @@ def of_another_user(home: Home, error: PermissionError) -> str:
     )
 
 
+def typed(path: Path) -> str:
+    """The path as typed in the current folder."""
+    here = Path.cwd()
+    return shlex.quote(str(path.relative_to(here) if path.is_relative_to(here) else path))
+
+
 def _is_free(port: int) -> bool:
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

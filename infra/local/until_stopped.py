@@ -8,7 +8,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from infra.local.console import Console
-from infra.local.home import Home
+from infra.local.home import Home, typed
 
 
 async def until_stopped(
@@ -31,5 +31,5 @@ async def until_stopped(
     except asyncio.CancelledError:
         if not stopped:
             raise
-        console.say("Stopped. The data is kept in " + str(home.folder))
+        console.say(f"Stopped. The data is kept in {typed(home.folder)}")
         return stopped_code(stopped[0])

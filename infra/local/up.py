@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import shlex
 from datetime import timedelta
 from pathlib import Path
 
 import psycopg
 
 from infra.local.console import Console
-from infra.local.home import Home, Running
+from infra.local.home import Home, Running, typed
 from infra.local.own_settings import OwnSettings
 from infra.local.processes import StackError
 from infra.local.stack import running_stack
@@ -50,11 +49,11 @@ def days_ahead(database_url: str) -> int:
 
 def welcome(running: Running, customer_token: Path, own: int = 0, ahead: int = 0) -> list[str]:
     """What to do first, on a screen of 24 lines. `own` is how many settings are the caller's, `ahead` the days of the clock."""
-    bearer = f'  -H "Authorization: Bearer $(cat {_typed(customer_token)})"'
+    bearer = f'  -H "Authorization: Bearer $(cat {typed(customer_token)})"'
     return [
         f"  Gateway   {running.gateway}" + (f"   ({own} settings of yours)" if own else ""),
         f"  Provider  {running.sandbox}   (test cards are on its page)",
-        f"  Tokens    {_typed(customer_token)} ({CUSTOMER}, a customer), operator.token ({OPERATOR})",
+        f"  Tokens    {typed(customer_token)} ({CUSTOMER}, a customer), operator.token ({OPERATOR})",
         *(
             [f"  Clock     {ahead} days ahead; make reset deletes all data and returns to today"]
             if ahead
@@ -77,9 +76,3 @@ def welcome(running: Running, customer_token: Path, own: int = 0, ahead: int = 0
         "  make demo              a year of business      make reset    new data",
         "",
     ]
-
-
-def _typed(path: Path) -> str:
-    """The path as typed in the current folder."""
-    here = Path.cwd()
-    return shlex.quote(str(path.relative_to(here) if path.is_relative_to(here) else path))

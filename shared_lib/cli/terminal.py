@@ -74,9 +74,7 @@ def rendered(parts: Sequence[RenderableType], to: TextIO | None = None) -> str:
     )
     with console.capture() as capture:
         for part in parts:
-            console.print(
-                words(part) if isinstance(part, str) else part, soft_wrap=not isinstance(part, Rows)
-            )
+            console.print(words(part) if isinstance(part, str) else part)
     return "\n".join(line.rstrip() for line in capture.get().splitlines())
 
 

@@ -135,6 +135,41 @@ def test_on_a_terminal_the_line_of_a_wait_counts_and_leaves_nothing_behind() -> 
     assert "\x1b[33m" not in on_terminal([sys.executable, "-c", PROGRAM], NO_COLOR="1")
 
 
+LONG = """
+import json
+from datetime import datetime
+from pathlib import Path
+from infra.local.console import Console
+entry = {"event": "request", "level": "info", "method": "POST", "path": "/v1/orders", "status": 201, "ms": 9.5}
+entry |= {"actor": "ann", "order": "ord_" + "1" * 26, "payment": "pay_" + "2" * 26, "provider": "sandbox"}
+Console(Path(".")).line("create_order", json.dumps(entry), datetime(2026, 11, 28, 10, 0, 2))
+"""
+
+
+def test_a_long_line_is_folded_between_its_words_on_a_terminal_alone() -> None:
+    words = [
+        "POST /v1/orders 201 in 9.5 ms  actor=ann",
+        f"order=ord_{'1' * 26}",
+        f"payment=pay_{'2' * 26}  provider=sandbox",
+    ]
+    shown = on_terminal([sys.executable, "-c", LONG], NO_COLOR="1").split("\r\n")
+    assert shown == [f"10:00:02 create_order {words[0]}", " " * 22 + words[1], " " * 22 + words[2], ""]
+    piped = subprocess.run([sys.executable, "-c", LONG], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert piped.stdout == f"10:00:02 create_order {'  '.join(words)}\n"
+
+
+def test_while_the_stack_starts_its_processes_are_quiet(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    console = Console(tmp_path)
+    console.is_starting = True
+    console.line("webhook", log_line({"event": "not_ready", "level": "warning"}, "10:00:00"))
+    assert capsys.readouterr().out == ""
+    console.is_starting = False
+    console.line("webhook", log_line({"event": "not_ready", "level": "warning"}, "10:00:00"))
+    assert "not_ready" in capsys.readouterr().out
+
+
 def test_the_summary_of_up_and_the_end_of_the_demo_fit_a_screen(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
