@@ -21,8 +21,8 @@ from shared_lib.visible import say
 _NAMED: Final = re.compile(r"(?:[^\s|_]+_)?(?P<name>[a-z-]+?)[-_][0-9]+ +\| ?(?P<line>.*)")
 # Runs inside the container of the mail service, which is not published.
 READING: Final = f"""
-import sys, urllib.request as r
-sys.stdout.write(r.urlopen("http://127.0.0.1:5000{PATH}", timeout=30).read().decode())
+import urllib.request as r
+print(r.urlopen("http://127.0.0.1:5000{PATH}", timeout=30).read().decode())
 """
 
 

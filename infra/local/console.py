@@ -9,6 +9,7 @@ import shutil
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -113,9 +114,18 @@ class Console:
         """Whether `line` would show this line: it is not routine and reports that something happened."""
         return not self._quiet and _readable(raw)[0] is not None
 
+    @contextmanager
+    def starting(self) -> Iterator[None]:
+        """Processes are quiet meanwhile: doors wait for their tables, and say so."""
+        was_quiet, self._quiet = self._quiet, True
+        try:
+            yield
+        finally:
+            self._quiet = was_quiet
+
     def line(self, name: str, raw: str, at: datetime | None = None) -> None:
         """Show a line that a process wrote, unless it reports that nothing happened. `at` is when it was written, by default now."""
-        if self._quiet or self.is_starting:
+        if self._quiet:
             return
         readable, level = _readable(raw)
         if readable is None:

@@ -287,10 +287,8 @@ async def running_stack(
     stack = Stack(home, console, reloads=reloads, own=own)
     watching: asyncio.Task[None] | None = None
     try:
-        console.is_starting = True
-        with Progress(console, "Starting") as progress:
+        with console.starting(), Progress(console, "Starting") as progress:
             running = await stack.start(progress)
-        console.is_starting = False
         if reloads:
             watching = asyncio.create_task(reload_changed(ROOT, stack.reload, console))
         yield running, time.monotonic() - began

@@ -162,10 +162,9 @@ def test_while_the_stack_starts_its_processes_are_quiet(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     console = Console(tmp_path)
-    console.is_starting = True
-    console.line("webhook", log_line({"event": "not_ready", "level": "warning"}, "10:00:00"))
+    with console.starting():
+        console.line("webhook", log_line({"event": "not_ready", "level": "warning"}, "10:00:00"))
     assert capsys.readouterr().out == ""
-    console.is_starting = False
     console.line("webhook", log_line({"event": "not_ready", "level": "warning"}, "10:00:00"))
     assert "not_ready" in capsys.readouterr().out
 
