@@ -233,7 +233,7 @@ def _refuse_another_users(folders: Iterable[Path], owner: Owner | None) -> None:
     for folder in folders:
         if folder.exists() and folder.stat().st_uid != uid:
             raise RuntimeError(
-                f"{folder} belongs to another user, who ran this before. Go on as that user, or delete it"
+                f"{folder} belongs to another user, who ran this before. Go on as that user, or delete it (make reset)"
             )
 
 
