@@ -16,6 +16,7 @@ from infra.local.processes import StackError
 from infra.servers.postgres import EmbeddedPostgres, end_orphan
 
 # The test clock is a row of the database; the provider keeps a clock and books of its own.
+# PostgreSQL's may be elsewhere (EmbeddedPostgres.data_dir), and in this folder those of another user.
 FOLDERS: Final = ("postgres", "sandbox", "logs")
 FILES: Final = ("settings.env", "running.json")
 
@@ -29,7 +30,7 @@ def reset(home: Home, console: Console) -> None:
         raise StackError("The stack runs. Stop it with Ctrl-C where it was started, then: make reset")
     server = EmbeddedPostgres(home.folder / "postgres")
     end_orphan(server.data_dir)
-    shutil.rmtree(server.data_dir, ignore_errors=True)  # as root it may be elsewhere; below are those of another user
+    shutil.rmtree(server.data_dir, ignore_errors=True)
     for name in FOLDERS:
         shutil.rmtree(home.folder / name, ignore_errors=True)
     for name in FILES:
