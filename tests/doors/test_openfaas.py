@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import ssl
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -221,9 +220,7 @@ async def test_the_functions_work_behind_the_gateway(cinema: Cinema) -> None:
             )
             assert_problem(refused, "event_unproven")
         assert (await cinema.http.get(f"{at}/function/nothing/v1")).status_code == 404
-        wire = Wire(
-            routes(at)["billing.tick.reconcile"] + EVENTS_PATH, 1, ssl.create_default_context()
-        )  # the trigger's
+        wire = Wire(routes(at)["billing.tick.reconcile"] + EVENTS_PATH, 1)  # the trigger's
         raw = [(name.encode(), value.encode()) for name, value in unproven.items()]
         signed = EventSigner([EVENT_SECRET], cinema.rt.now).pairs(raw, b"{}", "evt_1")
         try:

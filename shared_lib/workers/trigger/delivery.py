@@ -5,13 +5,11 @@ from __future__ import annotations
 import asyncio
 import random
 import re
-import ssl
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Final
 
-import httpx
 import structlog
 
 from shared_lib.contract.routes import EVENTS_PATH
@@ -86,7 +84,6 @@ class DoorClient:
         self._signer = signer
         self._requests_max = requests_max
         self._doors: dict[str, _Door] = {}
-        self._tls = httpx.create_ssl_context()  # 20 ms each: shared
 
     async def deliver(
         self, event: Envelope, url: str, revoked: asyncio.Event, still_ours: Callable[[], Awaitable[None]]
@@ -98,7 +95,7 @@ class DoorClient:
         """
         door = self._doors.get(url)
         if door is None:
-            door = self._doors[url] = _Door(url, self._signer, self._requests_max, self._tls)
+            door = self._doors[url] = _Door(url, self._signer, self._requests_max)
         began, attempts = time.monotonic(), 0
         while True:
             attempts += 1
@@ -122,10 +119,10 @@ class DoorClient:
 class _Door:
     """A door's address, the wire to it, and its failures since the last log line."""
 
-    def __init__(self, url: str, signer: EventSigner, requests_max: int, tls: ssl.SSLContext) -> None:
+    def __init__(self, url: str, signer: EventSigner, requests_max: int) -> None:
         self.url = url
         self._signer = signer
-        self._wire = Wire(url + EVENTS_PATH, requests_max, tls)
+        self._wire = Wire(url + EVENTS_PATH, requests_max)
         self.turn = self._wire.turn
         self._troubles = 0
         self._told_at = -TROUBLE_EVERY_S

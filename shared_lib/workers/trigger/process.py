@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import sys
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 
 import structlog
+import uvloop
 from kafka.errors import KafkaError
 
 from shared_lib import log as logs
@@ -39,7 +39,7 @@ def run() -> int:
         return 2
     signer = signer_of(own, lambda: datetime.now(UTC))
     try:
-        asyncio.run(_run(own, signer))
+        uvloop.run(_run(own, signer))
     except (KafkaError, OSError) as error:
         log.exception("trigger_ended", error=type(error).__name__)
         return 1
