@@ -12,6 +12,7 @@ from rich.text import Text
 
 from shared_lib.cli.new.door import NewDoor
 from shared_lib.cli.new.event import NewEvent
+from shared_lib.cli.new.event_door import NewEventDoor
 from shared_lib.cli.new.mail import NewMail
 from shared_lib.cli.options import Json
 from shared_lib.cli.terminal import CannotError, Output
@@ -25,11 +26,16 @@ app = typer.Typer(no_args_is_help=True, help="Write a new part into a checkout o
 def _door(
     name: Annotated[str, typer.Argument(help="gift_cards answers GET /v1/gift-cards")],
     *,
+    job: Annotated[
+        str | None,
+        typer.Option(metavar="JOB", help="expire_gifts: it takes billing.job.expire_gifts, and no call"),
+    ] = None,
     as_json: Json = False,
 ) -> None:
-    """A function with one call, in every place that tests compare with the table of routes."""
-    then = f"Now write its call in functions/{name}/main.py, and run `make check`."
-    _made(NewDoor(name), then).show(as_json=as_json)
+    """A function with one call, or with one job, in every place that tests compare with the tables of the contract."""
+    then = f"Now write what it does in functions/{name}/main.py, and run `make check`."
+    part = NewEventDoor(name, job) if job else NewDoor(name)
+    _made(part, then).show(as_json=as_json)
 
 
 @app.command("event")

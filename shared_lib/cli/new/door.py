@@ -5,12 +5,19 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 from shared_lib.cli.new.edits import Edits
 from shared_lib.cli.terminal import CannotError
 from shared_lib.contract.routes import DOORS, ROUTES
 
 _REPLICAS = re.compile(r"and (\d+) replicas at most")  # of all doors together
+
+_PRIVATE = """\
+    # Exactly this value; any other makes the door public.
+    networking.knative.dev/visibility: cluster-local
+"""
+_EVENTS = "            - secretRef: { name: events }\n"
 
 _NAME = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
 
@@ -20,6 +27,7 @@ class NewDoor:
     """`gift_cards` answers GET /v1/gift-cards. Raises CannotError for a name that cannot be a function's or is taken."""
 
     name: str
+    takes_events: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
@@ -45,6 +53,10 @@ class NewDoor:
     @property
     def route(self) -> str:
         return f"SHOW_{self.name.upper()}"
+
+    @property
+    def says(self) -> str:
+        return f"GET {self.path}."
 
     def edit(self, root: Path) -> list[str]:
         """Write it into the tree. Returns the changed paths. Raises CannotError, and writes nothing, when a place is not found."""
@@ -128,7 +140,7 @@ CALLS: Final[Calls] = {{routes.{self.route}: show}}
             f"""  {self.service}:
     <<: *door
     environment: {{ <<: *settings, FUNCTION: {self.name} }}
-    env_file: [.local/compose/door.env]
+    env_file: [.local/compose/door.env{", .local/compose/events.env" if self.takes_events else ""}]
 
 """,
         )
@@ -139,19 +151,19 @@ CALLS: Final[Calls] = {{routes.{self.route}: show}}
     <<: *door
     environment: {{ <<: *settings, FUNCTION: {self.name} }}
     labels: *one
-    secrets: [boxoffice-database-url]
+    secrets: [boxoffice-database-url{", boxoffice-event-secrets" if self.takes_events else ""}]
 """,
         )
         edits.count_up("infra/openfaas/stack.yaml", _REPLICAS)
         edits.create(
             f"k8s/base/doors/{self.service}.yaml",
-            f"""# GET {self.path}.
+            f"""# {self.says}
 apiVersion: serving.knative.dev/v1
 kind: Service
 metadata:
   name: {self.service}
   labels:
-    app.kubernetes.io/name: {self.service}
+{_PRIVATE if self.takes_events else ""}    app.kubernetes.io/name: {self.service}
 spec:
   template:
     metadata:
@@ -168,7 +180,7 @@ spec:
             - {{ name: FUNCTION, value: {self.name} }}
           envFrom:
             - secretRef: {{ name: database-door }}
-""",
+{_EVENTS if self.takes_events else ""}""",
         )
         edits.before(
             "k8s/base/kustomization.yaml", "  - workers/relay.yaml", f"  - doors/{self.service}.yaml\n"
