@@ -24,7 +24,7 @@ class Past:
 async def expired_keys(tx: Transaction, limit: int) -> list[tuple[str, str, str]]:
     """Idempotency keys past their 72 hours: customer, route, key."""
     rows = await tx.fetch(
-        "SELECT customer_id, route, key FROM idempotency_keys WHERE expires_at <= %s LIMIT %s",
+        "SELECT customer_id, route, key FROM idempotency_keys WHERE expires_at <= %s ORDER BY expires_at LIMIT %s",
         [await tx.clock(), limit],
     )
     return [(customer_id, route, key) for customer_id, route, key in rows]
@@ -33,7 +33,7 @@ async def expired_keys(tx: Transaction, limit: int) -> list[tuple[str, str, str]
 async def old_messages(tx: Transaction, past: Past) -> list[tuple[str, str]]:
     """Messages that were taken so long ago: source, event id. What is parked or orphaned stays."""
     rows = await tx.fetch(
-        "SELECT source, event_id FROM inbox WHERE status = 'done' AND received_at <= %s LIMIT %s",
+        "SELECT source, event_id FROM inbox WHERE status = 'done' AND received_at <= %s ORDER BY received_at LIMIT %s",
         [await tx.clock() - timedelta(days=past.days), past.limit],
     )
     return [(source, event_id) for source, event_id in rows]

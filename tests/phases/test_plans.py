@@ -11,9 +11,9 @@ from typing import Any, Final
 import psycopg
 import pytest
 
+from benchmarks.years import fill
 from tests.kit.cinema import Cinema
 from tests.kit.statements import Recorded, explained, nodes, recording, unsent
-from tests.kit.years import fill
 from tests.phases.every_statement import every_statement
 
 ROWS: Final = 20_000
@@ -44,7 +44,7 @@ def read_whole(db: psycopg.Connection[Any], found: Recorded) -> dict[str, list[s
     for table in sorted(tables - BOUNDED):
         row = db.execute(f"SELECT count(*) FROM {table}".encode()).fetchone()
         assert row is not None
-        assert row[0] >= ROWS, f"{table} grows: give it rows in tests/kit/years.py, or a bound in BOUNDED"
+        assert row[0] >= ROWS, f"{table} grows: give it rows in benchmarks/years.py, or a bound in BOUNDED"
     whole = db.execute(
         "SELECT indexrelid::regclass::text, indrelid::regclass::text FROM pg_index"
         " WHERE indpred IS NULL AND indrelid::regclass::text = ANY(%s)",

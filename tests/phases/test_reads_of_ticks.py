@@ -8,6 +8,7 @@ from typing import Any
 import psycopg
 import pytest
 
+from benchmarks.years import fill
 from shared_lib.queries.due import (
     due_payments,
     due_refunds,
@@ -18,7 +19,6 @@ from shared_lib.queries.due import (
 from shared_lib.queries.health import backlog
 from shared_lib.queries.past import Past, expired_keys, old_letters, old_mails, old_messages, old_repairs
 from shared_lib.store.transaction import Transaction, snapshot
-from tests.kit.years import fill
 
 DONE = 3_000
 READ_MAX = 100  # the few rows that wait

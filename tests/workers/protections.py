@@ -1,4 +1,4 @@
-"""What a floor in the outbox must not pass over, to be removed by `python -m tests.crash.mutations H`."""
+"""What a floor in the outbox must not pass over, and what is not purged, to be removed by `python -m tests.crash.mutations H`."""
 
 from __future__ import annotations
 
@@ -10,6 +10,9 @@ FLOOR: Final = "tests/workers/test_floor.py::test_"
 RELAYS: Final = "tests/workers/test_floor_of_relays.py::test_"
 QUERY: Final = "shared_lib/queries/floor.py"
 RELAY: Final = "shared_lib/workers/relay.py"
+PURGE: Final = "tests/phases/test_housekeeping.py::test_"
+PAST: Final = "shared_lib/queries/past.py"
+KEPT: Final = "shared_lib/store/migrations/versions/0013_what_grows_is_bounded.py"
 MIGRATION: Final = "shared_lib/store/migrations/versions/0012_an_xid_before_an_id.py"
 
 MUTATIONS: Final = (
@@ -60,5 +63,39 @@ MUTATIONS: Final = (
         "a transaction takes an id before its xid",
         f"{RELAYS}each_way_into_the_outbox_has_its_xid_first",
         (Edit(MIGRATION, "BEGIN PERFORM pg_current_xact_id(); RETURN NULL; END", "BEGIN RETURN NULL; END"),),
+    ),
+    Mutation(
+        "H",
+        "mails that a person has to look at are purged",
+        f"{PURGE}mails_that_were_sent_go_after_400_days_and_those_that_wait_stay",
+        (
+            Edit(PAST, "AND status IN ('sent', 'skipped') ", ""),
+            Edit("shared_lib/phases/housekeeping.py", " AND status IN ('sent', 'skipped')", ""),
+        ),
+    ),
+    Mutation(
+        "H",
+        "dead letters that wait are purged",
+        f"{PURGE}dead_letters_go_90_days_after_they_were_replayed_or_dismissed",
+        (
+            Edit(PAST, " AND (replayed_at IS NOT NULL OR dismissed_at IS NOT NULL)", ""),
+            Edit(
+                "shared_lib/phases/housekeeping.py",
+                " AND (replayed_at IS NOT NULL OR dismissed_at IS NOT NULL)",
+                "",
+            ),
+        ),
+    ),
+    Mutation(
+        "H",
+        "notes of repairs of the last year may be deleted",
+        f"{PURGE}what_operators_did_is_kept_three_years_and_the_last_year_whatever_is_asked",
+        (Edit(KEPT, "interval '1 year'", "interval '1 hour'"),),
+    ),
+    Mutation(
+        "H",
+        "expired keys are looked for from the first row of the table on",
+        "tests/phases/test_plans.py::test_every_statement_finds_its_rows_by_an_index",
+        (Edit(PAST, "ORDER BY expires_at LIMIT", "LIMIT"),),
     ),
 )

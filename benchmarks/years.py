@@ -1,4 +1,4 @@
-"""Rows of years in which all is done: for tests that nothing reads them without need."""
+"""Rows of years in which all is done: for the benchmark of growth, and for tests that nothing reads them without need."""
 
 from __future__ import annotations
 
@@ -53,10 +53,6 @@ _YEARS: Final = (
         " SELECT 'sandbox', 'evt_' || n, 'done', now() - n * interval '1 second', 'pay_' || n"
     ),
     (
-        "idempotency_keys (customer_id, route, key, fingerprint, locked_until, expires_at, reply)"
-        " SELECT 'cus_' || n, 'POST /v1/orders', 'k', '', now(), now() + interval '3 days' - n * interval '1 second', '{}'"
-    ),
-    (
         "dead_letters (id, event_id, topic, type, partition_key, headers, body, reason, dead_at, replayed_at, dismissed_at)"
         " SELECT 'dlt_Z' || n, 'evt_' || n, 'billing.events', 't', 'cus_' || n, '{}', '', '', now(),"
         " CASE WHEN n %% 2 = 0 THEN now() END, CASE WHEN n %% 2 = 1 THEN now() END"
@@ -69,17 +65,36 @@ _YEARS: Final = (
 )
 
 
-def fill(db: psycopg.Connection[Any], rows: int) -> None:
-    """A database in which nothing waits, and much is done: so many rows in each table that grows."""
+# A key and its reply have the sizes of real ones.
+_KEYS: Final = """
+    INSERT INTO idempotency_keys (customer_id, route, key, fingerprint, resource_id, locked_until, expires_at, reply)
+    SELECT 'cus_' || n, 'POST /v1/orders', gen_random_uuid()::text, sha256(n::text::bytea), 'ord_' || lpad(n::text, 26, '0'), now(),
+           now() + interval '1 hour' + random() * interval '71 hours',
+           sha256(('a' || n)::bytea) || sha256(('b' || n)::bytea) || sha256(('c' || n)::bytea) || sha256(('d' || n)::bytea)
+           || sha256(('e' || n)::bytea)
+    FROM generate_series(%(first)s::int, %(last)s::int) AS n, generate_series(1, %(keys)s::int)
+"""
+
+
+def fill(db: psycopg.Connection[Any], rows: int, *, first: int = 1, keys: int = 1) -> None:
+    """A database in which nothing waits, and much is done: so many rows in each table that grows, and `keys` times as many keys.
+
+    `first` is the number of the first row: more than 1 adds rows to a database that was filled before.
+    """
     db.execute(
-        "INSERT INTO products (id, title, created_at) SELECT 'years_' || n, 'Film', now() FROM generate_series(1, %s) AS n",
+        "INSERT INTO products (id, title, created_at) SELECT 'years_' || n, 'Film', now()"
+        " FROM generate_series(1, %s) AS n ON CONFLICT DO NOTHING",
         [PRODUCTS],
     )
     db.execute(
         "INSERT INTO prices (id, product_id, kind, amount_minor, currency, sellable_from)"
-        " SELECT 'years_' || n, 'years_' || n, 'purchase', 1299, 'EUR', now() FROM generate_series(1, %s) AS n",
+        " SELECT 'years_' || n, 'years_' || n, 'purchase', 1299, 'EUR', now() FROM generate_series(1, %s) AS n"
+        " ON CONFLICT DO NOTHING",
         [PRODUCTS],
     )
+    numbers = {"first": first, "last": first + rows - 1, "keys": keys}
     for statement in _YEARS:
-        db.execute(f"INSERT INTO {statement} FROM generate_series(1, %(rows)s) AS n".encode(), {"rows": rows})
+        text = f"INSERT INTO {statement} FROM generate_series(%(first)s::int, %(last)s::int) AS n"
+        db.execute(text.encode(), numbers)
+    db.execute(_KEYS, numbers)
     db.execute("ANALYZE")
