@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from pydantic_core import to_json
+from msgspec.json import encode
 
 from shared_lib.billing.events import Event
 from shared_lib.ids import new_id
@@ -82,7 +82,7 @@ def publish(tx: Transaction, events: Sequence[Event]) -> None:
             type_,
             subject,
             partition_key,
-            to_json(data).decode(),
+            encode(data).decode(),
             sequence,
             topic,
             traceparent,
