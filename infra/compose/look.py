@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from infra.compose import up
-from infra.compose.docker import ROOT, compose_command, containers, docker, images
+from infra.compose.docker import ROOT, compose_command, docker, images
 from infra.local.console import Console
 from infra.local.inbox import show
 from infra.local.relayed import follow
@@ -33,7 +33,7 @@ def logs(rest: Sequence[str]) -> int:
 
 
 def mails(rest: Sequence[str]) -> int:
-    return show_mails(docker("exec", containers()["mail"]["Id"], "python", "-c", READING), rest)
+    return show_mails(docker("exec", up.running_id("mail"), "python", "-c", READING), rest)
 
 
 def show_mails(models: str, rest: Sequence[str]) -> int:

@@ -54,6 +54,14 @@ def need_running() -> None:
         raise DockerError("No stack runs in containers. Start it: make up_all")
 
 
+def running_id(service: str) -> str:
+    """The id of the service's container. DockerError when that does not run."""
+    found = containers().get(service)
+    if not (found and found["State"]["Running"]):
+        raise DockerError(f"The container of {service} does not run. Start it: make up_all")
+    return str(found["Id"])
+
+
 def wait(timeout_s: float) -> None:
     """Return when every container is healthy and every job has succeeded."""
     deadline = time.monotonic() + timeout_s
@@ -87,8 +95,7 @@ def _trouble(one: dict[str, Any]) -> str:
 
 def token(customer: str, *scopes: str) -> str:
     """A token of the Auth stand-in."""
-    auth = containers()["auth"]["Id"]
-    return docker("exec", auth, *asking_for_token(customer, *scopes)).strip()
+    return docker("exec", running_id("auth"), *asking_for_token(customer, *scopes)).strip()
 
 
 def asking_for_token(customer: str, *scopes: str) -> list[str]:

@@ -11,6 +11,8 @@ from pathlib import Path
 
 from infra.local.console import Console, time_of
 
+_ROUTINE = "Attaching to "  # Compose 1 begins with the names of all containers
+
 
 def follow(command: Sequence[str], env: Mapping[str, str], cwd: Path, named: re.Pattern[str]) -> int:
     """Run the command and show each line until it ends; returns its exit code. `named` finds the groups `name` and `line` in a line.
@@ -26,7 +28,7 @@ def follow(command: Sequence[str], env: Mapping[str, str], cwd: Path, named: re.
                 line = raw.rstrip("\r\n")
                 if found := named.fullmatch(line):
                     console.line(found["name"], found["line"], time_of(found["line"]))
-                elif line:
+                elif line and not line.startswith(_ROUTINE):
                     console.say(line)
         except KeyboardInterrupt:
             process.terminate()

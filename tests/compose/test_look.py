@@ -83,7 +83,7 @@ def stack(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[Mach
         sent=json.dumps(SENT),
         running=RUNNING,
         **{
-            "logs.compose": f"create-order-1  | {json.dumps(TICK)}\n"
+            "logs.compose": f"Attaching to boxoffice_create-order_1\ncreate-order-1  | {json.dumps(TICK)}\n"
             f"create-order-1  | {json.dumps(CALL)}\npostgres-1      | ready\n"
         },
     )
@@ -116,6 +116,14 @@ def test_the_newest_mail_is_read_and_a_customers_own(stack: tuple[Machine, str])
     assert "  Thank you, ann." in machine.run(module, "mails", "--customer", "ann").stdout
     missing = machine.run(module, "mails", "7")
     assert (missing.returncode, missing.stdout) == (1, "There is no mail 7 here; the newest is 2.\n")
+
+
+@pytest.mark.parametrize("stack", ["compose"], indirect=True)
+def test_a_container_that_does_not_run_is_named(stack: tuple[Machine, str]) -> None:
+    machine, module = stack
+    done = machine.run(module, "token")  # of its containers, mail alone runs
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "The container of auth does not run. Start it: make up_all\n"
 
 
 @pytest.mark.parametrize("what", ["logs", "mails", "token", "cli", "db", "demo"])
