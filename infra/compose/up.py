@@ -11,6 +11,8 @@ from typing import Any, Final
 
 from infra.compose.docker import ROOT, DockerError, compose, compose_command, containers, docker
 from infra.compose.env_files import FOLDER, KEPT, make
+from infra.local.console import Console
+from infra.local.progress import Progress
 from shared_lib.visible import say
 
 HEALTHY_TIMEOUT_S: Final = 300.0
@@ -65,14 +67,16 @@ def running_id(service: str) -> str:
 def wait(timeout_s: float) -> None:
     """Return when every container is healthy and every job has succeeded."""
     deadline = time.monotonic() + timeout_s
-    while troubled := troubles(containers()):
-        failed = [name for name, why in troubled.items() if why.startswith("failed")]
-        if failed or time.monotonic() > deadline:
-            name = (failed or list(troubled))[0]
-            log = compose("logs", "--no-color", "--tail=15", name, capture=True)
-            states = ", ".join(f"{name} ({why})" for name, why in troubled.items())
-            raise DockerError(f"Not everything came up: {states}\n\nThe end of the log of {name}:\n{log}")
-        time.sleep(POLL_S)
+    with Progress(Console(ROOT), "Waiting") as progress:
+        while troubled := troubles(containers()):
+            progress.step(f"for {', '.join(sorted(troubled))}")
+            failed = [name for name, why in troubled.items() if why.startswith("failed")]
+            if failed or time.monotonic() > deadline:
+                name = (failed or list(troubled))[0]
+                log = compose("logs", "--no-color", "--tail=15", name, capture=True)
+                states = ", ".join(f"{name} ({why})" for name, why in troubled.items())
+                raise DockerError(f"Not everything came up: {states}\n\nThe end of the log of {name}:\n{log}")
+            time.sleep(POLL_S)
 
 
 def troubles(found: dict[str, dict[str, Any]]) -> dict[str, str]:

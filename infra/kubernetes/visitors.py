@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from infra.kubernetes.commands import (
     NAMESPACE,
+    ROOT,
     KubernetesError,
     Object,
     apply,
@@ -25,6 +26,8 @@ from infra.kubernetes.commands import (
 )
 from infra.kubernetes.knative import need_cluster
 from infra.kubernetes.reasons import reasons
+from infra.local.console import Console
+from infra.local.progress import Progress
 from shared_lib.processes import PROCESSES, Role, Secret
 
 GATEWAY: Final = "http://gateway:8080"
@@ -153,7 +156,10 @@ def _database(role: Role | None) -> str:
 
 def _started(name: str) -> None:
     arguments = ["wait", "pod", name, "-n", NAMESPACE, "--for=condition=Ready", f"--timeout={STARTED_S}s"]
-    if run(tool("kubectl", *arguments)).returncode:
+    with Progress(Console(ROOT), "Starting") as progress:
+        progress.step(f"the pod {name}")
+        ended = run(tool("kubectl", *arguments))
+    if ended.returncode:
         why = reasons(one for one in objects("pods") if one["metadata"]["name"] == name)
         raise KubernetesError("\n".join([f"The pod {name} has not started:", *why]))
 
