@@ -45,6 +45,7 @@ async def test_explain_knows_what_it_cannot_know(run: Run) -> None:
     await run("explain", "'; DROP TABLE orders", status=2)
 
 
+@pytest.mark.usefixtures("redis_url")  # a part that doctor asks
 async def test_doctor_is_content_with_a_healthy_cinema(cinema: Cinema, run: Run) -> None:
     await cinema.bought("prc_metropolis_buy")
     await cinema.drain()

@@ -52,6 +52,7 @@ def environments(stack: Stack) -> dict[str, dict[str, str]]:
     return {one.name: dict(one.env) for one in [*ours, *stack._neighbours(), stack._gateway()]}
 
 
+@pytest.mark.usefixtures("redis_here")  # its address is one of the secrets
 def test_each_process_of_the_local_stack_holds_exactly_the_secrets_on_its_list(stack: Stack) -> None:
     held = stack._secret_variables()
     roles = {role: role_url(stack._admin_url, role) for role in Role}
