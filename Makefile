@@ -193,8 +193,8 @@ docs: $(READY) ## write the generated pages: state machines, events, OpenAPI, pr
 	@$(BIN)/python -m shared_lib.cli.docs
 
 .PHONY: captures
-captures: $(READY) ## write the pictures of the terminal in docs/images from real commands; takes some minutes, wants an empty .local
-	@$(BIN)/python -m infra.demo.captures $(QUIETLY)
+captures: $(READY) ## write the pictures of docs/terminal.md from real commands; wants an empty .local; ARGS=make: of make alone
+	@$(BIN)/python -m infra.demo.captures $(ARGS) $(QUIETLY)
 
 .PHONY: migration
 migration: $(READY) ## draft a migration from the difference between tables and migrations: make migration NAME="add promotions"

@@ -47,7 +47,7 @@ def test_make_prints_what_its_picture_shows() -> None:
     with Screen(["bash", "-c", f"cd {ROOT} && make"], 100) as screen:
         screen.ends(60.0)
     lines = re.sub(r"\x1b\[[0-9;]*m", "", screen.text).rstrip().splitlines()
-    assert shown("make")[1:] == [line.rstrip() for line in lines], "run make captures"
+    assert shown("make")[1:] == [line.rstrip() for line in lines], "run make captures ARGS=make"
 
 
 def test_the_picture_of_up_shows_its_summary_and_the_log() -> None:
