@@ -88,6 +88,7 @@ kind_down: ## delete the cluster and everything in it
 
 .PHONY: install
 install: $(READY) ## only install: what each command does first, in .venv; PYTHON=/path/to/python3.12: with that Python
+	@echo "Everything is installed in $(VENV)."
 
 ##@ Look
 
