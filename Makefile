@@ -194,7 +194,7 @@ docs: $(READY) ## write the generated pages: state machines, events, OpenAPI, pr
 	@$(BIN)/python -m shared_lib.cli.docs
 
 .PHONY: captures
-captures: $(READY) ## write the pictures of docs/terminal.md from real commands; wants an empty .local; ARGS=make: of make alone
+captures: $(READY) ## write the pictures of docs/terminal.md from real commands; wants an empty .local; ARGS=make: only the first
 	@$(BIN)/python -m infra.demo.captures $(ARGS) $(QUIETLY)
 
 .PHONY: migration

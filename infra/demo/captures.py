@@ -1,6 +1,7 @@
 """Pictures of the terminal for the docs: real commands on a real stack, their output as SVG. `make captures` writes docs/images/*.svg.
 
-With the argument `make` it writes the picture of the targets alone. Else it wants a folder .local without data, because the pictures show the first day; it deletes what it made.
+With the argument `make` it writes the picture of the targets alone. Else it wants a folder .local without data, because the
+pictures show the first day; it deletes what it made.
 """
 
 from __future__ import annotations
