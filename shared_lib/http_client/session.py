@@ -86,7 +86,7 @@ class Session:
         if self._closed:
             raise RuntimeError("this session is closed")
         self._client = aiohttp.ClientSession(
-            connector=_Connector(limit=self._connections_max, keepalive_timeout=self._keep_alive_s),
+            connector=_QuietConnections(limit=self._connections_max, keepalive_timeout=self._keep_alive_s),
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,
             skip_auto_headers=_NOT_ADDED,
@@ -103,7 +103,7 @@ async def _once(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerTy
         raise as_httpx(error) from None
 
 
-class _Connector(aiohttp.TCPConnector):
+class _QuietConnections(aiohttp.TCPConnector):
     """Uses a kept connection only while nothing has arrived on it.
 
     What has arrived is its end, after which a request would be lost, or bytes that aiohttp would read as the answer to the
