@@ -1,4 +1,4 @@
-"""Cold start: from the start of the process to its first answer, and to its first order (201)."""
+"""Cold start: from the start of the process to its first answer, and to its first order (201); memory after it."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ import json
 import time
 import uuid
 from collections.abc import Callable
+from dataclasses import dataclass
 from itertools import cycle
 from typing import Final
 
-from benchmarks.figures import Contender, Leg, Report, peak_mib, rotated
+from benchmarks.figures import Contender, Leg, Report, proportional_mib, resident_mib, rotated, running_s
 from benchmarks.orders import Way
 from benchmarks.stage import Stage, seed_orders
 from infra.servers.ports import free_port
@@ -20,7 +21,7 @@ POLL_S: Final = 0.002
 CUSTOMERS: Final = 100  # each start has a customer of its own: a title is ordered once by a customer
 
 WAYS: Final = (
-    Way(name="ours", title="the door create_order", app="shared_lib.web.asgi:app", function="create_order"),
+    Way(name="ours", title="the door create_order", app="shared_lib.web.serve:app", function="create_order"),
     Way(name="a", title="FastAPI + SQLModel, control (a) of orders", app="benchmarks.controls.orm_app:app"),
     Way(name="b", title="FastAPI + psycopg, control (b) of orders", app="benchmarks.controls.sql_app:app"),
     Way(name="d", title="null ASGI: Python and uvicorn alone", app="benchmarks.controls.null_app:app"),
@@ -34,15 +35,23 @@ def measure(stage: Stage, rounds: int, say: Callable[[str], None]) -> Report:
     contenders = {way.name: Contender(way.name, way.title) for way in WAYS}
     for n in range(-1, rounds):  # the first round only fills caches
         for way in rotated(WAYS, n):
-            answer_s, order_s, memory_mib = start_once(stage, way, next(tokens))
+            start = start_once(stage, way, next(tokens))
             if n < 0:
                 continue
             contender = contenders[way.name]
             # `p50` holds the first answer and `p99` the first order: one sample each.
-            contender.legs.append(Leg(per_s=1 / order_s, p50_ms=1000 * answer_s, p99_ms=1000 * order_s))
-            contender.peak_mib = max(contender.peak_mib or 0, memory_mib)
+            contender.legs.append(
+                Leg(
+                    per_s=1 / start.order_s,
+                    p50_ms=1000 * start.answer_s,
+                    p99_ms=1000 * start.order_s,
+                    cpu_us=1e6 * start.answer_cpu_s,
+                )
+            )
+            contender.peak_mib = max(contender.peak_mib or 0, start.resident_mib)
             say(
-                f"round {n + 1} {way.name}: answers after {answer_s:.2f} s, first order after {order_s:.2f} s"
+                f"round {n + 1} {way.name}: answers after {start.answer_s:.2f} s ({start.answer_cpu_s:.2f} s of processor), "
+                f"first order after {start.order_s:.2f} s ({start.order_cpu_s:.2f}), {start.resident_mib:.1f} MiB"
             )
     return Report(
         title=f"Cold start, {rounds} rounds",
@@ -51,13 +60,25 @@ def measure(stage: Stage, rounds: int, say: Callable[[str], None]) -> Report:
         baseline="a",
         columns=("first answer, ms", "first order, ms"),
         notes=[
-            "Measured from fork to the bytes of GET /livez, then of POST /v1/orders; one process at a time."
+            "Measured from fork to the bytes of GET /livez, then of POST /v1/orders; one process at a time.",
+            "CPU: of the process until its first answer. MiB: resident after its first order.",
         ],
     )
 
 
-def start_once(stage: Stage, way: Way, token: str) -> tuple[float, float, float]:
-    """Seconds to the first answer, seconds to the first order, peak memory by then."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Start:
+    """One start: seconds from fork, of the clock and of the processor, to the first answer and to the first order; memory then."""
+
+    answer_s: float
+    answer_cpu_s: float
+    order_s: float
+    order_cpu_s: float
+    resident_mib: float
+    proportional_mib: float
+
+
+def start_once(stage: Stage, way: Way, token: str) -> Start:
     port, began = free_port(), time.perf_counter()
     name = f"cold-{way.name}"
     process = stage.serve(name, way.app or "", port=port, function=way.function)
@@ -66,9 +87,16 @@ def start_once(stage: Stage, way: Way, token: str) -> tuple[float, float, float]
             if process.poll() is not None or time.perf_counter() - began > TIMEOUT_S:
                 raise RuntimeError(f"{way.name} does not start:\n{stage.log_tail(name)}")
             time.sleep(POLL_S)
-        answer_s = time.perf_counter() - began
+        answer_s, answer_cpu_s = time.perf_counter() - began, running_s(process.pid)
         order(port, token)
-        return answer_s, time.perf_counter() - began, peak_mib(process.pid)
+        return Start(
+            answer_s=answer_s,
+            answer_cpu_s=answer_cpu_s,
+            order_s=time.perf_counter() - began,
+            order_cpu_s=running_s(process.pid),
+            resident_mib=resident_mib(process.pid),
+            proportional_mib=proportional_mib(process.pid),
+        )
     finally:
         process.terminate()
         process.wait(timeout=TIMEOUT_S)

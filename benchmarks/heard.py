@@ -29,7 +29,7 @@ def heard(meter: Meter, title: str, function: str, events: Sequence[TypedEvent])
     """The door takes each event once, signed, as a trigger would bring it."""
     stage, port = meter.stage, free_port()
     door = stage.spawn(
-        function, "-m", "uvicorn", "shared_lib.web.asgi:app", "--host", "127.0.0.1", "--port", str(port), "--loop", "uvloop",
+        function, "-m", "uvicorn", "shared_lib.web.serve:app", "--host", "127.0.0.1", "--port", str(port), "--loop", "uvloop",
         "--http", "httptools", "--timeout-keep-alive", "95", "--no-access-log", "--log-level", "warning",
         env={"FUNCTION": function, "BOXOFFICE_EVENT_SECRETS": SECRET},
     )  # fmt: skip

@@ -67,11 +67,11 @@ class Way:
 
 
 WAYS: Final = (
-    Way(name="ours", title="the door", app="shared_lib.web.asgi:app", function="create_order"),
+    Way(name="ours", title="the door", app="shared_lib.web.serve:app", function="create_order"),
     Way(
         name="ours async",
         title="the door, Prefer: respond-async (one commit, a job asks the provider)",
-        app="shared_lib.web.asgi:app",
+        app="shared_lib.web.serve:app",
         function="create_order",
         prefer="respond-async",
     ),

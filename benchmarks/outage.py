@@ -51,7 +51,7 @@ def arguments() -> argparse.ArgumentParser:
 
 def run(stage: Stage, broker: OwnKafka, away_s: float, connections: int) -> dict[str, str | int]:
     port = free_port()
-    stage.serve("door", "shared_lib.web.asgi:app", port=port, function="create_order")
+    stage.serve("door", "shared_lib.web.serve:app", port=port, function="create_order")
     wait_for_http(f"http://127.0.0.1:{port}/livez")
     relay = stage.spawn(
         "relay", "-m", "shared_lib.workers.relay", env={"BOXOFFICE_KAFKA_BOOTSTRAP": broker.bootstrap}

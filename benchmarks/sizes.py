@@ -77,7 +77,7 @@ def measure(stage: Stage, options: Options, say: Callable[[str], None]) -> list[
 def ordered(meter: Meter, options: Options) -> Cost:
     """Orders through the real door over HTTP: a new key and a title for each, the answer a link to pay."""
     stage, port = meter.stage, free_port()
-    door = stage.serve("create_order", "shared_lib.web.asgi:app", port=port, function="create_order")
+    door = stage.serve("create_order", "shared_lib.web.serve:app", port=port, function="create_order")
     wait_for_http(f"http://127.0.0.1:{port}/livez")
     tokens = stage.home / "tokens-of-uuids"
     tokens.write_text("\n".join(token(stage, str(uuid.uuid4())) for _ in range(options.customers)))
@@ -113,7 +113,7 @@ def token(stage: Stage, customer: str) -> str:
 def read(meter: Meter, options: Options) -> Cost:
     """What may be watched now, asked by customers who bought titles, as many at once as ordered them."""
     stage, port = meter.stage, free_port()
-    door = stage.serve("account", "shared_lib.web.asgi:app", port=port, function="account")
+    door = stage.serve("account", "shared_lib.web.serve:app", port=port, function="account")
     wait_for_http(f"http://127.0.0.1:{port}/livez")
     tokens = (stage.home / "tokens-of-uuids").read_text().split()
     asked = [tokens[n % len(tokens)] for n in range(options.reads)]

@@ -76,14 +76,16 @@ class Stage:
         return process
 
     def serve(
-        self, name: str, app: str, *, port: int, function: str = "", driver: str = "psycopg"
+        self, name: str, app: str, *, port: int, function: str = "", driver: str = "psycopg", **more: str
     ) -> Popen[bytes]:
-        """One uvicorn worker. Each server writes one line per request: Boxoffice its own, the controls uvicorn's."""
-        lines = ["--no-access-log", "--log-level", "warning"] if function else ["--log-level", "info"]
+        """One uvicorn worker; `more` goes into its environment. Each server writes one line per request: Boxoffice its own, the controls uvicorn's."""
+        lines = ["--log-level", "info"]
+        if function:  # as infra/docker/serve starts a door
+            lines = ["--lifespan", "on", "--ws", "none", "--no-access-log", "--log-level", "warning"]
         return self.spawn(
             name, "-m", "uvicorn", app, "--host", "127.0.0.1", "--port", str(port), "--loop", "uvloop",
             "--http", "httptools", "--timeout-keep-alive", "95", *lines,
-            env={"FUNCTION": function, "DRIVER": driver},
+            env={"FUNCTION": function, "DRIVER": driver, **more},
         )  # fmt: skip
 
     def log_tail(self, name: str) -> str:

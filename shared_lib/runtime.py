@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
+from functools import cached_property
 from typing import Any, Final, TypeVar
 
 import httpx
@@ -43,13 +44,11 @@ class Runtime:
         self,
         settings: Settings,
         *,
-        http: httpx.AsyncClient,
         pool: AsyncConnectionPool[Any],
         providers: dict[str, PaymentProvider],
         replays: ReplayCache,
     ) -> None:
         self.settings = settings
-        self.http = http
         self.providers = providers
         self.replays = replays
         self.seals = Seals([secret.get_secret_value() for secret in settings.reply_secrets])
@@ -69,14 +68,15 @@ class Runtime:
         pool = connection_pool(
             settings.database_url or _NO_DATABASE, connections_max=settings.writers + settings.readers
         )
-        http = httpx.AsyncClient(timeout=httpx.Timeout(10.0, connect=2.0), verify=tls_context())
         if settings.database_url:
             await pool.open(wait=False)
-        return cls(settings, http=http, pool=pool, providers=providers, replays=replays)
+        return cls(settings, pool=pool, providers=providers, replays=replays)
 
     async def aclose(self) -> None:
         """Close everything concurrently, within CLOSE_S, even if a server does not answer."""
-        parts = [self.replays.aclose(), self.http.aclose(), self._pool.close(timeout=CLOSE_S)]
+        parts = [self.replays.aclose(), self._pool.close(timeout=CLOSE_S)]
+        if "http" in self.__dict__:
+            parts.append(self.http.aclose())
         parts += [provider.aclose() for provider in self.providers.values()]
         async with beside(*parts) as closing:
             done, late = await asyncio.wait(closing, timeout=CLOSE_S)
@@ -84,6 +84,11 @@ class Runtime:
             log.warning("not_closed", late=len(late), errors=failed)
         elif late:
             log.warning("not_closed", late=len(late))
+
+    @cached_property
+    def http(self) -> httpx.AsyncClient:
+        """For everything but providers. Made on first use: its TLS context takes 30 ms, and most doors of events need none."""
+        return httpx.AsyncClient(timeout=httpx.Timeout(10.0, connect=2.0), verify=tls_context())
 
     async def run(
         self, phase: Callable[[Transaction, Sequence[Item]], Awaitable[Sequence[Answer]]], item: Item

@@ -27,7 +27,7 @@ def imports() -> Imports:
         # through the fixtures of conftest.py, which no test imports
         ("infra/servers/moto.py", "tests/flows/test_mails.py", "tests/domain/test_money.py"),
         ("infra/kafka/broker.py", "tests/kafka/test_relay.py", "tests/domain/test_money.py"),
-        # a door, which the framework loads from its file
+        # a door, imported by its name
         ("functions/account/main.py", "tests/flows/test_story.py", "tests/store/test_schema.py"),
         # started as a process, named in a string
         ("infra/local/up.py", "tests/local/test_demo.py", "tests/flows/test_story.py"),

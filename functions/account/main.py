@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from typing import Final
 
-import functions_framework.aio
 from starlette.requests import Request
 
 from shared_lib.billing.facts import instant
@@ -35,6 +34,7 @@ from shared_lib.queries import account as queries
 from shared_lib.queries.account import Ask, ShownOrder, ShownSubscription
 from shared_lib.runtime import Runtime, runtime
 from shared_lib.watching import order_watch
+from shared_lib.web import framework
 from shared_lib.web.auth import OPERATOR
 from shared_lib.web.dispatch import Calls, dispatch
 from shared_lib.web.gated import gated
@@ -53,7 +53,7 @@ PAGE_MAX: Final = 100
 WAIT_MAX_S: Final = 25
 
 
-@functions_framework.aio.http
+@framework.http
 @gated
 @endpoint
 async def account(request: Request) -> Reply:

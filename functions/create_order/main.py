@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-import functions_framework.aio
 from pydantic import BaseModel
 from starlette.requests import Request
 
@@ -34,6 +33,7 @@ from shared_lib.phases.leases import lease_payments
 from shared_lib.phases.orders import open_orders
 from shared_lib.phases.payments import AnsweredPayment, settle_payments
 from shared_lib.runtime import Runtime, runtime
+from shared_lib.web import framework
 from shared_lib.web.auth import Principal
 from shared_lib.web.dispatch import Calls, dispatch
 from shared_lib.web.gated import gated
@@ -52,7 +52,7 @@ from shared_lib.web.http import (
 from shared_lib.web.idempotency import Slot, once
 
 
-@functions_framework.aio.http
+@framework.http
 @gated
 @endpoint
 async def create_order(request: Request) -> Reply:

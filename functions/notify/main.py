@@ -11,7 +11,6 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Final
 
-import functions_framework.aio
 import structlog
 from pydantic import BaseModel
 
@@ -37,6 +36,7 @@ from shared_lib.phases.notifications import (
 from shared_lib.queries.mails import MailEvent, mail_facts
 from shared_lib.runtime import Runtime, runtime
 from shared_lib.settings import Settings
+from shared_lib.web import framework
 from shared_lib.web.gated import gated
 
 DETAIL_CHARS_MAX: Final = 200
@@ -52,7 +52,7 @@ class SendNotification(BaseModel):
     data: dict[str, Any]
 
 
-@functions_framework.aio.http
+@framework.http
 @gated
 @consumer
 async def notify(event: Incoming) -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Final
 
-import functions_framework.aio
 from pydantic import AwareDatetime, BaseModel
 
 from shared_lib.contract.events import PLAYBACK_STARTED
@@ -18,6 +17,7 @@ from shared_lib.events.incoming import Incoming, InvalidEventError, data_of
 from shared_lib.log import note
 from shared_lib.phases.playback import start_playback
 from shared_lib.runtime import runtime
+from shared_lib.web import framework
 from shared_lib.web.gated import gated
 
 OURS: Final = "billing"  # on the cinema's topic by mistake: refused, and so kept as a dead letter
@@ -33,7 +33,7 @@ class PlaybackStarted(BaseModel):
     started_at: AwareDatetime
 
 
-@functions_framework.aio.http
+@framework.http
 @gated
 @consumer
 async def playback(event: Incoming) -> None:

@@ -16,7 +16,6 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Final, NamedTuple, TypeVar
 
-import functions_framework.aio
 import structlog
 
 from shared_lib.aside import Round, reason_of
@@ -56,6 +55,7 @@ from shared_lib.queries.past import Past, expired_keys, old_letters, old_mails, 
 from shared_lib.runtime import Runtime, runtime
 from shared_lib.store.batch import Failed
 from shared_lib.store.transaction import Transaction
+from shared_lib.web import framework
 from shared_lib.web.gated import gated
 
 BATCH_MAX: Final = 200
@@ -68,7 +68,7 @@ Row = TypeVar("Row")
 log = structlog.get_logger("boxoffice")
 
 
-@functions_framework.aio.http
+@framework.http
 @gated
 @consumer
 async def reconcile(event: Incoming) -> None:

@@ -14,7 +14,6 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Final
 
-import functions_framework.aio
 from pydantic import BaseModel
 from starlette.requests import Request
 
@@ -43,6 +42,7 @@ from shared_lib.providers.base import ProviderError
 from shared_lib.queries.account import Ask, refunds
 from shared_lib.queries.refunds import refundable_ref
 from shared_lib.runtime import runtime
+from shared_lib.web import framework
 from shared_lib.web.auth import CUSTOMER, OPERATOR, Principal
 from shared_lib.web.dispatch import Calls, dispatch
 from shared_lib.web.gated import gated
@@ -61,7 +61,7 @@ from shared_lib.web.http import (
 from shared_lib.web.idempotency import once
 
 
-@functions_framework.aio.http
+@framework.http
 @gated
 @endpoint
 async def refund(request: Request) -> Reply:

@@ -11,7 +11,6 @@ import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Final
 
-import functions_framework.aio
 import structlog
 from pydantic import BaseModel
 
@@ -31,6 +30,7 @@ from shared_lib.phases.payments import settle_payments
 from shared_lib.phases.renewals import call_for_help, open_renewals
 from shared_lib.queries.due import due_subscriptions
 from shared_lib.runtime import Runtime, runtime
+from shared_lib.web import framework
 from shared_lib.web.gated import gated
 
 DUE_MAX: Final = 1000  # read at once; when so many are due, another instance is asked to work too
@@ -66,7 +66,7 @@ class Pace:
         self.calls = 0  # that work now
 
 
-@functions_framework.aio.http
+@framework.http
 @gated
 @consumer
 async def renew(event: Incoming) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Final
 
-import functions_framework.aio
 from starlette.requests import Request
 
 from shared_lib.billing.auto_renew import ChangeAutoRenew
@@ -14,12 +13,13 @@ from shared_lib.contract.views import subscription_view
 from shared_lib.log import note
 from shared_lib.phases.auto_renew import change_auto_renew
 from shared_lib.runtime import runtime
+from shared_lib.web import framework
 from shared_lib.web.dispatch import Calls, dispatch
 from shared_lib.web.gated import gated
 from shared_lib.web.http import Reply, authenticated, endpoint, parse, unwrap
 
 
-@functions_framework.aio.http
+@framework.http
 @gated
 @endpoint
 async def subscription(request: Request) -> Reply:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from typing import Final
 
-import functions_framework.aio
 import structlog
 from starlette.requests import Request
 
@@ -28,6 +27,7 @@ from shared_lib.providers.base import (
 )
 from shared_lib.runtime import Runtime, runtime
 from shared_lib.store.batch import Failed
+from shared_lib.web import framework
 from shared_lib.web.dispatch import Calls, dispatch
 from shared_lib.web.gated import gated
 from shared_lib.web.http import RefusedError, Reply, body_of, endpoint, path_of, refuse
@@ -35,7 +35,7 @@ from shared_lib.web.http import RefusedError, Reply, body_of, endpoint, path_of,
 log = structlog.get_logger("boxoffice")
 
 
-@functions_framework.aio.http
+@framework.http
 @gated
 @endpoint
 async def webhook(request: Request) -> Reply:

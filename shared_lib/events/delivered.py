@@ -7,7 +7,6 @@ import json
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 
-from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -33,7 +32,8 @@ def consumer(function: Consumer) -> Callable[[Request], Awaitable[Response]]:
     @functools.wraps(function)
     async def door(request: Request) -> Response:
         if request.method != "POST":
-            raise HTTPException(405, headers={"Allow": "POST"})
+            refusal = Refusal(Code.METHOD_NOT_ALLOWED, "Allowed methods: POST.")
+            raise RefusedError(refusal, headers={"Allow": "POST"})
         where: dict[str, object] = {}
         try:
             body = await request.body()  # the gate has limited it

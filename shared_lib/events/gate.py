@@ -9,8 +9,7 @@ from collections.abc import Mapping
 from typing import Final
 
 import structlog
-from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -28,13 +27,6 @@ BYTES_MAX: Final = 1024 * 1024
 RETRY_AFTER_S: Final = 5
 PASSED: Final = "boxoffice.passed"
 """The key of the ASGI scope that only the gate sets. A request without it has not been checked."""
-
-_CODES: Final[Mapping[int, Code]] = {
-    404: Code.NOT_FOUND,
-    405: Code.METHOD_NOT_ALLOWED,
-    500: Code.INTERNAL,
-    503: Code.UNAVAILABLE,
-}
 
 log = structlog.get_logger("boxoffice")
 
@@ -113,13 +105,8 @@ def _again(body: bytes, receive: Receive) -> Receive:
     return received
 
 
-async def as_problem(_: Request, error: Exception) -> Response:
-    """A refusal by a consumer (RefusedError) or by the framework (HTTPException) as problem+json."""
-    if isinstance(error, RefusedError):
-        return problem(error.refusal, **error.members).response()
-    assert isinstance(error, HTTPException)
-    code = _CODES.get(error.status_code, Code.EVENT_INVALID)
-    retry_after_s = RETRY_AFTER_S if code is Code.UNAVAILABLE else None
-    reply = problem(Refusal(code, error.detail, retry_after_s))
-    reply.headers |= error.headers or {}
+def as_problem(refused: RefusedError) -> Response:
+    """A refusal by a consumer as problem+json."""
+    reply = problem(refused.refusal, **refused.members)
+    reply.headers |= refused.headers
     return reply.response()

@@ -9,14 +9,14 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import structlog
-from redis.asyncio import Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
 
 from shared_lib.owned import owned
+
+if TYPE_CHECKING:
+    from redis.asyncio import Redis
 
 # After a failure Redis is left alone for a moment: every call would pay for a timeout.
 REST_S = 2.0
@@ -52,10 +52,10 @@ class ReplayCache:
     """`claim` and `keep` answer None when Redis cannot help; PostgreSQL decides then, as it does anyway."""
 
     def __init__(self, url: str | None, *, clock: Callable[[], float] = time.monotonic) -> None:
-        """Raises ValueError when the address cannot be read. Connects with the first command."""
+        """Connects with the first command."""
         self._url = url
         self._clock = clock
-        self._redis = None if url is None else _client(url)
+        self._redis: Redis | None = None
         self._resting_until = 0.0
         self._waiting: list[_Claim] = []
         self._claiming: asyncio.Task[None] | None = None
@@ -105,9 +105,11 @@ class ReplayCache:
 
     async def _try(self, command: Callable[[Redis], Awaitable[Any]]) -> Any:
         """What Redis answers, or None while it cannot help, whatever the reason."""
-        if self._redis is None or self._clock() < self._resting_until:
+        if self._url is None or self._clock() < self._resting_until:
             return None
         try:
+            if self._redis is None:
+                self._redis = _client(self._url)
             async with asyncio.timeout(TIMEOUT_S):
                 return await command(self._redis)
         except Exception as error:  # noqa: BLE001  # a bug of the client library must not fail a call either
@@ -123,6 +125,11 @@ def _answer(batch: Sequence[_Claim], found: Sequence[bytes | None]) -> None:
 
 
 def _client(url: str) -> Redis:
+    # Imported here: a door that takes no keys never asks Redis, and its library is a fourteenth of a door's start.
+    from redis.asyncio import Redis  # noqa: PLC0415
+    from redis.asyncio.retry import Retry  # noqa: PLC0415
+    from redis.backoff import NoBackoff  # noqa: PLC0415
+
     return Redis.from_url(
         url,
         socket_timeout=TIMEOUT_S,

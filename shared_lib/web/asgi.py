@@ -1,6 +1,6 @@
-"""A door as an ASGI app: functions-framework's app, with a lifespan and probes added.
+"""A door as an ASGI app: a function with a lifespan, probes, the gate for events and CORS around it.
 
-    FUNCTION=create_order uvicorn shared_lib.web.asgi:app --lifespan on --timeout-keep-alive 95
+serve.py gives it to a server.
 
 /livez (/_/health for OpenFaaS) answers while the process lives. /readyz (/_/ready) is 200 once PostgreSQL has answered, until
 the process is asked to end. It stays 200 while PostgreSQL is away later: the door then answers 503 within seconds, whereas a
@@ -12,17 +12,14 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
-from types import SimpleNamespace
-from typing import Any, Final
+from importlib import import_module
+from typing import Final
 
-import functions_framework.aio
 import psycopg
 import structlog
 from starlette.applications import Starlette
-from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
@@ -40,11 +37,10 @@ from shared_lib.runtime import Runtime, install
 from shared_lib.settings import Environment, settings_of
 from shared_lib.stopping import drained
 from shared_lib.web.cors import CrossOrigin
-from shared_lib.web.http import verifier
+from shared_lib.web.framework import Function
 
 log = structlog.get_logger("boxoffice")
 
-FUNCTIONS: Final = Path(__file__).parents[2] / "functions"
 GC_THRESHOLDS: Final = (
     20_000,
     20,
@@ -55,28 +51,24 @@ RETRY_S: Final = 0.25
 ALIVE: Final = ("/livez", "/_/health")
 READY: Final = ("/readyz", "/_/ready")
 
-Function = Callable[[Request], Awaitable[Response]]
-"""What functions-framework calls."""
-
 
 def door(name: str, function: Function | None = None) -> ASGIApp:
-    """The functions-framework app of one function, behind the gate for events and CORS. Needs an installed runtime to serve.
+    """One function behind the gate for events and CORS. Needs an installed runtime to serve.
 
-    Without `function`, the framework loads functions/{name}/main.py.
+    Without `function`, it is that of functions/{name}/main.py.
     """
     if name not in DOORS:
         raise SystemExit(f"FUNCTION={name!r} is not one of {', '.join(DOORS)}")
-    framework: Any = functions_framework.aio  # untyped
-    app: Starlette
-    if function is None:
-        app = framework.create_asgi_app(name, str(FUNCTIONS / name / "main.py"))
-    else:
-        app = framework.create_asgi_app_from_module(name, "", None, SimpleNamespace(**{name: function}), None)
-    # The framework's own refusals: a method that it never passes on, a path with a line break.
-    app.add_exception_handler(HTTPException, as_problem)
+    called: Function = function or getattr(import_module(f"functions.{name}.main"), name)
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            response = await called(Request(scope, receive, send))
+        except RefusedError as refused:
+            response = as_problem(refused)
+        await response(scope, receive, send)
+
     only_events = name not in HTTP_DOORS  # every request must prove itself, not only those to /events
-    if only_events:
-        app.add_exception_handler(RefusedError, as_problem)
     gate = EventGate(app, name, everything=only_events)
     return gate if only_events else CrossOrigin(gate)
 
@@ -87,7 +79,9 @@ async def warm(name: str) -> AsyncIterator[Runtime]:
     logs.configure(function=name, revision=os.environ.get("K_REVISION"))  # Knative's
     rt = await Runtime.open(settings_of(name))
     try:
-        if rt.settings.auth_jwks_url:
+        if rt.settings.auth_jwks_url and name in HTTP_DOORS:
+            from shared_lib.web.http import verifier  # noqa: PLC0415  # a door of events alone knows no customer's token
+
             await verifier(rt).warm_up()
         if name in EVENT_DOORS:
             await load_sender_keys(rt)
@@ -114,9 +108,9 @@ async def load_sender_keys(rt: Runtime) -> None:
 
 def settle_down() -> None:
     """Exclude imported objects from garbage collection, and collect less often: batches make many values but few cycles."""
-    gc.collect()
     gc.freeze()
     gc.set_threshold(*GC_THRESHOLDS)
+    gc.enable()
 
 
 class Door:
@@ -149,8 +143,6 @@ class Door:
         elif not self._warm:
             await _COLD.response()(scope, receive, closing)
         else:
-            # The framework generates an id for each invocation unless it has one; its generator costs as much as reading a body.
-            scope["headers"] = [*scope["headers"], (b"function-execution-id", os.urandom(6).hex().encode())]
             await self._function(scope, receive, closing)
 
     @asynccontextmanager
@@ -207,11 +199,3 @@ _COLD: Final = problem(
 
 async def _alive(_: Request) -> Response:
     return PlainTextResponse("alive")
-
-
-def __getattr__(name: str) -> Any:
-    """Make `shared_lib.web.asgi:app` on first use, so that importing this module needs no environment."""
-    if name != "app":
-        raise AttributeError(name)
-    app = globals()["app"] = Door(os.environ["FUNCTION"])
-    return app

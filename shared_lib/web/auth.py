@@ -14,8 +14,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
+from importlib import resources
 from typing import Annotated, Final
-from zoneinfo import available_timezones
 
 import httpx
 from joserfc.errors import JoseError
@@ -287,4 +287,5 @@ def _zone(claim: object) -> str | None:
 
 @lru_cache(maxsize=1)
 def _zones() -> frozenset[str]:
-    return frozenset(available_timezones())
+    # The list that tzdata brings: available_timezones() opens each of 600 files, for 20 ms of the first request.
+    return frozenset(resources.files("tzdata").joinpath("zones").read_text().split())

@@ -22,7 +22,8 @@ from shared_lib.events.gate import PASSED
 from shared_lib.owned import owned
 from shared_lib.replies import Reply, problem
 from shared_lib.stopping import closed_first
-from shared_lib.web.asgi import ALIVE, Door, Function
+from shared_lib.web.asgi import ALIVE, Door
+from shared_lib.web.framework import Function
 
 # Time for calls under way after the drain. Drain (1 s unless set), this and closing (5 s) fit into gunicorn's 30 s.
 UNDER_WAY_S: Final = 20.0

@@ -6,10 +6,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from benchmarks import cold, orders, renewals
+from benchmarks import cold, doors, orders, renewals
 from benchmarks.figures import Contender, Leg, Report, percentile, ratios, rotated, table
 from benchmarks.instant import InstantProvider
 from benchmarks.stage import Stage, open_stage
+from shared_lib.contract.routes import DOORS
 from shared_lib.providers.base import PaymentProvider
 
 pytestmark = pytest.mark.slow
@@ -52,6 +53,12 @@ def test_every_way_of_renewing_charges_each_subscription_once(stage: Stage) -> N
 def test_every_server_starts_cold_and_takes_an_order(stage: Stage) -> None:
     report = cold.measure(stage, 1, quiet)
     assert all(len(one.legs) == 1 for one in report.contenders)
+
+
+def test_all_doors_start_and_answer_their_first_request(stage: Stage) -> None:
+    found = doors.measure(stage)
+    assert [one.name for one in found] == list(DOORS)
+    assert "| together |" in doors.shown(found)
 
 
 def test_the_instant_provider_fits_the_port() -> None:

@@ -139,8 +139,8 @@ MUTATIONS = (
         (
             Edit(
                 WEBHOOK_DOOR,
-                "import functions_framework.aio",
-                "import asyncio\n\nimport functions_framework.aio",
+                "import structlog\n",
+                "import asyncio\n\nimport structlog\n",
             ),
             Edit(
                 WEBHOOK_DOOR,

@@ -51,7 +51,7 @@ KEEP_ALIVE_S = 95
 
 @lru_cache(maxsize=1)
 def doors() -> dict[str, ASGIApp]:
-    """The doors by name. functions-framework loads each function once per process."""
+    """The doors by name, each made once per process."""
     return {name: door(name) for name in DOORS}
 
 

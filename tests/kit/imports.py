@@ -23,7 +23,7 @@ import grimp
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 ROOMS: Final = ("shared_lib", "functions", "infra", "benchmarks", "tests")
-# The framework loads a function from its file, so the import stands nowhere.
+# It imports a function by the name of its door, so the import stands nowhere.
 LOADERS: Final = ("shared_lib.web.asgi",)
 _MODULE: Final = re.compile(rf"(?:{'|'.join(ROOMS)})(?:\.\w+)+")
 _TOO_COMMON: Final = frozenset({"__init__.py", ".gitignore", "README.md"})

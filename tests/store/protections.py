@@ -97,7 +97,13 @@ MUTATIONS: Final = (
         "B",
         "long polls wait for a look that died",
         "tests/edge/test_long_polls.py::test_when_the_look_is_stopped_all_who_wait_are_answered_and_the_next_poll_starts_another",
-        (Edit(WATCHING, "        self._looking = None\n        self._fail(error)\n", ""),),
+        (
+            Edit(
+                WATCHING,
+                "        self._looking = None\n        self._fail(error)\n",
+                "        self._looking = None\n",
+            ),
+        ),
     ),
     Mutation(
         "B",

@@ -108,7 +108,7 @@ async def test_of_a_value_longer_than_any_reply_the_rest_is_not_read(
 
 async def test_whatever_goes_wrong_in_the_client_library_every_claim_is_answered(redis_url: str) -> None:
     cache = ReplayCache(redis_url, clock=lambda: 0.0)
-    assert cache._redis is not None
+    cache._redis = Redis.from_url(redis_url)
     cache._redis.connection_pool.connection_kwargs["no such argument"] = (
         True  # a TypeError at each connection
     )

@@ -78,17 +78,17 @@ from __future__ import annotations
 
 from typing import Final
 
-import functions_framework.aio
 from starlette.requests import Request
 
 from shared_lib.contract import routes
 from shared_lib.contract.views import {self.view}
+from shared_lib.web import framework
 from shared_lib.web.dispatch import Calls, dispatch
 from shared_lib.web.gated import gated
 from shared_lib.web.http import Reply, authenticated, endpoint
 
 
-@functions_framework.aio.http
+@framework.http
 @gated
 @endpoint
 async def {self.name}(request: Request) -> Reply:
