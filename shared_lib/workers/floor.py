@@ -30,7 +30,7 @@ class MovingFloor:
         """So many rows were read."""
         self._found += rows
 
-    def forget(self) -> None:
+    def reset(self) -> None:
         """Begin with the first row again: the database may be another one than before."""
         self.now = NO_FLOOR
 

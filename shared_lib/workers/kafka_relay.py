@@ -142,7 +142,7 @@ class KafkaRelay:
 
     async def abandon(self) -> None:
         """Stop the stream at once. The next owner of the shards begins with what was not acknowledged."""
-        self._floor.forget()
+        self._floor.reset()
         stream, self._stream = self._stream, None
         if stream is not None:
             await self._in(self._sending, stream.close)

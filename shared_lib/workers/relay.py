@@ -101,7 +101,7 @@ class Relay:
 
     async def abandon(self) -> None:
         """Another relay may own the shards soon: let deliveries in progress end, up to SETTLE_S."""
-        self._floor.forget()
+        self._floor.reset()
         await self.settle()
 
     async def run(self, stop: asyncio.Event) -> None:

@@ -56,7 +56,7 @@ MUTATIONS: Final = (
         "H",
         "a relay keeps its floor when its session is lost",
         f"{RELAYS}a_relay_that_lost_its_session_begins_with_the_first_row",
-        (Edit(RELAY, "self._floor.forget()", "pass"),),
+        (Edit(RELAY, "self._floor.reset()", "pass"),),
     ),
     Mutation(
         "H",
