@@ -12,7 +12,7 @@ from benchmarks import cold, orders, relay, renewals, trigger
 from benchmarks.figures import Report, machine, save, table
 from benchmarks.stage import open_stage
 
-ALL = ("orders", "renewals", "cold", "relay", "trigger")
+ALL = ("orders", "orders-alone", "renewals", "cold", "relay", "trigger")
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -22,7 +22,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     reports: list[Report] = []
     for name in options.benchmarks or ALL:
         with open_stage() as stage:
-            if name == "orders":
+            if name in ("orders", "orders-alone"):
                 generator = orders.find_generator(options.generator)
                 chosen = orders.Options(
                     rounds=options.rounds,
@@ -33,6 +33,7 @@ def main(argv: Sequence[str] | None = None) -> None:
                     history=options.history,
                     generator=generator,
                     only=only,
+                    over_http=name == "orders",
                 )
                 reports.append(orders.measure(stage, chosen, say))
             elif name == "renewals":

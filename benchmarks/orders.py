@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from benchmarks.controls.statements import pgbench_script
 from benchmarks.figures import Contender, Leg, Report, cpu_s, peak_mib, percentile, rotated
-from benchmarks.stage import TITLES, Stage, seed_orders
+from benchmarks.stage import TITLES, Stage, over_http, seed_orders
 from infra.servers.binaries import installation
 from infra.servers.ports import free_port, wait_for_http
 from infra.servers.unprivileged import server_owner
@@ -35,6 +35,7 @@ class Options:
     history: int = 100_000
     generator: str = "wrk"
     only: Sequence[str] = ()
+    over_http: bool = True  # the provider is another process; else it is in each server's own
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,7 +104,7 @@ def measure(stage: Stage, options: Options, say: Callable[[str], None]) -> Repor
     )
     ways = [way for way in WAYS if not options.only or way.name in options.only]
     contenders = {way.name: Contender(way.name, way.title) for way in ways}
-    ports = start(stage, ways)
+    ports = start(stage, ways, stage.start_provider() if options.over_http else "")
     for n in range(options.rounds):
         for place, way in enumerate(rotated(ways, n)):
             fresh(stage)
@@ -115,8 +116,9 @@ def measure(stage: Stage, options: Options, say: Callable[[str], None]) -> Repor
     for way in ways:
         if way.server:
             contenders[way.name].peak_mib = peak_mib(stage.servers[way.server].pid)
+    where = "the provider over HTTP" if options.over_http else "without the provider"
     return Report(
-        title=f"Orders over HTTP, {options.connections} connections, {options.rounds} rounds of {options.seconds:g} s",
+        title=f"Orders, {where}, {options.connections} connections, {options.rounds} rounds of {options.seconds:g} s",
         unit="orders/s",
         contenders=list(contenders.values()),
         baseline="a",
@@ -127,13 +129,20 @@ def measure(stage: Stage, options: Options, say: Callable[[str], None]) -> Repor
     )
 
 
-def start(stage: Stage, ways: Sequence[Way]) -> dict[str | None, int]:
+def start(stage: Stage, ways: Sequence[Way], provider_url: str) -> dict[str | None, int]:
     """One server per app, all of them idle but one at a time."""
     ports: dict[str | None, int] = {}
     for way in ways:
         if way.app and way.server and way.server not in ports:
             ports[way.server] = port = free_port()
-            process = stage.serve(way.server, way.app, port=port, function=way.function, driver=way.driver)
+            process = stage.serve(
+                way.server,
+                way.app,
+                port=port,
+                function=way.function,
+                driver=way.driver,
+                **over_http(provider_url),
+            )
             try:
                 wait_for_http(f"http://127.0.0.1:{port}/livez", alive=partial(_runs, process))
             except RuntimeError as error:

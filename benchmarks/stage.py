@@ -15,6 +15,9 @@ from typing import Any, Final
 import psycopg
 
 from benchmarks.instant import NAME as INSTANT
+from benchmarks.provider import API_KEY
+from benchmarks.provider import NAME as OVER_HTTP
+from infra.sandbox.launch import new_webhook_secret
 from infra.servers.access import prepare
 from infra.servers.leash import spawn
 from infra.servers.ports import free_port, wait_for_http
@@ -88,6 +91,14 @@ class Stage:
             env={"FUNCTION": function, "DRIVER": driver, **more},
         )  # fmt: skip
 
+    def start_provider(self) -> str:
+        """A provider in a process of its own; its address."""
+        port = free_port()
+        self.spawn("provider", "-m", "benchmarks.provider", str(port))
+        url = f"http://127.0.0.1:{port}"
+        wait_for_http(url)
+        return url
+
     def log_tail(self, name: str) -> str:
         return "\n".join((self.home / f"{name}.log").read_text(errors="replace").splitlines()[-20:])
 
@@ -134,6 +145,20 @@ class Stage:
         prices = [f"prc_b{n:03}_{kind}" for n in range(1, TITLES + 1) for kind in ("buy", "rent")][:-1]
         path.write_text("\n".join(prices[leg:] + prices[:leg]))
         return path
+
+
+def over_http(provider_url: str) -> dict[str, str]:
+    """Settings of doors and controls for a provider at that address; none for an empty one."""
+    if not provider_url:
+        return {}
+    return {
+        "BOXOFFICE_PROVIDERS": OVER_HTTP,
+        "BOXOFFICE_DEFAULT_PROVIDER": OVER_HTTP,
+        "BOXOFFICE_SANDBOX_URL": provider_url,
+        "BOXOFFICE_SANDBOX_API_KEY": API_KEY,
+        "BOXOFFICE_SANDBOX_WEBHOOK_SECRETS": new_webhook_secret(),
+        "PROVIDER_URL": provider_url,
+    }
 
 
 def customer_id(n: int) -> str:

@@ -21,6 +21,7 @@ from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_asyn
 from benchmarks.controls.web import (
     DATABASE_URL,
     POOL_SIZE,
+    PROVIDER,
     ROUTE,
     AmountOut,
     CurrentCustomer,
@@ -32,7 +33,6 @@ from benchmarks.controls.web import (
     ProductOut,
     open_checkout,
     order_created,
-    provider,
 )
 from shared_lib.billing.events import FACTS
 from shared_lib.domain.money import Money
@@ -106,8 +106,8 @@ async def create_order(
 
     payment = await db.get_one(PaymentRow, payment.id, with_for_update=True, populate_existing=True)
     payment.status = "pending"
-    payment.provider_ref = said.ref.provider_payment_id
-    payment.checkout_url = said.checkout_url
+    payment.provider_ref = said.payment_id
+    payment.checkout_url = said.url
     payment.next_check_at = now + timedelta(minutes=10)
     payment.checks += 1
     payment.lease_until = None
@@ -192,7 +192,7 @@ def make_order(
         status="pending",
         amount_minor=price.amount_minor,
         currency=price.currency,
-        provider=provider.name,
+        provider=PROVIDER,
         return_url=body.return_url,
         created_at=now,
         expires_at=now + timedelta(hours=24),

@@ -14,6 +14,7 @@ from benchmarks.controls.statements import OPEN_BY_PSYCOPG, SETTLE_BY_PSYCOPG
 from benchmarks.controls.web import (
     DATABASE_URL,
     POOL_SIZE,
+    PROVIDER,
     ROUTE,
     AmountOut,
     CurrentCustomer,
@@ -23,7 +24,6 @@ from benchmarks.controls.web import (
     PaymentOut,
     ProductOut,
     open_checkout,
-    provider,
 )
 from shared_lib.domain.money import Money
 from shared_lib.ids import new_id
@@ -67,7 +67,7 @@ async def create_order(body: OrderIn, customer: CurrentCustomer, idempotency_key
         "payment_id": new_id("pay"),
         "event_id": new_id("evt"),
         "shard": shard_of(customer.id),
-        "provider": provider.name,
+        "provider": PROVIDER,
     }
     async with pool.connection() as db:
         cursor = await db.execute(OPEN_BY_PSYCOPG, asked)
@@ -84,14 +84,14 @@ async def create_order(body: OrderIn, customer: CurrentCustomer, idempotency_key
         email=customer.email,
     )
 
-    answer = show(order, body, said.checkout_url).model_dump_json().encode()
+    answer = show(order, body, said.url).model_dump_json().encode()
     location = f"/v1/orders/{order.id}"
     async with pool.connection() as db:
         await db.execute(
             SETTLE_BY_PSYCOPG,
             {
-                "ref": said.ref.provider_payment_id,
-                "url": said.checkout_url,
+                "ref": said.payment_id,
+                "url": said.url,
                 "payment_id": order.payment_id,
                 "body": answer,
                 "location": location,
@@ -133,7 +133,7 @@ def show(order: Any, body: OrderIn, checkout_url: str | None) -> OrderOut:
         price_id=body.price_id,
         amount=AmountOut(minor=order.amount_minor, currency=order.currency),
         checkout_url=checkout_url,
-        payment=PaymentOut(id=order.payment_id, status="pending", provider=provider.name),
+        payment=PaymentOut(id=order.payment_id, status="pending", provider=PROVIDER),
         created_at=order.created_at,
         expires_at=order.expires_at,
     )

@@ -5,15 +5,18 @@ from __future__ import annotations
 import hashlib
 import os
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
+import httpx
 import jwt
 from fastapi import Depends, Header, HTTPException
 from pydantic import BaseModel, ConfigDict, Field
 
 from benchmarks.instant import InstantProvider
+from benchmarks.provider import API_KEY
+from benchmarks.provider import NAME as OVER_HTTP
 from shared_lib.domain.money import Money
-from shared_lib.providers.base import CheckoutRequest, PaymentSnapshot
+from shared_lib.providers.base import CheckoutRequest
 
 DATABASE_URL = os.environ["BOXOFFICE_DATABASE_URL"]
 ISSUER, AUDIENCE = os.environ["BOXOFFICE_AUTH_ISSUER"], os.environ["BOXOFFICE_AUTH_AUDIENCE"]
@@ -22,7 +25,17 @@ ROUTE = "POST /v1/orders"
 POOL_SIZE = 16
 
 _jwks = jwt.PyJWKClient(os.environ["BOXOFFICE_AUTH_JWKS_URL"], cache_keys=True, lifespan=3600)
-provider = InstantProvider()
+PROVIDER_URL = os.environ.get("PROVIDER_URL", "")  # empty: the provider is in this process
+PROVIDER = OVER_HTTP if PROVIDER_URL else InstantProvider.name
+_http = (
+    httpx.AsyncClient(headers={"authorization": f"Bearer {API_KEY}"}, timeout=30.0) if PROVIDER_URL else None
+)
+_instant = InstantProvider()
+
+
+class Checkout(NamedTuple):
+    payment_id: str  # the provider's
+    url: str | None
 
 
 class Customer(BaseModel):
@@ -93,19 +106,37 @@ class OrderOut(BaseModel):
 
 async def open_checkout(
     *, payment_id: str, order_id: str, amount: Money, title: str, return_url: str, email: str | None
-) -> PaymentSnapshot:
-    return await provider.create_checkout(
-        CheckoutRequest(
-            payment_id=payment_id,
-            order_id=order_id,
-            amount=amount,
-            description=title,
-            return_url=return_url,
-            cancel_url=return_url,
-            idempotency_key=payment_id,
-            customer_email=email,
+) -> Checkout:
+    if _http is None:
+        said = await _instant.create_checkout(
+            CheckoutRequest(
+                payment_id=payment_id,
+                order_id=order_id,
+                amount=amount,
+                description=title,
+                return_url=return_url,
+                cancel_url=return_url,
+                idempotency_key=payment_id,
+                customer_email=email,
+            )
         )
+        return Checkout(said.ref.provider_payment_id, said.checkout_url)
+    answer = await _http.post(
+        f"{PROVIDER_URL}/v1/checkouts",
+        headers={"idempotency-key": payment_id},
+        json={
+            "amount_minor": amount.minor,
+            "currency": amount.currency,
+            "description": title,
+            "metadata": {"payment_id": payment_id, "order_id": order_id},
+            "return_url": return_url,
+            "cancel_url": return_url,
+            "customer_email": email,
+        },
     )
+    answer.raise_for_status()
+    found = answer.json()
+    return Checkout(found["id"], found["checkout_url"])
 
 
 def order_created(order: Any, provider_name: str) -> dict[str, Any]:

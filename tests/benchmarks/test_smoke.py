@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from benchmarks import cold, doors, orders, renewals
+from benchmarks import cold, doors, orders, provider_call, renewals
 from benchmarks.figures import Contender, Leg, Report, percentile, ratios, rotated, table
 from benchmarks.instant import InstantProvider
 from benchmarks.stage import Stage, open_stage
@@ -26,12 +26,14 @@ def quiet(_: str) -> None:
     """Reports nothing."""
 
 
-def test_every_way_of_ordering_stores_what_it_answers(stage: Stage) -> None:
+@pytest.mark.parametrize("over_http", [True, False])
+def test_every_way_of_ordering_stores_what_it_answers(stage: Stage, over_http: bool) -> None:
     # More customers than requests of a leg on a fast machine: a customer who comes again may order a title for the
     # second time, and the door then answers with the order that is open.
     options = orders.Options(
-        rounds=1, seconds=1, warmup_s=0.3, connections=4, customers=8_000, history=200, generator="python"
-    )
+        rounds=1, seconds=1, warmup_s=0.3, connections=4, customers=8_000, history=200, generator="python",
+        over_http=over_http,
+    )  # fmt: skip
     report = orders.measure(stage, options, quiet)
     assert [one.name for one in report.contenders] == ["ours", "ours async", "a", "a asyncpg", "b", "c", "d"]
     assert all(one.legs[0].count > 0 for one in report.contenders)
@@ -79,3 +81,9 @@ def test_every_contender_begins_a_round() -> None:
 @pytest.mark.parametrize(("percent", "value"), [(0, 1.0), (50, 51.0), (99, 100.0), (100, 100.0)])
 def test_percentiles_are_measured_values(percent: float, value: float) -> None:
     assert percentile([float(n) for n in range(1, 101)], percent) == value
+
+
+async def test_every_client_gets_the_providers_answer(stage: Stage) -> None:
+    found = await provider_call.measure(stage.start_provider(), rounds=1, posts=4)
+    assert {len(legs) for legs in found.values()} == {len(provider_call.IN_FLIGHT)}
+    assert "| our transport |" in provider_call.table(found)
