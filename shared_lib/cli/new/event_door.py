@@ -51,16 +51,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-import functions_framework.aio
-
 from shared_lib.billing.events import JobType
 from shared_lib.events.delivered import consumer
 from shared_lib.events.incoming import Consumer, Incoming, hand_over
 from shared_lib.log import note
+from shared_lib.web import framework
 from shared_lib.web.gated import gated
 
 
-@functions_framework.aio.http
+@framework.http
 @gated
 @consumer
 async def {self.name}(event: Incoming) -> None:
