@@ -21,7 +21,7 @@ from shared_lib.replies import RefusedError, problem, refuse
 from shared_lib.runtime import Runtime, runtime
 from shared_lib.standard_webhook import NotAuthentic
 
-# Our own events are small: a chunk of a thousand renewals is half of this. Those of other services may be larger.
+# Our own events are small, a few KB at most. Those of other services may be larger.
 OWN_BYTES_MAX: Final = 64 * 1024
 BYTES_MAX: Final = 1024 * 1024
 RETRY_AFTER_S: Final = 5
