@@ -28,6 +28,7 @@ from tests.kit.cinema import Cinema
 from tests.kit.crash_points import watch
 from tests.kit.instance import second_instance
 from tests.kit.recovery import assert_charged_once, come_to_rest, provider_payments, single
+from tests.kit.waiting import until
 
 
 @pytest.mark.crash
@@ -172,7 +173,9 @@ async def test_w14_a_tick_in_the_middle_of_another_ones_transaction_charges_noth
     first = asyncio.create_task(cinema.event(TICK))
     await pause.reached.wait()
     second = asyncio.create_task(cinema.event(TICK))
-    await asyncio.wait([second], timeout=2.0)
+    # Were it to wait for the first one's rows, it would go on with what it read before: so the first commits at once.
+    waits = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    await until(lambda: second.done() or cinema.value(waits))
     pause.go_on.set()
     await all_succeed([first, second])
     await come_to_rest(cinema)
