@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from contextvars import Context
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 import structlog
 
@@ -61,3 +61,37 @@ async def beside(*works: Coroutine[Any, Any, Result]) -> AsyncIterator[list[asyn
             task.cancel()
         if tasks:
             await asyncio.wait(tasks)
+
+
+class Together(Generic[Result]):
+    """Tasks under way at the same time, none of which ends because another one failed. `together` makes it."""
+
+    def __init__(self) -> None:
+        self._tasks: list[asyncio.Task[Result]] = []
+
+    def start(self, work: Coroutine[Any, Any, Result]) -> None:
+        """Begin this work beside what is under way."""
+        self._tasks.append(asyncio.create_task(work))
+
+    async def until_below(self, count: int) -> None:
+        """Return as soon as fewer than `count` tasks are under way."""
+        while len(busy := [task for task in self._tasks if not task.done()]) >= count:
+            await asyncio.wait(busy, return_when=asyncio.FIRST_COMPLETED)
+
+    async def ended(self) -> None:
+        """Return when no task is under way."""
+        await self.until_below(1)
+
+    def results(self) -> list[Result]:
+        """What the tasks returned, in the order of their start. Raises the error of the first one that failed."""
+        return [task.result() for task in self._tasks]
+
+
+@asynccontextmanager
+async def together() -> AsyncIterator[Together[Any]]:
+    """Start tasks in the block. At its end, however it ends, each of them has ended too."""
+    tasks = Together[Any]()
+    try:
+        yield tasks
+    finally:
+        await tasks.ended()

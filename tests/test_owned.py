@@ -10,7 +10,7 @@ import pytest
 import structlog
 
 from shared_lib.domain.errors import Transient
-from shared_lib.owned import beside, owned
+from shared_lib.owned import beside, owned, together
 from tests.kit.tasks import Planted
 
 ROOT = Path(__file__).parents[1]
@@ -107,3 +107,25 @@ async def test_what_runs_beside_a_block_ends_with_it() -> None:
         await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
     assert [task.cancelled() for task in tasks] == [False, True]
     assert tasks[0].result() == 1
+
+
+async def test_work_together_ends_also_when_one_of_it_fails() -> None:
+    """A chunk of renewals that fails must not take the answers of the charges beside it."""
+    gate, ended = asyncio.Event(), []
+
+    async def fails() -> str:
+        raise ValueError("first")
+
+    async def goes_on() -> str:
+        await gate.wait()
+        ended.append("second")
+        return "second"
+
+    with pytest.raises(ValueError, match="first"):
+        async with together() as tasks:
+            tasks.start(fails())
+            tasks.start(goes_on())
+            await tasks.until_below(2)
+            gate.set()
+            tasks.results()
+    assert ended == ["second"]

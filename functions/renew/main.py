@@ -24,7 +24,7 @@ from shared_lib.contract.events import PING, Tick
 from shared_lib.domain.messages import Due, SetAsideKind
 from shared_lib.events.delivered import consumer
 from shared_lib.events.incoming import Consumer, Incoming, data_of, hand_over
-from shared_lib.owned import beside
+from shared_lib.owned import beside, together
 from shared_lib.phases.leases import lease_payments
 from shared_lib.phases.payments import settle_payments
 from shared_lib.phases.renewals import call_for_help, open_renewals
@@ -100,30 +100,27 @@ async def renew_all_due(rt: Runtime) -> int:
     is finished in any case. Raises the first error of a chunk, once all have ended.
     """
     until, pace = time.monotonic() + TICK_MAX_S, pace_of(rt)
-    chunks: list[asyncio.Task[int]] = []
     read: Sequence[Due] = ()
     first, pace.calls = not pace.calls, pace.calls + 1
     try:
-        while time.monotonic() < until and not rt.stopping.is_set():
-            # What the last reading had is under way, or stays due because it cannot be decided now.
-            before, read = {one.id for one in read}, await rt.read(due_subscriptions, DUE_MAX)
-            due = [one for one in read if one.id not in before]
-            for part in (due[start : start + pace.chunk] for start in range(0, len(due), pace.chunk)):
-                chunks.append(asyncio.create_task(renew_chunk(rt, pace, part, until)))  # noqa: PERF401
-            if not due or len(read) < DUE_MAX:
-                break
-            if first and not before:
-                await rt.run(call_for_help, read[-1].id)
-            while len(busy := [chunk for chunk in chunks if not chunk.done()]) >= pace.chunks:
-                await asyncio.wait(busy, return_when=asyncio.FIRST_COMPLETED)
-        else:
-            if read:
-                await rt.run(call_for_help, read[-1].id)
+        async with together() as chunks:
+            while time.monotonic() < until and not rt.stopping.is_set():
+                # What the last reading had is under way, or stays due because it cannot be decided now.
+                before, read = {one.id for one in read}, await rt.read(due_subscriptions, DUE_MAX)
+                due = [one for one in read if one.id not in before]
+                for start in range(0, len(due), pace.chunk):
+                    chunks.start(renew_chunk(rt, pace, due[start : start + pace.chunk], until))
+                if not due or len(read) < DUE_MAX:
+                    break
+                if first and not before:
+                    await rt.run(call_for_help, read[-1].id)
+                await chunks.until_below(pace.chunks)
+            else:
+                if read:
+                    await rt.run(call_for_help, read[-1].id)
     finally:
-        if chunks:
-            await asyncio.wait(chunks)
         pace.calls -= 1
-    total = sum(chunk.result() for chunk in chunks)
+    total: int = sum(chunks.results())
     log.info("renewals_claimed", payments=total)
     return total
 

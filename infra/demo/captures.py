@@ -58,7 +58,8 @@ def picture(name: str, command: str, shown: str, columns: int) -> None:
         highlight=False,
     )
     recorder.print(Text.assemble(("$ ", "bold green"), (command, "bold")))
-    recorder.print(Text.from_ansi(shown.rstrip()), soft_wrap=True)
+    # The line below the last one shows its underscores, which the picture's lower edge would cut.
+    recorder.print(Text.from_ansi(shown.rstrip() + "\n"), soft_wrap=True)
     svg = recorder.export_svg(title=command, code_format=FORMAT, unique_id=name)
     (IMAGES / f"{name}.svg").write_text("\n".join(line.rstrip() for line in svg.splitlines()) + "\n")
     say(f"wrote {IMAGES / name}.svg")

@@ -10,9 +10,8 @@ import pytest
 
 from tests.concurrency.crowd import seed
 from tests.concurrency.recording import Record
-from tests.crash.renewing import Pause
 from tests.kit.cinema import Cinema
-from tests.kit.crash_points import watch
+from tests.kit.crash_points import Pause, watch
 from tests.kit.instance import Instance, second_instance
 
 TICK, JOB = "billing.tick.renewal", "billing.job.charge_renewals"

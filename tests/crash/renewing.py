@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any, Final
 
 from tests.kit.cinema import Cinema
@@ -13,19 +12,6 @@ NONE_OPENED: Final[dict[str, Any]] = {"payment_ids": []}
 """Data of the job."""
 CYCLE = "SELECT id FROM orders WHERE billing_reason = 'subscription_cycle'"
 CYCLE_PAYMENTS = "SELECT p.status FROM payments p JOIN orders o ON o.id = p.order_id WHERE o.period_n = 2"
-
-
-class Pause:
-    """Holds the process that reaches a crash point first, until the test lets it go on."""
-
-    def __init__(self, crash_point: str) -> None:
-        self._crash_point = crash_point
-        self.reached, self.go_on = asyncio.Event(), asyncio.Event()
-
-    async def __call__(self, crash_point: str) -> None:
-        if crash_point == self._crash_point and not self.reached.is_set():
-            self.reached.set()
-            await self.go_on.wait()
 
 
 async def due(cinema: Cinema, number: str = "4242424242424242") -> Any:

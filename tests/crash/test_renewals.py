@@ -19,13 +19,12 @@ from tests.crash.renewing import (
     JOB,
     NONE_OPENED,
     TICK,
-    Pause,
     assert_renewed_once,
     due,
     opt_out,
 )
 from tests.kit.cinema import Cinema
-from tests.kit.crash_points import watch
+from tests.kit.crash_points import Pause, watch
 from tests.kit.instance import second_instance
 from tests.kit.recovery import assert_charged_once, come_to_rest, provider_payments, single
 from tests.kit.waiting import until

@@ -17,17 +17,12 @@ from infra.sandbox.launch import new_webhook_secret
 from infra.standins.auth_service import SigningKeys
 from shared_lib.jwks import Jwks
 from shared_lib.providers.base import (
-    ChargeRequest,
-    CheckoutRequest,
-    Money,
-    PaymentRef,
     PaymentSnapshot,
     ProviderError,
-    RefundRequest,
-    SavedMethodRef,
     Unavailable,
 )
 from shared_lib.providers.sandbox import SandboxProvider
+from tests.foreign.asked import CHARGE, CHECKOUT, REF, REFUND
 from tests.foreign.rude import ANSWERS, Rude, document, gzipped, rude_server, whole
 from tests.kit.key_service import KeyService
 from tests.kit.serving import serving
@@ -35,19 +30,6 @@ from tests.kit.serving import serving
 ROOT = Path(__file__).parents[2]
 GUARD_S: Final = 60
 SINCE: Final = datetime(2030, 1, 1, tzinfo=UTC)
-REF: Final = PaymentRef(provider="sandbox", provider_payment_id="sbx_1")
-METHOD: Final = SavedMethodRef(provider="sandbox", method_id="sm_1")
-CHECKOUT: Final = CheckoutRequest(
-    payment_id="pay_1", order_id="ord_1", amount=Money(999, "EUR"), description="Metropolis",
-    return_url="https://cinema.example", cancel_url="https://cinema.example", idempotency_key="pay_1",
-)  # fmt: skip
-CHARGE: Final = ChargeRequest(
-    payment_id="pay_1", order_id="ord_1", amount=Money(999, "EUR"), method=METHOD, description="Metropolis",
-    idempotency_key="pay_1",
-)  # fmt: skip
-REFUND: Final = RefundRequest(
-    payment=REF, refund_id="ref_1", amount=Money(999, "EUR"), idempotency_key="ref_1"
-)
 
 
 @pytest.fixture(scope="module")

@@ -15,9 +15,9 @@ from shared_lib.http_client.transport import AiohttpTransport
 from shared_lib.providers.base import ProviderError, Unavailable
 from shared_lib.providers.sandbox import SandboxProvider
 from shared_lib.providers.transport import Bearer, Transport
+from tests.foreign.asked import CHARGE, CHECKOUT, METHOD, REF
 from tests.foreign.rude import ANSWERS, Rude, document, rude_server
 from tests.foreign.scripted import PAYMENT, Heard, Script, Scripted, answered, scripted, well
-from tests.foreign.test_answers import CHARGE, CHECKOUT, METHOD, REF
 
 GUARD_S: Final = 60.0
 PATIENT: Final = httpx.Timeout(GUARD_S)

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, cast
@@ -20,6 +21,19 @@ from shared_lib.store.transaction import Transaction
 from shared_lib.workers.sink import Sink
 
 CrashPoint = Callable[[str], Awaitable[None]]
+
+
+class Pause:
+    """Holds the process that reaches a crash point first, until the test lets it go on."""
+
+    def __init__(self, crash_point: str) -> None:
+        self._crash_point = crash_point
+        self.reached, self.go_on = asyncio.Event(), asyncio.Event()
+
+    async def __call__(self, crash_point: str) -> None:
+        if crash_point == self._crash_point and not self.reached.is_set():
+            self.reached.set()
+            await self.go_on.wait()
 
 
 class WatchedBatcher(Batcher):
