@@ -121,11 +121,14 @@ async def test_work_together_ends_also_when_one_of_it_fails() -> None:
         ended.append("second")
         return "second"
 
-    with pytest.raises(ValueError, match="first"):
+    async def both() -> None:
         async with together() as tasks:
             tasks.start(fails())
             tasks.start(goes_on())
             await tasks.until_below(2)
             gate.set()
             tasks.results()
+
+    with pytest.raises(ValueError, match="first"):
+        await both()
     assert ended == ["second"]

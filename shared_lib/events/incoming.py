@@ -105,7 +105,8 @@ def _incoming_of(event: CloudEvent) -> Incoming:
     try:
         check(event.data)
         for name in event:
-            check_text(str(event[name] if event[name] is not None else ""), chars_max=ATTRIBUTE_CHARS_MAX)
+            if name != "traceparent":  # kept only when it is valid, and a bad one must not cost the event
+                check_text(str(event[name] if event[name] is not None else ""), chars_max=ATTRIBUTE_CHARS_MAX)
         id_, source, kind = (_named(event, name) for name in ("id", "source", "type"))
         subject = str(event.get("subject") or "")
         check_text(unquote(subject))  # what takes the subject next may decode it
