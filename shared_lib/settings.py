@@ -221,7 +221,9 @@ def read_settings() -> Settings:
         return Settings()
     except ValidationError as error:
         found = error.errors(include_input=False, include_context=False, include_url=False)
-        wrong = "; ".join(f"{_variable(one['loc'])}: {one['msg']}" for one in found)
+        wrong = "; ".join(
+            f"{_variable(one['loc'])}: {one['msg'].removeprefix('Value error, ')}" for one in found
+        )
     except SettingsError:  # its cause is a parser's error and contains the whole text
         wrong = "BOXOFFICE_EVENT_ROUTES or BOXOFFICE_OPERATOR_REFUND_MAX_MINOR: not a JSON object"
     raise WrongSettingsError(wrong)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Final
 
@@ -19,6 +20,7 @@ from shared_lib.cli.terminal import (
     repair_by,
     table,
 )
+from shared_lib.contract.formats import IDENTIFIER
 from shared_lib.domain.currencies import ISO_4217
 from shared_lib.domain.money import Money
 from shared_lib.ids import new_id
@@ -76,9 +78,11 @@ def add_price(
 ) -> Output:
     """Sell at a new price from now on. `every` is ("1", "month"); a title creates the product if it is new.
 
-    Raises CannotError for an amount below every provider's minimum; returns a warning if only some could charge it, or none
+    Raises CannotError for an id that the interface does not promise, and for an amount below every provider's minimum; returns a warning if only some could charge it, or none
     takes the currency yet.
     """
+    if not re.fullmatch(IDENTIFIER, product_id):
+        raise CannotError(f"{product_id!r} is not the id of a product: it matches {IDENTIFIER}.")
     if amount.currency not in ISO_4217:
         raise CannotError(f"{amount.currency} is not a currency of ISO 4217.")
     warnings = [] if kind != "subscription" and not amount else _charging(amount)

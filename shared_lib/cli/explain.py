@@ -47,13 +47,18 @@ def explain(what: str) -> Output:
     email, locale = person or (None, None)
     head = [f"customer {customer}" + (f" <{email or 'no address'}>, {locale}" if person else "")]
     head += [f"{row[0]}  {row[1]}  {row[2]}  {money(row[3], row[4])}" for row in rows]
+    if newest_alone := what not in scope["subs"] and len(orders) == ORDERS_MAX:
+        head.append(
+            f"There may be older orders: these are the newest {ORDERS_MAX}; an id explains an older one."
+        )
     shown = [
         words(line.replace("\n", "\\n").replace("\t", "\\t"), "bold" if not n else "")
         for n, line in enumerate(head)
     ]
     told = [(moment(one.at), one.what, one.id, one.says) for one in moments]
     parts = [*shown, "", *_access_lines(rows, watched), "", table(("at (UTC)", "what", "id", "says"), told)]
-    return Output(parts, _data((customer, email, locale), rows, watched, moments, now))
+    data = _data((customer, email, locale), rows, watched, moments, now)
+    return Output(parts, data | {"newest_orders_alone": newest_alone})
 
 
 def _found(db: Connection, what: str) -> tuple[str, list[str]]:

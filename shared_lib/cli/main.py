@@ -15,7 +15,7 @@ from shared_lib.cli import clock, dead_letters, lag, notifications, outbox, repa
 from shared_lib.cli.doctor import doctor
 from shared_lib.cli.explain import explain
 from shared_lib.cli.new import commands as new
-from shared_lib.cli.options import Because, Before, By, Json, Why, end_with
+from shared_lib.cli.options import Because, Before, By, Json, Why, end_with, refuse_unreadable
 from shared_lib.cli.terminal import CannotError
 from shared_lib.settings import WrongSettingsError, take_mounted
 from shared_lib.visible import say
@@ -49,8 +49,10 @@ class TickName(StrEnum):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Exit status 0: all is well; 1: something is not, or was not done; 2: the command cannot be executed, and stderr says why."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        app(list(arguments) if arguments is not None else None, prog_name="boxoffice")
+        refuse_unreadable(given)
+        app(given, prog_name="boxoffice")
     except (CannotError, WrongSettingsError) as error:
         say(str(error), sys.stderr)
         return 2
@@ -66,6 +68,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             f"The tables are not those of this code: {error.diag.message_primary}. Run python -m shared_lib.store.migrate.",
             sys.stderr,
         )
+        return 2
+    except psycopg.DataError as error:  # out of the range of a column, not a number
+        say(f"The database does not take a value: {error.diag.message_primary or error}.", sys.stderr)
         return 2
     except psycopg.OperationalError as error:
         what = str(error).splitlines()[0] if str(error) else type(error).__name__

@@ -76,13 +76,17 @@ def show_all(of: str | None, *, undelivered: bool, before: str | None = None) ->
 
 
 def _whose(db: Connection, of: str) -> tuple[list[str], str | None]:
-    """The customers, and the order or subscription that their mails must be about."""
+    """The customers, and the order or subscription that their mails must be about. CannotError when there is none of this name."""
     table_of = {"ord": "orders", "sub": "subscriptions"}.get(of.partition("_")[0])
     if "_" in of and table_of:
         found = db.execute(f"SELECT customer_id FROM {table_of} WHERE id = %s".encode(), [of]).fetchall()
+        if not found:
+            raise CannotError(f"There is no {of}.")
         return [row[0] for row in found], of
     by = "lower(email) = lower(%s)" if "@" in of else "id = %s"
     found = db.execute(f"SELECT id FROM customers WHERE {by}".encode(), [of]).fetchall()
+    if not found and "@" in of:
+        raise CannotError(f"No customer has the address {of}.")
     # A customer whose token never came here has no row, and may have mails that were skipped.
     return [row[0] for row in found] or [of], None
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
 
-from shared_lib.cli.terminal import Output
+from shared_lib.cli.terminal import CannotError, Output
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 By = Annotated[
@@ -18,6 +19,19 @@ Before = Annotated[
 ]
 Why = Annotated[str | None, typer.Option("--because", metavar="WHY", help="Why; it is kept.")]
 Because = Annotated[str, typer.Option("--because", metavar="WHY", help="Why; it is kept.")]
+
+
+def refuse_unreadable(arguments: Sequence[str]) -> None:
+    """Raise CannotError for an argument that is empty (a shell variable that was not set) or no UTF-8, before anything is done."""
+    for n, argument in enumerate(arguments, 1):
+        option, given, value = argument.partition("=")
+        named = option if given and option.startswith("--") else ""
+        if not (value if named else argument).strip():
+            raise CannotError(f"{named or f'Argument {n}'} is empty.")
+        try:
+            argument.encode()
+        except UnicodeEncodeError:  # how Python keeps bytes that are no UTF-8
+            raise CannotError(f"{named or f'Argument {n}'} is not UTF-8.") from None
 
 
 def end_with(output: Output, *, as_json: bool) -> None:

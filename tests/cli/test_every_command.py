@@ -77,6 +77,34 @@ async def test_what_was_not_done_is_not_noted(cinema: Cinema, run: Run, command:
     assert cinema.value("SELECT count(*) FROM repairs") == 0
 
 
+@pytest.mark.parametrize(
+    ("command", "says"),
+    [
+        (("explain", ""), "Argument 2 is empty"),
+        (("notifications", "list", " "), "Argument 3 is empty"),
+        (("repairs", ""), "Argument 2 is empty"),
+        (("dead-letters", "replay", "", "--all"), "Argument 3 is empty"),
+        (("tick", "renewal", "--because="), "--because is empty"),
+        (("explain", "\udcff"), "Argument 2 is not UTF-8"),
+        (("tick", "renewal", "--as=\udcff"), "--as is not UTF-8"),
+        (("catalog", "add-price", "prd_stalker", "rental", "9" * 26, "EUR"), "out of range"),
+        (("catalog", "add-price", "prd_basic", "subscription", "399", "EUR", "--every", "one", "month"), "invalid input"),
+        (("catalog", "add-price", "prd_basic", "rental", "399", "EUR", "--trial-days", "9" * 12), "out of range"),
+        (("catalog", "add-price", "two words", "rental", "399", "EUR", "--title", "x"), "is not the id of a product"),
+        (("clock", "advance", "999999d" * 4), "is too long"),
+    ],
+)  # fmt: skip
+async def test_what_cannot_be_meant_is_refused_on_one_line(
+    cinema: Cinema, run: Run, command: tuple[str, ...], says: str
+) -> None:
+    before = cinema.rows("SELECT id FROM products UNION ALL SELECT id FROM prices")
+    assert await run(*command, status=2) == ""
+    assert says in run.err
+    assert run.err.count("\n") == 1
+    assert cinema.value("SELECT count(*) FROM repairs") == 0
+    assert cinema.rows("SELECT id FROM products UNION ALL SELECT id FROM prices") == before
+
+
 async def test_tables_of_another_version_are_said_in_words(
     run: Run, empty_database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

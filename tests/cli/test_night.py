@@ -225,8 +225,31 @@ async def test_explain_tells_who_opted_out_when_and_which_webhooks_came(cinema: 
 
 
 @pytest.mark.parametrize(
-    "command", [("ask", "pay_none"), ("ask", "ord_1"), ("explain", "carol@example.com")], ids=" ".join
+    "command",
+    [
+        ("ask", "pay_none"),
+        ("ask", "ord_1"),
+        ("explain", "carol@example.com"),
+        ("notifications", "list", "ord_none"),
+        ("notifications", "list", "carol@example.com"),
+    ],
+    ids=" ".join,
 )
 async def test_what_does_not_exist_is_said_in_words(run: Run, command: tuple[str, ...]) -> None:
     assert await run(*command, status=2) == ""
-    assert command[1] in run.err
+    assert command[-1] in run.err
+
+
+async def test_explain_says_when_a_customer_may_have_older_orders(
+    cinema: Cinema, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("shared_lib.cli.explain.ORDERS_MAX", 2)
+    first = await cinema.order(FILM)
+    assert "older orders" not in await run("explain", "ann")
+    await cinema.order(BASIC)
+    await cinema.order("prc_stalker_buy")
+    told = await run("explain", "ann")
+    assert "the newest 2" in line_of(told, "older orders")
+    assert first["id"] not in told
+    assert (await as_json(run, "explain", ANN))["newest_orders_alone"] is True
+    assert "older orders" not in await run("explain", first["id"])

@@ -199,33 +199,45 @@ def test_the_summary_knows_how_far_the_clock_was_moved(database_url: str) -> Non
     ["mails", "mails CUSTOMER=bob", "token", "logs", "reset", "cli ARGS=doctor", "cli ARGS=explain"],
 )
 def test_an_error_says_what_to_do_and_make_adds_nothing(command: str, tmp_path: Path) -> None:
-    """In a folder without a stack, with the Makefile and this Python, and no Docker that answers."""
-    (tmp_path / "docker").write_text("#!/bin/bash\nexit 1\n")
-    (tmp_path / "docker").chmod(0o755)
-    (tmp_path / "Makefile").write_text((ROOT / "Makefile").read_text())
-    (tmp_path / ".ci").symlink_to(ROOT / ".ci")
-    (tmp_path / "requirements-dev.lock").touch()
-    os.utime(tmp_path / "requirements-dev.lock", (0, 0))
-    (tmp_path / "ready").touch()
-    own = {
-        "PYTHONPATH": str(ROOT),
-        "PATH": f"{tmp_path}:{os.environ['PATH']}",
-        "MAKEFLAGS": "",
-        "MAKELEVEL": "",
-    }
-    environment = {
-        name: value for name, value in os.environ.items() if name != "BOXOFFICE_DATABASE_URL"
-    } | own
-    done = subprocess.run(
-        ["make", *command.split(), "READY=ready", f"BIN={Path(sys.executable).parent}"],
-        cwd=tmp_path, capture_output=True, text=True, env=environment, timeout=PATIENCE_S, check=False,
-    )  # fmt: skip
+    done = made(command, tmp_path)
     said = done.stdout + done.stderr
     assert "make up" in said
     assert "***" not in said
     assert "Traceback" not in said
     assert len(said.strip().splitlines()) == 1
     assert (done.returncode == 0) is (command == "reset")
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="no make here")
+def test_an_error_is_one_also_where_make_ignores_ctrl_c(tmp_path: Path) -> None:
+    """As in a background job of a script, whose exit code is all that is left to tell success from failure."""
+    done = made("cli ARGS=doctor", tmp_path, "env", "--ignore-signal=INT")
+    assert "make up" in done.stderr
+    assert done.returncode != 0
+
+
+def made(command: str, folder: Path, *before: str) -> subprocess.CompletedProcess[str]:
+    """`make COMMAND` in a folder without a stack, with the Makefile and this Python, and no Docker that answers."""
+    (folder / "docker").write_text("#!/bin/bash\nexit 1\n")
+    (folder / "docker").chmod(0o755)
+    (folder / "Makefile").write_text((ROOT / "Makefile").read_text())
+    (folder / ".ci").symlink_to(ROOT / ".ci")
+    (folder / "requirements-dev.lock").touch()
+    os.utime(folder / "requirements-dev.lock", (0, 0))
+    (folder / "ready").touch()
+    own = {
+        "PYTHONPATH": str(ROOT),
+        "PATH": f"{folder}:{os.environ['PATH']}",
+        "MAKEFLAGS": "",
+        "MAKELEVEL": "",
+    }
+    environment = {
+        name: value for name, value in os.environ.items() if name != "BOXOFFICE_DATABASE_URL"
+    } | own
+    return subprocess.run(
+        [*before, "make", *command.split(), "READY=ready", f"BIN={Path(sys.executable).parent}"],
+        cwd=folder, capture_output=True, text=True, env=environment, timeout=PATIENCE_S, check=False,
+    )  # fmt: skip
 
 
 def test_the_seconds_of_a_wait_and_a_line_do_not_mix(tmp_path: Path) -> None:
