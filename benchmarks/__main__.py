@@ -41,6 +41,7 @@ def main(argv: Sequence[str] | None = None) -> None:
                     rounds=options.rounds,
                     renewals=options.renewals,
                     orm_sample=options.orm_sample,
+                    job_sample=options.job_sample,
                     sql_sample=options.sql_sample,
                     only=only,
                 )
@@ -72,6 +73,7 @@ def arguments() -> argparse.ArgumentParser:
     due = parser.add_argument_group("renewals")
     due.add_argument("--renewals", type=int, default=1_000_000, help="ours, over all rounds")
     due.add_argument("--orm-sample", type=int, default=1_000, help="of the ORM loop in each round")
+    due.add_argument("--job-sample", type=int, default=5_000, help="of the jobs in each round")
     due.add_argument("--sql-sample", type=int, default=50_000, help="of the one-statement SQL in each round")
     bus = parser.add_argument_group("relay")
     bus.add_argument("--events", type=int, default=50_000, help="the backlog of each leg")

@@ -155,6 +155,12 @@ def cpu_s(pid: int) -> float:
     return (int(stat[11]) + int(stat[12])) / os.sysconf("SC_CLK_TCK") if stat else 0.0
 
 
+def family(pid: int) -> list[int]:
+    """The process and all below it (Linux)."""
+    children = "".join(_lines(f"/proc/{pid}/task/{pid}/children")).split()
+    return [pid, *(found for child in children for found in family(int(child)))]
+
+
 def _status_mib(pid: int, name: str) -> float:
     found = next((line.split()[1] for line in _lines(f"/proc/{pid}/status") if line.startswith(name)), "0")
     return int(found) / 1024

@@ -14,8 +14,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
+from benchmarks.books import books
 from benchmarks.controls.statements import pgbench_script
-from benchmarks.figures import Contender, Leg, Report, cpu_s, peak_mib, percentile, rotated
+from benchmarks.figures import Contender, Leg, Report, cpu_s, family, peak_mib, percentile, rotated
 from benchmarks.stage import TITLES, Stage, over_http, seed_orders
 from infra.servers.binaries import installation
 from infra.servers.ports import free_port, wait_for_http
@@ -52,7 +53,7 @@ class Tokens:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Way:
-    """One way of taking orders. `app` None: pgbench, without HTTP. `prefer`: the Prefer header. `driver`: of the ORM."""
+    """One way of taking orders, by that many processes. `app` None: pgbench, without HTTP. `prefer`: the Prefer header. `driver`: of the ORM."""
 
     name: str
     title: str
@@ -60,11 +61,12 @@ class Way:
     function: str = ""
     prefer: str = "-"
     driver: str = "psycopg"
+    processes: int = 1
 
     @property
     def server(self) -> str | None:
         """Ways with the same server share it."""
-        return f"{self.app} {self.driver}" if self.app else None
+        return f"{self.app} {self.driver} {self.processes}" if self.app else None
 
 
 WAYS: Final = (
@@ -75,6 +77,13 @@ WAYS: Final = (
         app="shared_lib.web.serve:app",
         function="create_order",
         prefer="respond-async",
+    ),
+    Way(
+        name="ours twice",
+        title="the door in two processes behind one address",
+        app="shared_lib.web.serve:app",
+        function="create_order",
+        processes=2,
     ),
     Way(
         name="a",
@@ -89,6 +98,17 @@ WAYS: Final = (
         driver="asyncpg",
     ),
     Way(name="b", title="FastAPI + psycopg, hand-written SQL", app="benchmarks.controls.sql_app:app"),
+    Way(
+        name="w",
+        title="FastAPI + DBOS, the SQL of (b) in a durable workflow",
+        app="benchmarks.controls.dbos_app:app",
+    ),
+    Way(
+        name="w twice",
+        title="the same in two processes behind one address",
+        app="benchmarks.controls.dbos_app:app",
+        processes=2,
+    ),
     Way(name="c", title="pgbench -c 16, the SQL of (b), no HTTP", app=None),
     Way(name="d", title="null ASGI, no database", app="benchmarks.controls.null_app:app"),
 )
@@ -97,8 +117,9 @@ WAYS: Final = (
 def measure(stage: Stage, options: Options, say: Callable[[str], None]) -> Report:
     """Every way in every round, another one first each time."""
     seed_orders(stage, customers=options.customers, history=options.history)
+    customers = stage.tokens(range(1, options.customers + 1))
     tokens = Tokens(
-        of_leg=stage.tokens(range(1, options.customers + 1)),
+        of_leg=customers,
         of_warmup=stage.tokens(range(options.customers + 1, 2 * options.customers + 1)),
         prices=stage.prices(),
     )
@@ -109,13 +130,15 @@ def measure(stage: Stage, options: Options, say: Callable[[str], None]) -> Repor
         for place, way in enumerate(rotated(ways, n)):
             fresh(stage)
             port = ports.get(way.server)
-            tokens = replace(tokens, prices=stage.prices(n * len(ways) + place))
+            number = n * len(ways) + place
+            first = number * options.customers // (options.rounds * len(ways))
+            tokens = replace(tokens, of_leg=stage.tokens_from(customers, first), prices=stage.prices(number))
             leg = run_pgbench(stage, options) if port is None else run_http(stage, options, way, port, tokens)
             contenders[way.name].legs.append(leg)
             say(f"round {n + 1} {way.name}: {leg.per_s:,.0f}/s, p99 {leg.p99_ms or 0:.1f} ms")
     for way in ways:
         if way.server:
-            contenders[way.name].peak_mib = peak_mib(stage.servers[way.server].pid)
+            contenders[way.name].peak_mib = sum(map(peak_mib, family(stage.servers[way.server].pid)))
     where = "the provider over HTTP" if options.over_http else "without the provider"
     return Report(
         title=f"Orders, {where}, {options.connections} connections, {options.rounds} rounds of {options.seconds:g} s",
@@ -123,7 +146,7 @@ def measure(stage: Stage, options: Options, say: Callable[[str], None]) -> Repor
         contenders=list(contenders.values()),
         baseline="a",
         notes=[
-            f"Load: {options.generator}, closed loop; {options.customers:,} customers; one uvicorn worker each.",
+            f"Load: {options.generator}, closed loop; {options.customers:,} customers; one uvicorn worker each, but for the two processes.",
             "Every answer that was counted stands in the database; none failed (checked after each leg).",
         ],
     )
@@ -141,6 +164,7 @@ def start(stage: Stage, ways: Sequence[Way], provider_url: str) -> dict[str | No
                 port=port,
                 function=way.function,
                 driver=way.driver,
+                processes=way.processes,
                 **over_http(provider_url),
             )
             try:
@@ -168,26 +192,23 @@ def run_http(stage: Stage, options: Options, way: Way, port: int, tokens: Tokens
     load(
         port, options.connections, options.warmup_s, [str(tokens.of_warmup), prices, f"{prefix}w", way.prefer]
     )
-    pid = stage.servers[way.server or ""].pid
-    before, used_s = orders(stage), cpu_s(pid)
+    processes = family(stage.servers[way.server or ""].pid)
+    before, used_s = books(stage), sum(map(cpu_s, processes))
     found = load(port, options.connections, options.seconds, [str(tokens.of_leg), prices, prefix, way.prefer])
-    added = orders(stage) - before
+    used_s = sum(map(cpu_s, processes)) - used_s
+    added = books(stage).minus(before)
     # Requests that were cut off, at the end of the warm-up and of the leg, may be stored without having been counted.
     cut_off = 2 * options.connections
-    stored = "null" in (way.app or "") or 0 <= added - found["requests"] <= cut_off
+    stored = "null" in (way.app or "") or added.of(found["requests"], cut_off, settled=way.prefer == "-")
     if not found["requests"] or found["failed"] or not stored:
-        raise RuntimeError(f"{way.name}: {found}, {added} orders stored\n{stage.log_tail(way.server or '')}")
+        raise RuntimeError(f"{way.name}: {found}, {added}\n{stage.log_tail(way.server or '')}")
     return Leg(
         per_s=found["requests"] / found["seconds"],
         p50_ms=found["p50_ms"],
         p99_ms=found["p99_ms"],
-        cpu_us=1e6 * (cpu_s(pid) - used_s) / found["requests"],
+        cpu_us=1e6 * used_s / found["requests"],
         count=found["requests"],
     )
-
-
-def orders(stage: Stage) -> int:
-    return int(stage.value("SELECT count(*) FROM orders"))
 
 
 def run_wrk(port: int, connections: int, seconds: float, arguments: list[str]) -> dict[str, Any]:

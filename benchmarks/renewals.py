@@ -31,6 +31,7 @@ class Options:
     rounds: int = 5
     renewals: int = 1_000_000
     orm_sample: int = 1_000
+    job_sample: int = 5_000
     sql_sample: int = 50_000
     only: Sequence[str] = ()
 
@@ -48,6 +49,8 @@ TITLES: Final[Mapping[str, str]] = {
     "ours": "the renew door's code, one process: open, charge, settle",
     "ours twice": "the same in two processes that share the work, as two renew functions do",
     "a": "SQLAlchemy ORM loop, row by row, two commits each",
+    "j": "a job of procrastinate each, hand-written SQL, two commits, 8 at a time",
+    "j twice": "the same in two processes that share the work",
     "b": "one SQL statement per 5,000, no provider asked: a ceiling that no real system reaches",
 }
 
@@ -110,11 +113,13 @@ def renewed_by(crew: Sequence[Worker]) -> dict[str, Any]:
 
 
 def crews(stage: Stage, names: Sequence[str]) -> dict[str, list[Worker]]:
-    ours = "benchmarks.renewal_worker"
+    ours, jobs = "benchmarks.renewal_worker", "benchmarks.controls.job_renewals"
     made: dict[str, Callable[[], list[Worker]]] = {
         "ours": lambda: [Worker(stage, ours)],
         "ours twice": lambda: [Worker(stage, ours) for _ in range(2)],
         "a": lambda: [Worker(stage, "benchmarks.controls.orm_renewals")],
+        "j": lambda: [Worker(stage, jobs, "0", "1")],
+        "j twice": lambda: [Worker(stage, jobs, share, "2") for share in "01"],
     }
     return {name: make() for name, make in made.items() if name in names}
 
@@ -126,6 +131,8 @@ def measure(stage: Stage, options: Options, say: Callable[[str], None]) -> Repor
         "ours": options.renewals // options.rounds,
         "ours twice": options.renewals // options.rounds,
         "a": options.orm_sample,
+        "j": options.job_sample,
+        "j twice": options.job_sample,
         "b": options.sql_sample,
     }
     plan = [(n, name) for n in range(options.rounds) for name in rotated(names, n)]

@@ -79,15 +79,23 @@ class Stage:
         return process
 
     def serve(
-        self, name: str, app: str, *, port: int, function: str = "", driver: str = "psycopg", **more: str
+        self,
+        name: str,
+        app: str,
+        *,
+        port: int,
+        function: str = "",
+        driver: str = "psycopg",
+        processes: int = 1,
+        **more: str,
     ) -> Popen[bytes]:
-        """One uvicorn worker; `more` goes into its environment. Each server writes one line per request: Boxoffice its own, the controls uvicorn's."""
+        """That many uvicorn workers on one port; `more` goes into their environment. Each server writes one line per request: Boxoffice its own, the controls uvicorn's."""
         lines = ["--log-level", "info"]
         if function:  # as infra/docker/serve starts a door
             lines = ["--lifespan", "on", "--ws", "none", "--no-access-log", "--log-level", "warning"]
         return self.spawn(
             name, "-m", "uvicorn", app, "--host", "127.0.0.1", "--port", str(port), "--loop", "uvloop",
-            "--http", "httptools", "--timeout-keep-alive", "95", *lines,
+            "--http", "httptools", "--timeout-keep-alive", "95", "--workers", str(processes), *lines,
             env={"FUNCTION": function, "DRIVER": driver, **more},
         )  # fmt: skip
 
@@ -122,6 +130,13 @@ class Stage:
         path = self.home / f"tokens-{customers.start}-{customers.stop}"
         if not path.exists():
             path.write_text("\n".join(self._token(n) for n in customers))
+        return path
+
+    def tokens_from(self, tokens: Path, first: int) -> Path:
+        """The same tokens, beginning with another one: a short leg does not meet those that a door remembers from the last."""
+        path = self.home / "tokens-of-leg"
+        lines = tokens.read_text().split()
+        path.write_text("\n".join(lines[first:] + lines[:first]))
         return path
 
     def _token(self, n: int) -> str:

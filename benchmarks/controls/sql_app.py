@@ -14,20 +14,15 @@ from benchmarks.controls.statements import OPEN_BY_PSYCOPG, SETTLE_BY_PSYCOPG
 from benchmarks.controls.web import (
     DATABASE_URL,
     POOL_SIZE,
-    PROVIDER,
     ROUTE,
-    AmountOut,
     CurrentCustomer,
     IdempotencyKey,
     OrderIn,
-    OrderOut,
-    PaymentOut,
-    ProductOut,
+    asked_for,
     open_checkout,
+    opened,
 )
 from shared_lib.domain.money import Money
-from shared_lib.ids import new_id
-from shared_lib.store.outbox import shard_of
 
 pool: AsyncConnectionPool[Any] = AsyncConnectionPool(
     DATABASE_URL,
@@ -55,20 +50,7 @@ async def livez() -> str:
 @app.post("/v1/orders", status_code=201)
 async def create_order(body: OrderIn, customer: CurrentCustomer, idempotency_key: IdempotencyKey) -> Response:
     body.check()
-    asked = {
-        "customer_id": customer.id,
-        "email": customer.email,
-        "locale": customer.locale,
-        "key": idempotency_key,
-        "fingerprint": body.fingerprint(),
-        "price_id": body.price_id,
-        "return_url": body.return_url,
-        "order_id": new_id("ord"),
-        "payment_id": new_id("pay"),
-        "event_id": new_id("evt"),
-        "shard": shard_of(customer.id),
-        "provider": PROVIDER,
-    }
+    asked = asked_for(body, customer, idempotency_key)
     async with pool.connection() as db:
         cursor = await db.execute(OPEN_BY_PSYCOPG, asked)
         order = await cursor.fetchone()
@@ -84,7 +66,7 @@ async def create_order(body: OrderIn, customer: CurrentCustomer, idempotency_key
         email=customer.email,
     )
 
-    answer = show(order, body, said.url).model_dump_json().encode()
+    answer = opened(order, body.price_id, said.url).model_dump_json().encode()
     location = f"/v1/orders/{order.id}"
     async with pool.connection() as db:
         await db.execute(
@@ -121,19 +103,3 @@ async def refuse(db: Any, asked: dict[str, Any]) -> Response:
     if saved.fingerprint != asked["fingerprint"]:
         raise HTTPException(422, "this key was used for a different request")
     return Response(saved.reply_body, saved.reply_status, media_type="application/json")
-
-
-def show(order: Any, body: OrderIn, checkout_url: str | None) -> OrderOut:
-    return OrderOut(
-        id=order.id,
-        status="pending",
-        billing_reason=order.kind,
-        kind=order.kind,
-        product=ProductOut(id=order.product_id, title=order.product_title),
-        price_id=body.price_id,
-        amount=AmountOut(minor=order.amount_minor, currency=order.currency),
-        checkout_url=checkout_url,
-        payment=PaymentOut(id=order.payment_id, status="pending", provider=PROVIDER),
-        created_at=order.created_at,
-        expires_at=order.expires_at,
-    )

@@ -35,21 +35,25 @@ def test_every_way_of_ordering_stores_what_it_answers(stage: Stage, over_http: b
         over_http=over_http,
     )  # fmt: skip
     report = orders.measure(stage, options, quiet)
-    assert [one.name for one in report.contenders] == ["ours", "ours async", "a", "a asyncpg", "b", "c", "d"]
+    assert [one.name for one in report.contenders] == [
+        "ours", "ours async", "ours twice", "a", "a asyncpg", "b", "w", "w twice", "c", "d",
+    ]  # fmt: skip
     assert all(one.legs[0].count > 0 for one in report.contenders)
     assert "| ours: the door |" in table(report)
 
 
 def test_every_way_of_renewing_charges_each_subscription_once(stage: Stage) -> None:
-    options = renewals.Options(rounds=2, renewals=400, orm_sample=5, sql_sample=50)
+    options = renewals.Options(rounds=2, renewals=400, orm_sample=5, job_sample=20, sql_sample=50)
     report = renewals.measure(stage, options, quiet)
     assert {one.name: [leg.count for leg in one.legs] for one in report.contenders} == {
         "ours": [200, 200],
         "ours twice": [200, 200],
         "a": [5, 5],
+        "j": [20, 20],
+        "j twice": [20, 20],
         "b": [50, 50],
     }
-    assert report.notes[-1].startswith("Checked: 910 subscriptions, each charged once")
+    assert report.notes[-1].startswith("Checked: 990 subscriptions, each charged once")
 
 
 def test_every_server_starts_cold_and_takes_an_order(stage: Stage) -> None:
