@@ -13,6 +13,7 @@ from shared_lib.billing.context import SettlementContext
 from shared_lib.billing.payments import settle
 from shared_lib.billing.reasons import reason_of
 from shared_lib.billing.reports import LocalOutcome, PaymentRef, PaymentReport, SavedMethodRef
+from shared_lib.domain.lease import Lease
 from shared_lib.domain.order import Order, OrderStatus
 from shared_lib.domain.payment import PAYMENT, Payment, PaymentEvent, PaymentStatus
 from shared_lib.domain.refund import REFUND, Refund, RefundEvent, RefundStatus
@@ -42,6 +43,10 @@ class LeaseRequest:
     id: str
     providers: Collection[str] | None = None
     early: bool = False
+
+    def of(self, lease: Lease) -> Lease:
+        """The lease to take. However often an operator asks, the schedule goes on at its pace."""
+        return lease.uncounted() if self.early else lease
 
     def missing(self, provider: str) -> Undecidable | None:
         """Its provider's settings were taken away: it cannot be asked, and nothing may be concluded from that."""
@@ -108,7 +113,7 @@ def lease_payment(
         return settle(case, never_sent, SettlementContext()).case, None
     if missing := request.missing(payment.provider):
         return case, missing
-    return lease_for(case, payment, purpose, context)
+    return lease_for(case, replace(payment, lease=request.of(payment.lease)), purpose, context)
 
 
 def lease_for(
@@ -165,7 +170,7 @@ def lease_refund(
     leased = replace(
         refund,
         status=REFUND.after(before, event) if REFUND.allows(before, event) else before,
-        lease=refund.lease.taken(case.now),
+        lease=request.of(refund.lease).taken(case.now),
     )
     return case.put(leased), LeasedRefund(
         refund=leased,

@@ -8,7 +8,16 @@ from __future__ import annotations
 import asyncio
 from typing import Any, Final
 
-from shared_lib.cli.terminal import CannotError, Connection, Output, connected, moment, note, repair_by
+from shared_lib.cli.terminal import (
+    CannotError,
+    Connection,
+    Output,
+    connected,
+    moment,
+    note,
+    repair_by,
+    waiting_for,
+)
 from shared_lib.contract.events import Tick
 from shared_lib.runtime import Runtime
 from shared_lib.settings import settings
@@ -27,9 +36,11 @@ def ask(id_: str, *, by: str | None = None, because: str | None = None) -> Outpu
     with connected() as db:
         before = _row(db, id_)
         note(db, repair_by(by, "ask", because), id_)
-    if not asyncio.run(_tick(id_)):
+    with waiting_for("the provider"):
+        taken = asyncio.run(_tick(id_))
+    if not taken:
         raise CannotError(
-            f"No door took it: is reconcile running, and does BOXOFFICE_EVENT_ROUTES name {Tick.RECONCILE}?"
+            f"No door took it: does reconcile run and answer, and does BOXOFFICE_EVENT_ROUTES name {Tick.RECONCILE}?"
         )
     with connected() as db:
         after = _row(db, id_)

@@ -18,6 +18,7 @@ from shared_lib.cli.terminal import (
     moment,
     note,
     repair_by,
+    waiting_for,
 )
 from shared_lib.contract.events import OUR_TICKS
 from shared_lib.runtime import Runtime
@@ -78,9 +79,11 @@ def tick(what: str, *, by: str | None = None, because: str | None = None) -> Out
     kind = f"{OUR_TICKS}{what}"
     with connected() as db:
         note(db, repair_by(by, "tick", because), kind)
-    if not asyncio.run(_tick(kind)):
+    with waiting_for("the door"):
+        taken = asyncio.run(_tick(kind))
+    if not taken:
         raise CannotError(
-            f"No door took {kind}: is the door running, and does BOXOFFICE_EVENT_ROUTES name it?"
+            f"No door took {kind}: does the door run and answer, and does BOXOFFICE_EVENT_ROUTES name it?"
         )
     return Output([f"{kind} was taken."], {"tick": kind})
 

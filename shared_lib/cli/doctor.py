@@ -15,7 +15,7 @@ from redis.exceptions import RedisError
 
 from shared_lib.cli import dead_letters
 from shared_lib.cli.ailments import IMBALANCE, NAMED, NAMED_MAX, SET_ASIDE, WAITING, week_ago
-from shared_lib.cli.terminal import CannotError, Connection, Output, connected, money, words
+from shared_lib.cli.terminal import CannotError, Connection, Output, connected, money, waiting_for, words
 from shared_lib.processes import lacking_key
 from shared_lib.providers.base import ProviderError
 from shared_lib.runtime import Runtime
@@ -42,7 +42,8 @@ def doctor() -> Output:
     if own:
         findings.append(mails(own))
         findings += _database(own)
-        findings += asyncio.run(_neighbours(own))
+        with waiting_for("Redis, the Auth service and the providers"):
+            findings += asyncio.run(_neighbours(own))
     lines = []
     for one in findings:
         mark = words("ok ", "green") if one.well else words("BAD", "bold red")

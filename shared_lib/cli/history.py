@@ -47,7 +47,7 @@ _MOMENTS: Final = {
         SELECT last_failure_at, 'provider error', id, last_failure FROM payments
         WHERE order_id = ANY(%(orders)s) AND last_failure_at IS NOT NULL
         UNION ALL
-        SELECT next_check_at, 'provider will be asked', id, 'times asked so far: ' || checks FROM payments
+        SELECT next_check_at, 'provider will be asked', id, 'times asked by schedule: ' || checks FROM payments
         WHERE order_id = ANY(%(orders)s) AND next_check_at IS NOT NULL
     """,
     "refund": """
@@ -63,7 +63,7 @@ _MOMENTS: Final = {
         SELECT last_failure_at, 'provider error', id, last_failure FROM refunds
         WHERE order_id = ANY(%(orders)s) AND last_failure_at IS NOT NULL
         UNION ALL
-        SELECT next_check_at, 'provider will be asked', id, 'times asked so far: ' || checks FROM refunds
+        SELECT next_check_at, 'provider will be asked', id, 'times asked by schedule: ' || checks FROM refunds
         WHERE order_id = ANY(%(orders)s) AND next_check_at IS NOT NULL
     """,
     "access": """
@@ -111,6 +111,12 @@ _MOMENTS: Final = {
     "repair": """
         SELECT made_at, 'repair: ' || verb, target, 'by ' || made_by || coalesce(': ' || because, '') FROM repairs
         WHERE target = ANY(%(subjects)s)
+        UNION ALL
+        SELECT r.made_at, 'repair: ' || r.verb, r.target, 'by ' || r.made_by || coalesce(': ' || r.because, '')
+        FROM notifications n JOIN repairs r ON r.target = n.id
+        WHERE n.customer_id = ANY(%(customers)s) AND n.created_at >= %(since)s
+          AND (n.data->>'order_id' = ANY(%(orders)s)
+               OR (NOT n.data ? 'order_id' AND n.data->>'subscription_id' = ANY(%(subs)s)))
     """,
 }
 

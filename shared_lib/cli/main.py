@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Sequence
 from enum import StrEnum
 from typing import Annotated
 
 import psycopg
+import structlog
 import typer
 
 from shared_lib.cli import ask as asking
@@ -49,6 +51,8 @@ class TickName(StrEnum):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Exit status 0: all is well; 1: something is not, or was not done; 2: the command cannot be executed, and stderr says why."""
+    if arguments is None:  # a process of its own: what the runtime logs is not the command's answer
+        structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     given = list(sys.argv[1:] if arguments is None else arguments)
     try:
         refuse_unreadable(given)

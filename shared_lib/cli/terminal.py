@@ -127,6 +127,16 @@ class Rows:
         return Padding(line, (0, 0, 0, INDENT if columns[0] else 0))
 
 
+@contextmanager
+def waiting_for(what: str) -> Iterator[None]:
+    """Shows on a terminal that something is waited for, on a line that is gone afterwards; elsewhere nothing."""
+    if not sys.stderr.isatty():
+        yield
+        return
+    with Console(file=sys.stderr, legacy_windows=False).status(words(f"Waiting for {what}")):
+        yield
+
+
 def more(rows: Sequence[Sequence[object]], rows_max: int) -> list[str]:
     """A line that says how a list goes on, below a list that may be longer; the first column is the id."""
     return [f"There may be older ones: --before {rows[-1][0]}"] if len(rows) == rows_max else []

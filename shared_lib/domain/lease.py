@@ -14,7 +14,7 @@ from shared_lib.domain.values import replace
 class Lease:
     """`fence` counts the leases: what is reported under an older one is not believed.
 
-    `checks` counts the looks since the value was made, and so decides how long the next one waits.
+    `checks` counts the looks of the schedule since the value was made, and so decides how long the next one waits.
     """
 
     fence: int = 0
@@ -50,6 +50,13 @@ class Lease:
     def again(self, at: datetime | None) -> Lease:
         """It is not decided: given back, counted, and looked at again then (None: never)."""
         return replace(self, until=None, checks=self.checks + 1, next_check_at=at)
+
+    def uncounted(self) -> Lease:
+        """The look that is taken now makes no later wait longer: an operator asks beside the schedule.
+
+        One look always stays counted, because what follows the first silence is recorded once.
+        """
+        return replace(self, checks=max(self.checks - 1, min(self.checks, 1)))
 
     def due_at(self, at: datetime | None) -> Lease:
         """The same, looked at next then (None: never)."""

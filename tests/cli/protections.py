@@ -23,6 +23,12 @@ MUTATIONS: Final = (
     ),
     Mutation(
         "N",
+        "an operator's questions slow the schedule down",
+        f"{NIGHT}the_provider_is_down",
+        (Edit("shared_lib/billing/leasing.py", "lease.uncounted() if self.early else lease", "lease"),),
+    ),
+    Mutation(
+        "N",
         "explain shows the stored end of access",
         f"{NIGHT}a_hard_decline",
         (Edit("shared_lib/cli/standing.py", "real = honored(stored, period_n, renewal)", "real = stored"),),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import subprocess
@@ -18,6 +19,7 @@ from shared_lib.cli.main import app
 from shared_lib.processes import Role
 from tests.kit.cinema import Cinema
 from tests.kit.command import Run
+from tests.kit.waiting import PATIENCE_S
 
 # They change nothing; `new` writes files of a checkout, which Git remembers.
 LOOKING: Final = {
@@ -125,6 +127,20 @@ async def test_a_command_that_waits_for_a_lock_too_long_ends_in_words(
         other.execute("SELECT 1 FROM prices WHERE id = 'prc_metropolis_buy' FOR UPDATE")
         await run("catalog", "retire", "prc_metropolis_buy", status=2)
     assert "The database ended the command: canceling statement due to lock timeout" in run.err
+
+
+async def test_what_the_runtime_logs_is_not_the_answer_of_a_command(
+    cinema: Cinema, environment: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BOXOFFICE_EVENT_ROUTES", '{"billing.tick.reconcile": "http://127.0.0.1:1"}')
+    done = await asyncio.to_thread(
+        subprocess.run,
+        [sys.executable, "-m", "shared_lib.cli.main", "tick", "reconcile", "--json"],
+        capture_output=True, text=True, timeout=PATIENCE_S, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (2, "")
+    (line,) = done.stderr.splitlines()
+    assert "does the door run and answer" in line
 
 
 def test_a_shell_completes_commands() -> None:

@@ -85,6 +85,10 @@ async def test_the_provider_is_down(cinema: Cinema, run: Run) -> None:
     assert "no_answer: RemoteProtocolError" in line_of(told, "provider error")
     said = "the provider did not answer (Unavailable no_answer: RemoteProtocolError); still unknown"
     assert said in await run("ask", payment, status=1)
+    counted = payments(cinema, "checks")
+    for _ in range(3):
+        await run("ask", payment, status=1)
+    assert payments(cinema, "checks") == counted, "reconcile asks as soon as if the operator had not asked"
     await cinema.advance(timedelta(hours=2))
     assert payment in line_of(await run("doctor", status=1), "BAD  unknown payments")
     await provider_down(cinema, down=False)
@@ -178,6 +182,8 @@ async def test_a_mail_did_not_arrive(cinema: Cinema, run: Run, moto: EmbeddedMot
     assert len(subjects) == 3
     assert subjects.count(subjects[-1]) == 2
     assert (await as_json(run, "repairs", mail))[0]["because"] == "in spam"
+    assert mail in line_of(await run("explain", order["id"]), "repair: resend")
+    assert "repair: resend" not in await run("explain", other["id"])
 
     cinema.rows(
         "UPDATE notifications SET status = 'unknown', created_at = now() - interval '90 days' RETURNING id"

@@ -135,6 +135,25 @@ def test_on_a_terminal_the_line_of_a_wait_counts_and_leaves_nothing_behind() -> 
     assert "\x1b[33m" not in on_terminal([sys.executable, "-c", PROGRAM], NO_COLOR="1")
 
 
+WAITING = """
+from shared_lib.cli.terminal import waiting_for
+from shared_lib.visible import say
+with waiting_for("the provider"):
+    pass
+say("answered")
+"""
+
+
+def test_a_command_says_on_a_terminal_alone_what_it_waits_for() -> None:
+    shown = on_terminal([sys.executable, "-c", WAITING], TERM="xterm")
+    assert "Waiting for the provider" in shown
+    assert shown.rpartition("\x1b[2K")[2].endswith("answered\r\n")
+    elsewhere = subprocess.run(
+        [sys.executable, "-c", WAITING], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert (elsewhere.stdout, elsewhere.stderr) == ("answered\n", "")
+
+
 LONG = """
 import json
 from datetime import datetime
