@@ -79,6 +79,14 @@ def split_origin(url: str) -> tuple[str, str]:
     return f"{parts.scheme}://{parts.hostname}{port}", url[len(f"{parts.scheme}://{parts.netloc}") :]
 
 
+def web_origin(value: str) -> str:
+    """The origin as browsers send it: lower case, no slash at its end. Raises ValueError for anything else, as a host without a scheme."""
+    origin, rest = split_origin(value)
+    if not origin or rest not in ("", "/"):
+        raise ValueError("not an origin (https://host or https://host:port, without a path)")
+    return origin
+
+
 # ---- what mails show -------------------------------------------------------------------------------------------
 
 

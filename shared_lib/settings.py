@@ -19,6 +19,7 @@ from shared_lib.addresses import (
     sender_address,
     split_origin,
     web_address,
+    web_origin,
 )
 from shared_lib.mounted import UnreadableSecretError, hold_mounted_secrets
 from shared_lib.processes import PROCESSES, Secret, lacking
@@ -47,6 +48,7 @@ _SECRET_CHARS_MIN = 32
 Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_words)]
 Secrets = Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(_words)]
 WebAddress = Annotated[str, AfterValidator(web_address)]
+Origins = Annotated[tuple[Annotated[str, AfterValidator(web_origin)], ...], NoDecode, BeforeValidator(_words)]
 
 
 class KafkaAccess(BaseSettings):
@@ -114,7 +116,7 @@ class Settings(KafkaAccess):
     card_pepper: SecretStr = SecretStr("")
 
     public_url: WebAddress = "http://127.0.0.1:8100"
-    return_url_origins: Words = ()
+    return_url_origins: Origins = ()
 
     # JSON, currency -> minor units: how much an operator may refund of one order without a second operator's approval.
     # A currency that is not listed has no limit.

@@ -80,6 +80,9 @@ def test_an_empty_address_means_none_however_it_is_given(environment: pytest.Mon
         ("ses_endpoint_url", "http://ann:hunter2@127.0.0.1:4"),
         ("reply_secrets", "hunter2"),
         ("writers", "hunter2"),
+        ("return_url_origins", "hunter2:5173"),
+        ("return_url_origins", "https://cinema.example,https://cinema.example/hunter2"),
+        ("return_url_origins", "*"),
     ],
 )
 def test_a_wrong_setting_is_named_and_not_repeated(
@@ -90,3 +93,10 @@ def test_a_wrong_setting_is_named_and_not_repeated(
         Settings()
     assert name in str(refused.value)
     assert "hunter2" not in str(refused.value)
+
+
+def test_origins_are_those_that_browsers_send(environment: pytest.MonkeyPatch) -> None:
+    environment.setenv("BOXOFFICE_RETURN_URL_ORIGINS", "http://LocalHost:5173/, https://cinema.example")
+    own = Settings()
+    assert own.return_url_origins == ("http://localhost:5173", "https://cinema.example")
+    assert own.page_to_return_to("http://localhost:5173/thanks") == "http://localhost:5173/thanks"

@@ -62,7 +62,7 @@ def _told(id_: str, before: dict[str, Any], after: dict[str, Any]) -> Output:
     elif after["next_check_at"]:
         says = f"{id_}: not asked, another process asks just now or its provider is not configured; {now}"
     else:
-        says = f"{id_}: is over, {now}{why}; what the provider has of it changes nothing"
+        says = f"{id_}: is over, {now}{why}; the provider said nothing that changes it"
     well = now != was or (asked and not silent) or (not asked and after["next_check_at"] is None)
     return Output([says], {"id": id_, "before": was, "after": now, "why": after["why"], "asked": asked,
                            "next_check_at": after["next_check_at"], "failure": after["failure"]}, well)  # fmt: skip
