@@ -29,7 +29,7 @@ print(r.urlopen("http://127.0.0.1:5000{PATH}", timeout=30).read().decode())
 def logs(rest: Sequence[str]) -> int:
     """Follow the logs of these services, of all without names. Options of `docker compose logs` are passed on."""
     command = [*compose_command(), "logs", "--no-color", "--follow", "--tail=20", *rest]
-    return follow(command, images() | os.environ, ROOT, _NAMED)
+    return follow(command, images() | os.environ, ROOT, _NAMED.fullmatch)
 
 
 def mails(rest: Sequence[str]) -> int:

@@ -133,7 +133,7 @@ def _logs(rest: list[str]) -> int:
         "--max-log-requests=60",
     ]
     command = tool("kubectl", *line, "-l", f"app.kubernetes.io/{name}", *rest[1:])
-    return follow(command, environment(), ROOT, NAMED)
+    return follow(command, environment(), ROOT, NAMED.fullmatch)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from infra.local.console import Console, time_of
@@ -14,7 +14,9 @@ from infra.local.console import Console, time_of
 _ROUTINE = "Attaching to "  # Compose 1 begins with the names of all containers
 
 
-def follow(command: Sequence[str], env: Mapping[str, str], cwd: Path, named: re.Pattern[str]) -> int:
+def follow(
+    command: Sequence[str], env: Mapping[str, str], cwd: Path, named: Callable[[str], re.Match[str] | None]
+) -> int:
     """Run the command and show each line until it ends; returns its exit code. `named` finds the groups `name` and `line` in a line.
 
     Ctrl-C and a closed pipe (`make logs | head`) end it without an error.
@@ -26,7 +28,7 @@ def follow(command: Sequence[str], env: Mapping[str, str], cwd: Path, named: re.
         try:
             for raw in process.stdout or ():
                 line = raw.rstrip("\r\n")
-                if found := named.fullmatch(line):
+                if found := named(line):
                     console.line(found["name"], found["line"], time_of(found["line"]))
                 elif line and not line.startswith(_ROUTINE):
                     console.say(line)
