@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from email.utils import parsedate_to_datetime
 
 from infra.local.console import Console
 from infra.servers.sent_mails import SentMail
+from shared_lib.visible import say
 
 LISTED_MAX = 15
 
@@ -30,7 +32,7 @@ def show(console: Console, sent: Sequence[SentMail], *, customer: str | None, nu
         number = mails[-1][0]
     found = next((mail for at, mail in mails if at == number), None)
     if found is None:
-        console.say(f"There is no mail {number} here; the newest is {mails[-1][0]}.")
+        say(f"There is no mail {number} here; the newest is {mails[-1][0]}.", sys.stderr)
         return False
     _read(console, number, found)
     if len(mails) > 1:

@@ -115,7 +115,7 @@ def test_the_newest_mail_is_read_and_a_customers_own(stack: tuple[Machine, str])
     assert "  Thank you, bob." in done.stdout
     assert "  Thank you, ann." in machine.run(module, "mails", "--customer", "ann").stdout
     missing = machine.run(module, "mails", "7")
-    assert (missing.returncode, missing.stdout) == (1, "There is no mail 7 here; the newest is 2.\n")
+    assert (missing.returncode, missing.stderr) == (1, "There is no mail 7 here; the newest is 2.\n")
 
 
 @pytest.mark.parametrize("stack", ["compose"], indirect=True)

@@ -16,7 +16,7 @@ import httpx
 import psycopg
 import pytest
 
-from infra.local.home import Home, Running
+from infra.local.home import NOT_RUNNING, Home, Running
 from tests.kit.waiting import PATIENCE_S, until
 from tests.local.launched import ROOT, launched
 
@@ -50,7 +50,7 @@ async def test_a_frontend_of_its_own_and_everything_that_is_typed_beside_it(
         f"BOXOFFICE_RETURN_URL_ORIGINS={FRONTEND}\nBOXOFFICE_OPEN_ORDERS_MAX=1\n"
         "BOXOFFICE_MAIL_FROM=Kino <kasse@kino.example>\nBOXOFFICE_KAFKA_BOOTSTRAP=elsewhere:9092\n"
     )
-    assert typed(data, "mails", fails=True) == "No stack runs here. Start it in another terminal: make up"
+    assert typed(data, "mails", fails=True) == NOT_RUNNING
     with launched("up", data) as up:
         up.until("The log follows")
         assert "Not used, because the stack has its own: BOXOFFICE_KAFKA_BOOTSTRAP" in up.output
