@@ -208,7 +208,7 @@ def test_make_says_that_line_alone_and_leaves_nothing(tmp_path: Path, machine: P
     environment = os.environ | {"PATH": f"{machine}:{os.environ['PATH']}", "MAKEFLAGS": "", "MAKELEVEL": ""}
 
     done = subprocess.run(
-        ["make", "demo"],
+        ["env", "--default-signal=INT", "make", "demo"],  # a script in the background ignores it
         cwd=clone, env=environment, capture_output=True, text=True, timeout=PATIENCE_S, check=False,
     )  # fmt: skip
 
