@@ -26,7 +26,7 @@ class Record:
         self._db = sqlite3.connect(path, isolation_level=None, timeout=30, check_same_thread=False)
         self._db.execute("PRAGMA journal_mode = WAL")
         self._db.execute("PRAGMA synchronous = OFF")
-        self._db.execute("CREATE TABLE IF NOT EXISTS calls (key TEXT NOT NULL)")
+        self._db.execute("CREATE TABLE IF NOT EXISTS calls (key TEXT NOT NULL, pid INTEGER NOT NULL)")
         self._db.execute(
             "CREATE TABLE IF NOT EXISTS charges"
             " (key TEXT PRIMARY KEY, order_id TEXT NOT NULL, minor INTEGER NOT NULL, currency TEXT NOT NULL)"
@@ -34,7 +34,7 @@ class Record:
 
     def charge(self, key: str, order_id: str, amount: Money) -> None:
         self._db.execute("BEGIN IMMEDIATE")
-        self._db.execute("INSERT INTO calls VALUES (?)", (key,))
+        self._db.execute("INSERT INTO calls VALUES (?, ?)", (key, os.getpid()))
         row = (key, order_id, amount.minor, amount.currency)
         self._db.execute("INSERT OR IGNORE INTO charges VALUES (?, ?, ?, ?)", row)
         self._db.execute("COMMIT")
@@ -47,6 +47,11 @@ class Record:
 
     def count(self, what: str) -> int:
         found: int = self._db.execute(f"SELECT count(*) FROM {what}").fetchone()[0]
+        return found
+
+    def calls_of(self, pid: int) -> int:
+        """How often this process asked."""
+        found: int = self._db.execute("SELECT count(*) FROM calls WHERE pid = ?", (pid,)).fetchone()[0]
         return found
 
     def orders_charged(self) -> int:

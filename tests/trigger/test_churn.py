@@ -18,6 +18,7 @@ from shared_lib.store.batch import Batcher, connection_pool
 from shared_lib.store.inbox import take
 from shared_lib.store.transaction import Transaction
 from shared_lib.workers.trigger import health
+from shared_lib.workers.trigger.trigger import Limits
 from tests.kit.doors import DoorRequest, RecordingDoor, opened
 from tests.kit.kafka import OwnTopic
 from tests.kit.waiting import PATIENCE_S, until
@@ -117,13 +118,13 @@ async def test_one_that_slept_through_its_session_goes_on_with_nothing_that_move
     own_topic: OwnTopic,
 ) -> None:
     """SIGSTOP is what a frozen virtual machine looks like: its queue is full of events that belong to another member now."""
-    customers, each = 40, 15
+    customers, each, awake = 40, 15, asyncio.Event()
 
-    async def slow(_: DoorRequest) -> int:
-        await asyncio.sleep(0.1)
+    async def when_awake(_: DoorRequest) -> int:
+        await awake.wait()
         return 200
 
-    sleepers, others = RecordingDoor(slow), RecordingDoor(slow)
+    sleepers, others = RecordingDoor(when_awake), RecordingDoor()
     for n in range(each):
         for customer in range(customers):
             own_topic.send(f"cus_{customer}", n)
@@ -131,15 +132,17 @@ async def test_one_that_slept_through_its_session_goes_on_with_nothing_that_move
     with processes() as running:
         async with opened(sleepers) as url, opened(others) as other_url:
             running.append(TriggerProcess(own_topic, url))
-            await until(lambda: len(sleepers.heard) > customers)
+            under_way = Limits().requests_max  # the other customers wait for a free place
+            await until(lambda: len(sleepers.heard) == under_way)
             running[0].process.send_signal(signal.SIGSTOP)
             running.append(TriggerProcess(own_topic, other_url))
             await until(lambda: len(others.heard) > customers)
-            asleep = len(sleepers.heard)
+            awake.set()  # the sleeper finds all answers when it wakes up
+            await asyncio.sleep(0.2)
             running[0].process.send_signal(signal.SIGCONT)
             await until(lambda: "partitions_lost" in running[0].says())
             await asyncio.sleep(0.2)  # what was sent before it noticed is heard by now
-            assert len(sleepers.heard) == asleep
+            assert len(sleepers.heard) == under_way
             await until(lambda: len({one.id for one in sleepers.heard + others.heard}) == customers * each)
 
 
