@@ -48,9 +48,9 @@ class EventGate:
             log.warning(
                 "event_refused", door=self._name, code=refused.refusal.code, why=refused.refusal.detail
             )
-            reply = problem(refused.refusal)
-            reply.headers["Connection"] = "close"  # the rest of the body is not read
-            await reply.response()(scope, receive, send)
+            # The server discards what is left of the body. Were the connection closed instead, unread bytes would reset it, and
+            # a sender that is still writing would lose the answer.
+            await problem(refused.refusal).response()(scope, receive, send)
         except ClientDisconnect:
             return
         else:

@@ -15,7 +15,7 @@ from shared_lib.events.gate import BYTES_MAX
 from shared_lib.events.incoming import binary
 from shared_lib.events.proof import event_signer
 from tests.doors.load import is_going, loaded
-from tests.doors.running import DoorProcess, door_process, framework_command
+from tests.doors.running import SERVE, DoorProcess, door_process, framework_command
 from tests.doors.wire import Wire
 from tests.kit.answers import assert_problem, order_body
 from tests.kit.cinema import Cinema
@@ -104,13 +104,21 @@ async def test_a_door_serves_and_refuses_under_the_plain_framework_as_in_product
         assert "Traceback" not in door.said()
 
 
-async def test_bodies_are_limited(cinema: Cinema) -> None:
-    async with door_process(cinema.rt.settings, "notify", command=framework_command("notify")) as door:
+@pytest.mark.parametrize("command", [framework_command("notify"), (str(SERVE),)], ids=["plain", "served"])
+async def test_a_sender_reads_the_refusal_of_its_body_while_it_still_writes(
+    cinema: Cinema, command: tuple[str, ...]
+) -> None:
+    """Then it sends the rest, and the connection is as good as before."""
+    async with door_process(cinema.rt.settings, "notify", command=command) as door:
         await until(door.ready)
         large = b"x" * (BYTES_MAX + 1)
         headers = {"content-type": "application/cloudevents+json"}
         signed = event_signer(cinema.rt).signed(headers, large)
-        assert_problem(await door.http.post(door.url, headers=signed, content=large), "body_too_large")
+        async with await Wire.open(door.port) as wire:
+            for sent, code in ((signed, "body_too_large"), (headers, "event_unproven")):
+                refused = await wire.request("POST", "/", sent, large, held_back=BYTES_MAX // 2)
+                assert (refused.status, json.loads(refused.body)["code"]) in {(413, code), (401, code)}
+            assert (await wire.request("GET", "/livez", {})).status == 200
 
 
 async def test_the_first_requests_open_the_door_once_whichever_way_the_framework_is_started(

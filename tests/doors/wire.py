@@ -47,17 +47,22 @@ class Wire:
         """As far as this end knows; a proxy looks before it uses a connection again."""
         return self._reader.at_eof() or self._reader.exception() is not None
 
-    async def request(self, method: str, path: str, headers: dict[str, str], body: bytes = b"") -> Answer:
-        """Send once and read the answer. Raises LostError."""
+    async def request(
+        self, method: str, path: str, headers: dict[str, str], body: bytes = b"", *, held_back: int = 0
+    ) -> Answer:
+        """Send once and read the answer. The last `held_back` bytes of the body are sent after it. Raises LostError."""
         lines = [f"{method} {path} HTTP/1.1", "host: door", f"content-length: {len(body)}"]
         lines += [f"{name}: {value}" for name, value in headers.items()]
+        first = len(body) - held_back
         try:
-            self._writer.write("\r\n".join([*lines, "", ""]).encode() + body)
+            self._writer.write("\r\n".join([*lines, "", ""]).encode() + body[:first])
             await self._writer.drain()
             head = (await self._reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
             fields = (line.partition(":") for line in head[1:-2])
             found = {name.lower(): value.strip() for name, _, value in fields}
             content = await self._reader.readexactly(int(found.get("content-length", 0)))
+            self._writer.write(body[first:])
+            await self._writer.drain()
         except (OSError, asyncio.IncompleteReadError) as error:
             raise LostError(f"{method} {path}: {type(error).__name__}") from error
         return Answer(int(head[0].split()[1]), found, content)
