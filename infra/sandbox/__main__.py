@@ -30,9 +30,12 @@ def main() -> None:
     listener = _listen(options.host, options.port)
     url = f"http://127.0.0.1:{listener.getsockname()[1]}"
     app = build(_config(options, url))
-    if options.webhook_url:
-        with app.state.sandbox.moment() as at:
+    with app.state.sandbox.moment() as at:
+        if options.webhook_url:
             move_endpoint(at.tx, options.webhook_url, os.environ["SANDBOX_WEBHOOK_SECRET"])
+        for face, address in options.face_webhook:
+            secret = os.environ.get(f"SANDBOX_{face.upper()}_WEBHOOK_SECRET", "")
+            move_endpoint(at.tx, address, secret, face)
     config = uvicorn.Config(
         app,
         http=AbortableProtocol,
@@ -54,6 +57,14 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--data", type=Path, required=True, help="directory of its database")
     parser.add_argument(
         "--webhook-url", help="the only endpoint for events, which are signed with SANDBOX_WEBHOOK_SECRET"
+    )
+    parser.add_argument(
+        "--face-webhook",
+        nargs=2,
+        action="append",
+        default=[],
+        metavar=("FACE", "URL"),
+        help="the only endpoint for the events of another face; its secret is SANDBOX_<FACE>_WEBHOOK_SECRET",
     )
     parser.add_argument("--public-url", help="where browsers find the checkout page")
     parser.add_argument("--merchant", default="Boxoffice Cinema", help="the name on the checkout page")

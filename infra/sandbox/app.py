@@ -13,7 +13,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from infra.sandbox import control
-from infra.sandbox.engine.core import Config, Sandbox
+from infra.sandbox.engine.core import NATIVE, Config, Sandbox
 from infra.sandbox.engine.due import run_due
 from infra.sandbox.engine.sender import WebhookSender
 from infra.sandbox.faces import page
@@ -26,7 +26,7 @@ log = logging.getLogger("sandbox")
 
 
 def build(config: Config) -> Starlette:
-    sandbox = Sandbox(config, NativeWebhooks())
+    sandbox = Sandbox(config, {NATIVE: NativeWebhooks()})
     sender = WebhookSender(sandbox)
 
     @asynccontextmanager

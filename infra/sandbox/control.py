@@ -6,7 +6,7 @@ POST /control/down                    {"down": true, "how": "drop" | "503"}
 GET  POST /control/webhooks           {"mode": "duplicate" | "delay" | "hold" | "drop" | null, "types", "times"}
 POST /control/webhooks/release        {"order": "reverse" | "arrival"}
 POST /control/webhooks/redeliver      {"event": "evt_..."}
-POST /control/endpoints               {"url": ..., "secret": "whsec_..."}
+POST /control/endpoints               {"url": ..., "secret": "whsec_...", "face": "native"}
 POST /control/methods/{id}/next       {"codes": ["insufficient_funds", null]}: null approves
 POST /control/payments/{id}/succeed   money that arrives although the payment was closed
 POST /control/payments/{id}/state     see StateBody: another amount captured, another state
@@ -29,7 +29,7 @@ from starlette.routing import Route
 
 from infra.sandbox.engine import faults, methods, notices, oddities, payments, refunds
 from infra.sandbox.engine.clock import SECOND_US, from_iso, iso
-from infra.sandbox.engine.core import Sandbox
+from infra.sandbox.engine.core import NATIVE, Sandbox
 from infra.sandbox.engine.database import set_setting
 from infra.sandbox.engine.due import run_due
 from infra.sandbox.engine.refusals import Reason, Refused
@@ -75,7 +75,8 @@ class RedeliverBody(_Body):
 
 class EndpointBody(_Body):
     url: str
-    secret: str
+    secret: str = ""  # of a face that signs
+    face: str = NATIVE
 
 
 class NextBody(_Body):
@@ -163,7 +164,7 @@ async def redeliver(request: Request) -> Any:
 async def endpoint(request: Request) -> Any:
     body = EndpointBody.model_validate_json(await request.body())
     with _sandbox(request).moment() as at:
-        notices.add_endpoint(at.tx, body.url, body.secret)
+        notices.add_endpoint(at.tx, body.url, body.secret, body.face)
     return {"url": body.url}
 
 

@@ -9,10 +9,11 @@ import subprocess
 import sys
 import threading
 from base64 import b64encode
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 
 _ROOT = Path(__file__).resolve().parents[2]
 START_TIMEOUT_S = 120.0
@@ -47,8 +48,13 @@ def running_sandbox(
     merchant: str | None = None,
     speed: float = 1.0,
     processing_s: float = 4.0,
+    face_webhooks: Mapping[str, str] = MappingProxyType({}),
+    face_secrets: Mapping[str, str] = MappingProxyType({}),
 ) -> Iterator[SandboxHandle]:
-    """A running sandbox, on a free port unless one is given. Its state stays in data_dir."""
+    """A running sandbox, on a free port unless one is given. Its state stays in data_dir.
+
+    `face_webhooks` and `face_secrets`: where each other face sends its events, and what it signs them with.
+    """
     options = {
         "--port": str(port),
         "--data": str(data_dir),
@@ -59,9 +65,11 @@ def running_sandbox(
         "--merchant": merchant,
     }
     given = [word for name, value in options.items() if value is not None for word in (name, value)]
-    environment = (
-        os.environ | {"SANDBOX_API_KEY": api_key} | ({"SANDBOX_WEBHOOK_SECRET": secret} if secret else {})
-    )
+    for face, address in face_webhooks.items():
+        given += ["--face-webhook", face, address]
+    environment = os.environ | {"SANDBOX_API_KEY": api_key}
+    environment |= {"SANDBOX_WEBHOOK_SECRET": secret} if secret else {}
+    environment |= {f"SANDBOX_{face.upper()}_WEBHOOK_SECRET": held for face, held in face_secrets.items()}
     data_dir.mkdir(parents=True, exist_ok=True)
     log = data_dir / "sandbox.log"
     with log.open("a") as errors:

@@ -15,6 +15,8 @@ from infra.sandbox.engine.clock import SECOND_US, wall_us
 from infra.sandbox.engine.database import Database, Row, Tx, set_setting, setting
 
 CHECKOUT_LIFETIME_S = 24 * 3600
+NATIVE = "native"
+"""The sandbox's own face. Payments, saved methods and webhook endpoints belong to the face that made them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,10 +40,13 @@ class Change(StrEnum):
 
 
 class WebhookFormat(Protocol):
-    """How webhooks look. The engine decides when they are sent; a face implements this."""
+    """How webhooks look. The engine decides when they are sent; each face implements this."""
 
-    def event(self, at: Moment, change: Change, row: Row) -> tuple[str, str]:
-        """The event's type and body. `row` is the changed payment, refund or method, after the change."""
+    def event(self, at: Moment, change: Change, row: Row) -> tuple[str, str] | None:
+        """The event's type and body; None when this face says nothing about it.
+
+        `row` is the changed payment, refund or method, after the change.
+        """
         ...
 
     def headers(self, secret: str, event_id: str, timestamp_s: int, body: bytes) -> Mapping[str, str]:
@@ -56,7 +61,8 @@ class Moment:
     tx: Tx
     now: int  # microseconds of the simulated clock
     config: Config
-    webhooks: WebhookFormat
+    webhooks: Mapping[str, WebhookFormat]  # by face
+    face: str = NATIVE  # through which the call came: what it makes belongs to that face
 
     @property
     def processed_at(self) -> int:
@@ -66,7 +72,7 @@ class Moment:
 class Sandbox:
     """The running simulator. All state that matters is in the database; the rest may be lost with the process."""
 
-    def __init__(self, config: Config, webhooks: WebhookFormat) -> None:
+    def __init__(self, config: Config, webhooks: Mapping[str, WebhookFormat]) -> None:
         self.config = config
         self.webhooks = webhooks
         self.db = Database(config.data)
@@ -76,9 +82,9 @@ class Sandbox:
             self._offset_us = _as_int(setting(tx, "clock_offset_us"))
 
     @contextmanager
-    def moment(self) -> Iterator[Moment]:
+    def moment(self, face: str = NATIVE) -> Iterator[Moment]:
         with self.db.transaction() as tx:
-            yield Moment(tx, self.now_us(), self.config, self.webhooks)
+            yield Moment(tx, self.now_us(), self.config, self.webhooks, face)
         self.changed.set()
 
     def now_us(self) -> int:

@@ -13,6 +13,13 @@ Tx: TypeAlias = sqlite3.Connection
 Row: TypeAlias = sqlite3.Row
 
 _SCHEMA = Path(__file__).with_name("schema.sql")
+# What databases of older versions lack.
+_ADDED = (
+    ("payments", "face TEXT NOT NULL DEFAULT 'native'"),
+    ("payments", "authorized_until INTEGER"),
+    ("methods", "face TEXT NOT NULL DEFAULT 'native'"),
+    ("endpoints", "face TEXT NOT NULL DEFAULT 'native'"),
+)
 _KEPT_BY_RESET = ("endpoints", "sqlite_sequence")
 
 
@@ -27,6 +34,13 @@ class Database:
         self._connection.execute("PRAGMA synchronous = NORMAL")
         self._connection.execute("PRAGMA foreign_keys = ON")
         self._connection.executescript(_SCHEMA.read_text())
+        self._add_columns()
+
+    def _add_columns(self) -> None:
+        for table, column in _ADDED:
+            has = {row["name"] for row in self._connection.execute(f"PRAGMA table_info({table})")}
+            if column.split()[0] not in has:
+                self._connection.execute(f"ALTER TABLE {table} ADD COLUMN {column}")
 
     @contextmanager
     def transaction(self) -> Iterator[Tx]:

@@ -12,7 +12,7 @@ from enum import StrEnum
 from typing import Any, TypedDict
 
 from infra.sandbox.engine.clock import wall_s
-from infra.sandbox.engine.core import Change, Moment, new_id
+from infra.sandbox.engine.core import NATIVE, Change, Moment, new_id
 from infra.sandbox.engine.database import Row, Tx, many, one, set_setting, setting
 from infra.sandbox.engine.refusals import Reason, Refused
 
@@ -32,13 +32,17 @@ class Rule(TypedDict):
 
 
 def notify(at: Moment, change: Change, row: Row) -> None:
-    """Queue a webhook about `row` for every enabled endpoint."""
-    type_, body = at.webhooks.event(at, change, row)
+    """Queue a webhook about `row` for every enabled endpoint of its face."""
+    face = _face_of(at.tx, change, row)
+    described = at.webhooks[face].event(at, change, row)
+    if described is None:
+        return
+    type_, body = described
     id_, rule = new_id("evt"), _rule_for(at.tx, type_)
     at.tx.execute(
         "INSERT INTO events (id, type, body, created_at) VALUES (?,?,?,?)", (id_, type_, body, at.now)
     )
-    for endpoint in many(at.tx, "SELECT id FROM endpoints WHERE enabled"):
+    for endpoint in many(at.tx, "SELECT id FROM endpoints WHERE enabled AND face = ?", face):
         _queue(at.tx, id_, endpoint["id"], rule)
 
 
@@ -53,10 +57,14 @@ def deliveries(tx: Tx) -> list[dict[str, Any]]:
 
 
 def redeliver(tx: Tx, event_id: str) -> None:
-    """Send an event again, with the same id and body, to every enabled endpoint."""
+    """Send an event again, with the same id and body, to every enabled endpoint that got it."""
     if one(tx, "SELECT 1 FROM events WHERE id = ?", event_id) is None:
         raise Refused(Reason.NOT_FOUND, "No such event.")
-    for endpoint in many(tx, "SELECT id FROM endpoints WHERE enabled"):
+    got = (
+        "SELECT id FROM endpoints WHERE enabled AND face IN (SELECT p.face FROM deliveries d"
+        " JOIN endpoints p ON p.id = d.endpoint WHERE d.event = ?)"
+    )
+    for endpoint in many(tx, got, event_id):
         _queue(tx, event_id, endpoint["id"], None)
 
 
@@ -64,23 +72,33 @@ def set_rule(tx: Tx, rule: Rule | None) -> None:
     set_setting(tx, "webhook_rule", rule)
 
 
-def add_endpoint(tx: Tx, url: str, secret: str) -> None:
-    """Add or renew. An endpoint that answered 410 is enabled again."""
+def add_endpoint(tx: Tx, url: str, secret: str, face: str = NATIVE) -> None:
+    """Add or renew. An endpoint that answered 410 is enabled again. One address serves one face."""
     tx.execute(
-        "INSERT INTO endpoints (url, secret) VALUES (?, ?)"
-        " ON CONFLICT (url) DO UPDATE SET secret = excluded.secret, enabled = 1",
-        (url, secret),
+        "INSERT INTO endpoints (url, secret, face) VALUES (?, ?, ?)"
+        " ON CONFLICT (url) DO UPDATE SET secret = excluded.secret, face = excluded.face, enabled = 1",
+        (url, secret, face),
     )
 
 
-def move_endpoint(tx: Tx, url: str, secret: str) -> None:
-    """Make `url` the only endpoint. Deliveries that wait for other endpoints go to it: the merchant has moved."""
-    add_endpoint(tx, url, secret)
+def move_endpoint(tx: Tx, url: str, secret: str, face: str = NATIVE) -> None:
+    """Make `url` the only endpoint of the face. Deliveries that wait for its others go to it: the merchant has moved."""
+    add_endpoint(tx, url, secret, face)
     tx.execute(
-        "UPDATE deliveries SET endpoint = (SELECT id FROM endpoints WHERE url = ?) WHERE state IN ('waiting', 'held')",
-        (url,),
+        "UPDATE deliveries SET endpoint = (SELECT id FROM endpoints WHERE url = ?) WHERE state IN ('waiting', 'held')"
+        " AND endpoint IN (SELECT id FROM endpoints WHERE face = ?)",
+        (url, face),
     )
-    tx.execute("UPDATE endpoints SET enabled = 0 WHERE url <> ?", (url,))
+    tx.execute("UPDATE endpoints SET enabled = 0 WHERE url <> ? AND face = ?", (url, face))
+
+
+def _face_of(tx: Tx, change: Change, row: Row) -> str:
+    """The face of a payment or a saved method; a refund has that of its payment."""
+    if change is Change.REFUND:
+        paid = one(tx, "SELECT face FROM payments WHERE id = ?", row["payment"])
+        assert paid is not None
+        return str(paid["face"])
+    return str(row["face"])
 
 
 def _queue(tx: Tx, event: str, endpoint: int, rule: Rule | None) -> None:

@@ -54,8 +54,8 @@ def twin(at: Moment, id_: str) -> Row:
     """A second open payment with the metadata of the first: two requests under one id of the merchant's."""
     first, second = payments.payment(at, id_), new_id("sp")
     at.tx.execute(
-        "INSERT INTO payments (id, flow, status, amount_minor, currency, their_payment, their_order, request,"
-        " card, method_id, expires_at, created_at) SELECT ?, flow, 'pending', amount_minor, currency,"
+        "INSERT INTO payments (id, face, flow, status, amount_minor, currency, their_payment, their_order, request,"
+        " card, method_id, expires_at, created_at) SELECT ?, face, flow, 'pending', amount_minor, currency,"
         " their_payment, their_order, request, 'success', method_id, expires_at, ? FROM payments WHERE id = ?",
         (second, at.now, first["id"]),
     )

@@ -16,6 +16,7 @@ from infra.sandbox.engine.refusals import Reason, Refused
 from infra.sandbox.engine.requests import ChargeRequest, CheckoutRequest
 
 OPEN = ("pending", "action_required")
+HOLD_S = 7 * 24 * 3600  # how long a card's approval lasts that the merchant has not captured
 
 
 def payment(at: Moment, id_: str) -> Row:
@@ -23,6 +24,11 @@ def payment(at: Moment, id_: str) -> Row:
     if row is None:
         raise Refused(Reason.NOT_FOUND, "No such payment.")
     return row
+
+
+def is_open(row: Row) -> bool:
+    """Whether the customer may pay it, and the merchant close it."""
+    return row["status"] in OPEN and row["processing_until"] is None and row["authorized_until"] is None
 
 
 # ---- checkout ----------------------------------------------------------------------------------------------
@@ -53,14 +59,14 @@ def answer_challenge(at: Moment, id_: str, *, confirmed: bool) -> Row:
     if row["status"] != "action_required":
         raise Refused(Reason.NO_CHALLENGE, "There is nothing to confirm.")
     if confirmed:
-        return _succeed(at, id_)
+        return _approved(at, id_)
     return _set(at, id_, "pending", decline_code="authentication_failed")
 
 
 def cancel(at: Moment, id_: str) -> Row:
     """The merchant closes the link. Refused while a slow card is being processed."""
     row = payment(at, id_)
-    if row["status"] not in OPEN or row["processing_until"] is not None:
+    if not is_open(row):
         raise Refused(Reason.NOT_OPEN, "Only an open checkout can be expired; read the payment.")
     return _set(at, id_, "canceled")
 
@@ -73,6 +79,35 @@ def succeed_late(at: Moment, id_: str) -> Row:
     if row["card"] is None:
         at.tx.execute("UPDATE payments SET card = 'success' WHERE id = ?", (id_,))
     return _succeed(at, id_)
+
+
+# ---- two stages: the card approves, the merchant captures ----------------------------------------------------
+
+
+def capture(at: Moment, id_: str, amount_minor: int | None) -> Row:
+    """Take the approved money, all of it or a part; the rest of the hold is released."""
+    row = _authorized(at, id_)
+    if amount_minor is not None and amount_minor > row["amount_minor"]:
+        raise Refused(Reason.CAPTURE_TOO_LARGE, "The amount is greater than what was approved.")
+    return _succeed(at, id_, amount_minor)
+
+
+def void(at: Moment, id_: str) -> Row:
+    """Release the hold: nothing is taken."""
+    _authorized(at, id_)
+    return _release(at, id_, "voided")
+
+
+def _authorized(at: Moment, id_: str) -> Row:
+    row = payment(at, id_)
+    if row["status"] not in OPEN or row["authorized_until"] is None:
+        raise Refused(Reason.NOT_AUTHORIZED, "This payment does not wait for its capture.")
+    return row
+
+
+def _release(at: Moment, id_: str, why: str) -> Row:
+    at.tx.execute("UPDATE payments SET authorized_until = NULL WHERE id = ?", (id_,))
+    return _set(at, id_, "canceled", decline_code=why)
 
 
 # ---- charge ------------------------------------------------------------------------------------------------
@@ -105,12 +140,15 @@ def _next_answer(at: Moment, method: Row) -> Step:
 
 
 def run_due(at: Moment) -> None:
-    """Slow cards answer, unpaid checkouts expire."""
+    """Slow cards answer, unpaid checkouts and unused approvals expire."""
     due = "SELECT id FROM payments WHERE status IN ('pending', 'action_required') AND "
     for (id_,) in many(at.tx, due + "processing_until <= ?", at.now):
-        _succeed(at, id_)
-    for (id_,) in many(at.tx, due + "processing_until IS NULL AND expires_at <= ?", at.now):
+        _approved(at, id_)
+    unpaid = "processing_until IS NULL AND authorized_until IS NULL AND expires_at <= ?"
+    for (id_,) in many(at.tx, due + unpaid, at.now):
         _set(at, id_, "expired")
+    for (id_,) in many(at.tx, due + "authorized_until <= ?", at.now):
+        _release(at, id_, "not_captured")
 
 
 # ---- one step ----------------------------------------------------------------------------------------------
@@ -118,7 +156,7 @@ def run_due(at: Moment) -> None:
 
 def _open(at: Moment, id_: str) -> Row:
     row = payment(at, id_)
-    if row["status"] not in OPEN or row["processing_until"] is not None:
+    if not is_open(row):
         raise Refused(Reason.NOT_OPEN, "This checkout takes no more payments.")
     return row
 
@@ -127,7 +165,7 @@ def _apply(at: Moment, id_: str, answer: Step) -> Row:
     row = payment(at, id_)
     match answer.does:
         case Does.APPROVE:
-            return _succeed(at, id_)
+            return _approved(at, id_)
         case Does.DECLINE:
             # On the page the customer may try another card; a charge has no customer to ask.
             status = "pending" if row["flow"] == "checkout" else "declined"
@@ -139,9 +177,23 @@ def _apply(at: Moment, id_: str, answer: Step) -> Row:
             return _set(at, id_, "pending")
 
 
-def _succeed(at: Moment, id_: str) -> Row:
+def _approved(at: Moment, id_: str) -> Row:
+    """The card approves: the money is taken, or held until the merchant captures it."""
+    if json.loads(payment(at, id_)["request"]).get("capture", True):
+        return _succeed(at, id_)
+    at.tx.execute(
+        "UPDATE payments SET status = 'pending', authorized_until = ?, processing_until = NULL,"
+        " decline_code = NULL WHERE id = ?",
+        (at.now + HOLD_S * SECOND_US, id_),
+    )
+    notify(at, Change.PAYMENT, payment(at, id_))
+    return payment(at, id_)
+
+
+def _succeed(at: Moment, id_: str, captured_minor: int | None = None) -> Row:
     row = payment(at, id_)
     request = json.loads(row["request"])
+    captured = row["amount_minor"] if captured_minor is None else captured_minor
     customer = request.get("customer_id") or _customer_id(request.get("customer_ref"))
     if row["method_id"] is not None:
         method = one(at.tx, "SELECT customer_id FROM methods WHERE id = ?", row["method_id"])
@@ -151,10 +203,11 @@ def _succeed(at: Moment, id_: str) -> Row:
             "UPDATE payments SET method_id = ? WHERE id = ?", (_save_method(at, row, customer), id_)
         )
     at.tx.execute(
-        "UPDATE payments SET captured_minor = amount_minor, processing_until = NULL WHERE id = ?", (id_,)
+        "UPDATE payments SET captured_minor = ?, processing_until = NULL, authorized_until = NULL WHERE id = ?",
+        (captured, id_),
     )
     card = f"card:{row['card']}:{customer}"
-    post(at, row, row["amount_minor"], debit=card, credit=BALANCE)
+    post(at, row, captured, debit=card, credit=BALANCE)
     return _set(at, id_, "succeeded")
 
 
@@ -182,10 +235,11 @@ def _insert(
 ) -> Row:
     id_ = new_id("sp")
     at.tx.execute(
-        "INSERT INTO payments (id, flow, status, amount_minor, currency, their_payment, their_order, request,"
-        " card, method_id, expires_at, created_at) VALUES (?,?,?,?,?,?,?,?,?,?,?,?)",
+        "INSERT INTO payments (id, face, flow, status, amount_minor, currency, their_payment, their_order, request,"
+        " card, method_id, expires_at, created_at) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)",
         (
             id_,
+            at.face,
             flow,
             status,
             request.amount_minor,
@@ -203,11 +257,11 @@ def _insert(
 
 
 def _save_method(at: Moment, row: Row, customer: str) -> str:
-    id_ = new_id("sm")
+    id_ = "sm_" + str(row["id"]).removeprefix("sp_")  # a payment saves one method
     expires = json.loads(row["request"]).get("card_expires", "2034-12")
     at.tx.execute(
-        "INSERT INTO methods (id, customer_id, card, expires, created_at) VALUES (?,?,?,?,?)",
-        (id_, customer, row["card"], expires, at.now),
+        "INSERT INTO methods (id, face, customer_id, card, expires, created_at) VALUES (?,?,?,?,?,?)",
+        (id_, row["face"], customer, row["card"], expires, at.now),
     )
     return id_
 

@@ -10,6 +10,8 @@ class Reason(StrEnum):
     UNKNOWN_METHOD = "unknown_method"  # a charge names a saved method that does not exist
     NO_CHALLENGE = "no_challenge"
     NOT_OPEN = "not_open"
+    NOT_AUTHORIZED = "not_authorized"  # there is no approval to capture or to release
+    CAPTURE_TOO_LARGE = "capture_too_large"
     ALREADY_PAID = "already_paid"
     NOTHING_TO_REFUND = "nothing_to_refund"
     REFUND_TOO_LARGE = "refund_too_large"

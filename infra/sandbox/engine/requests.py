@@ -14,7 +14,7 @@ class CheckoutRequest:
     currency: str
     description: str
     return_url: str
-    cancel_url: str
+    cancel_url: str | None = None  # None: the page offers no way back
     metadata: Mapping[str, str] = field(default_factory=dict)
     save_method: bool = False
     customer_ref: str | None = None
@@ -22,6 +22,7 @@ class CheckoutRequest:
     customer_id: str | None = None
     locale: str | None = None
     expires_in_s: int | None = None
+    capture: bool = True  # False: the card approves, and the money is taken by a second call
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +34,7 @@ class ChargeRequest:
     description: str
     method_id: str
     metadata: Mapping[str, str] = field(default_factory=dict)
+    capture: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

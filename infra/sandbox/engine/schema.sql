@@ -8,6 +8,7 @@ CREATE TABLE IF NOT EXISTS settings (
 CREATE TABLE IF NOT EXISTS payments (
     seq             INTEGER PRIMARY KEY AUTOINCREMENT,  -- the cursor of lists
     id              TEXT NOT NULL UNIQUE,
+    face            TEXT NOT NULL DEFAULT 'native',
     flow            TEXT NOT NULL CHECK (flow IN ('checkout', 'charge')),
     status          TEXT NOT NULL CHECK (status IN
                       ('pending', 'action_required', 'succeeded', 'declined', 'canceled', 'expired')),
@@ -23,6 +24,7 @@ CREATE TABLE IF NOT EXISTS payments (
     decline_code    TEXT,
     attempts        TEXT NOT NULL DEFAULT '{}',  -- JSON: card slug -> attempts on the page
     processing_until INTEGER,        -- when the answer of a slow card is due
+    authorized_until INTEGER,        -- the card has approved; the merchant captures before then
     expires_at      INTEGER,
     created_at      INTEGER NOT NULL
 ) STRICT;
@@ -53,6 +55,7 @@ CREATE TABLE IF NOT EXISTS methods (
     customer_id TEXT NOT NULL,
     card        TEXT NOT NULL,     -- slug of the test card
     expires     TEXT NOT NULL,     -- YYYY-MM
+    face        TEXT NOT NULL DEFAULT 'native',
     charges     INTEGER NOT NULL DEFAULT 0,
     scripted    TEXT NOT NULL DEFAULT '[]',  -- JSON: decline codes of the next charges, null approves
     created_at  INTEGER NOT NULL,
@@ -93,6 +96,7 @@ CREATE TABLE IF NOT EXISTS endpoints (
     id      INTEGER PRIMARY KEY,
     url     TEXT NOT NULL UNIQUE,
     secret  TEXT NOT NULL,
+    face    TEXT NOT NULL DEFAULT 'native',
     enabled INTEGER NOT NULL DEFAULT 1
 ) STRICT;
 

@@ -26,7 +26,7 @@ LONGEST_NAP_S = 1.0
 log = logging.getLogger("sandbox.webhooks")
 
 _DUE = """
-SELECT d.seq, d.attempts, d.due_wall_s, e.id, e.type, e.body, p.url, p.secret, p.id AS endpoint
+SELECT d.seq, d.attempts, d.due_wall_s, e.id, e.type, e.body, p.url, p.secret, p.face, p.id AS endpoint
   FROM deliveries d JOIN events e ON e.id = d.event JOIN endpoints p ON p.id = d.endpoint
  WHERE p.enabled AND """
 
@@ -88,7 +88,7 @@ class WebhookSender:
 
     async def _deliver(self, row: Row) -> None:
         timestamp_s, body = self._sandbox.now_us() // SECOND_US, row["body"].encode()
-        headers = self._sandbox.webhooks.headers(row["secret"], row["id"], timestamp_s, body)
+        headers = self._sandbox.webhooks[row["face"]].headers(row["secret"], row["id"], timestamp_s, body)
         try:
             answer = await self._http.post(row["url"], content=body, headers=headers)
             self._record(row, answer.status_code, str(answer.status_code))

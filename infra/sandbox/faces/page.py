@@ -17,7 +17,7 @@ from starlette.routing import Route
 from infra.sandbox.engine import payments
 from infra.sandbox.engine.cards import BY_SLUG, CARDS, Card, by_number, by_slug, luhn_valid, message
 from infra.sandbox.engine.clock import SECOND_US, iso
-from infra.sandbox.engine.core import Moment, Sandbox
+from infra.sandbox.engine.core import NATIVE, Moment, Sandbox
 from infra.sandbox.engine.currencies import shown
 from infra.sandbox.engine.database import Row
 from infra.sandbox.engine.due import run_due
@@ -49,6 +49,8 @@ async def checkout(request: Request) -> Response:
             return _see(_return_url(row))
         if row["status"] not in OPEN:
             return _closed(at, row)
+        if row["authorized_until"] is not None:
+            return _see(_return_url(row))
         if row["processing_until"] is not None:
             return _show("processing.html", at, row)
         if form is None:
@@ -87,7 +89,7 @@ def _submit(at: Moment, row: Row, form: FormData) -> Response:
 
 def _onward(at: Moment, row: Row) -> Response:
     """Where the customer goes next: the merchant, the bank, or back to the form."""
-    if row["status"] == "succeeded":
+    if row["status"] == "succeeded" or row["authorized_until"] is not None:
         return _see(_return_url(row))
     if row["status"] == "action_required":
         return _see(_page_url(at, row) + "/challenge")
@@ -147,7 +149,7 @@ def _show(page: str, at: Moment, row: Row, *, status: int = 200, **more: Any) ->
         minutes_left=left_s // 60,
         return_url=_return_url(row),
         cancel_url=_with_query(asked["cancel_url"], order_id=row["their_order"], status="canceled")
-        if "cancel_url" in asked
+        if asked.get("cancel_url")
         else None,
         **more,
     )
@@ -166,7 +168,10 @@ def _not_found(at: Moment) -> Response:
 
 
 def _return_url(row: Row) -> str:
+    """Of the sandbox's own face with order and status; other providers add nothing."""
     asked = json.loads(row["request"])
+    if row["face"] != NATIVE:
+        return str(asked["return_url"])
     return _with_query(asked["return_url"], order_id=row["their_order"], status=row["status"])
 
 

@@ -6,28 +6,7 @@ from typing import NamedTuple
 
 from infra.sandbox.engine.idempotency import Answer
 from infra.sandbox.engine.refusals import Reason, Refused
-
-INTERNAL = Answer(
-    500, {"error": {"type": "api_error", "code": "internal", "message": "Something broke here."}}
-)
-
-
-class ApiError(Exception):
-    """A call that cannot be served: malformed, not authenticated, during maintenance."""
-
-    def __init__(
-        self,
-        status: int,
-        code: str,
-        message: str,
-        *,
-        kind: str = "invalid_request_error",
-        param: str | None = None,
-    ) -> None:
-        super().__init__(message)
-        self.answer = Answer(
-            status, {"error": {"type": kind, "code": code, "message": message, "param": param}}
-        )
+from infra.sandbox.faces.serving import Trouble
 
 
 class _Shown(NamedTuple):
@@ -42,6 +21,8 @@ _SHOWN = {
     Reason.UNKNOWN_METHOD: _Shown("resource_missing", param="method_id"),
     Reason.NO_CHALLENGE: _Shown("no_challenge"),
     Reason.NOT_OPEN: _Shown("checkout_not_open"),
+    Reason.NOT_AUTHORIZED: _Shown("not_authorized"),
+    Reason.CAPTURE_TOO_LARGE: _Shown("amount_too_large", param="amount_minor"),
     Reason.ALREADY_PAID: _Shown("already_paid"),
     Reason.NOTHING_TO_REFUND: _Shown("not_refundable", param="payment"),
     Reason.REFUND_TOO_LARGE: _Shown("amount_too_large", param="amount_minor"),
@@ -52,8 +33,29 @@ _SHOWN = {
 }
 
 
+_TROUBLES = {
+    Trouble.BAD_CREDENTIALS: _Shown("invalid_api_key", 401, kind="authentication_error"),
+    Trouble.NO_KEY: _Shown("idempotency_key_required"),
+    Trouble.KEY_IN_USE: _Shown("idempotency_key_in_use", 409, kind="idempotency_error"),
+    Trouble.INVALID: _Shown("invalid_parameter"),
+    Trouble.TOO_LARGE: _Shown("body_too_large", 413),
+    Trouble.MAINTENANCE: _Shown("maintenance", 503, kind="api_error"),
+    Trouble.RATE_LIMITED: _Shown("rate_limited", 429, kind="rate_limit_error"),
+    Trouble.INTERNAL: _Shown("internal", 500, kind="api_error"),
+}
+
+
 def refusal_answer(refused: Refused) -> Answer:
     """How this face answers a refusal of the engine."""
     shown = _SHOWN[refused.reason]
-    error = ApiError(shown.status, shown.code, refused.message, kind=shown.kind, param=shown.param)
-    return error.answer
+    return _answer(shown, refused.message, shown.param)
+
+
+def trouble_answer(what: Trouble, message: str, param: str | None = None) -> Answer:
+    """How this face answers a call that it does not serve."""
+    return _answer(_TROUBLES[what], message, param)
+
+
+def _answer(shown: _Shown, message: str, param: str | None) -> Answer:
+    error = {"type": shown.kind, "code": shown.code, "message": message, "param": param}
+    return Answer(shown.status, {"error": error})

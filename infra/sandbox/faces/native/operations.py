@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any, Literal
-
-from pydantic import BaseModel
 
 from infra.sandbox.engine import books, methods, payments, refunds
 from infra.sandbox.engine.clock import from_iso
@@ -16,36 +13,11 @@ from infra.sandbox.engine.database import Row
 from infra.sandbox.engine.idempotency import Answer
 from infra.sandbox.engine.listing import ListQuery, page
 from infra.sandbox.faces.native.bodies import ChargeBody, CheckoutBody, ExpireBody, RefundBody
-from infra.sandbox.faces.native.errors import ApiError
+from infra.sandbox.faces.native.errors import trouble_answer
 from infra.sandbox.faces.native.views import method_view, payment_view, refund_view
+from infra.sandbox.faces.serving import Call, NotServed, Operation, Trouble
 
 PAGE_MAX = 100
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Call:
-    """One parsed request."""
-
-    path: Mapping[str, str]
-    query: Mapping[str, str]
-    body: Any = None  # the operation's own body type
-    key: str | None = None  # the idempotency key of a POST
-    asked: str = ""  # fingerprint of the request
-
-    @property
-    def id(self) -> str:
-        return self.path["id"]
-
-
-@dataclass(frozen=True, slots=True)
-class Operation:
-    """`name` is what fault scripts refer to."""
-
-    name: str
-    method: str
-    path: str
-    run: Callable[[Moment, Call], Answer]
-    accepts: type[BaseModel] | None = None
 
 
 def _open_checkout(at: Moment, call: Call) -> Answer:
@@ -132,13 +104,14 @@ def _instant(query: Mapping[str, str], name: str) -> int | None:
     try:
         return from_iso(query[name])
     except ValueError:
-        raise ApiError(400, "invalid_parameter", "Not an instant with an offset.", param=name) from None
+        message = "Not an instant with an offset."
+        raise NotServed(trouble_answer(Trouble.INVALID, message, name)) from None
 
 
 def _whole(query: Mapping[str, str], name: str, default: int) -> int:
     text = query.get(name, str(default))
     if not (text.isascii() and text.isdigit()):
-        raise ApiError(400, "invalid_parameter", "Not a whole number.", param=name)
+        raise NotServed(trouble_answer(Trouble.INVALID, "Not a whole number.", name))
     return max(int(text), 1)
 
 
