@@ -108,7 +108,7 @@ class RawWebhook:
 
 class Trust(StrEnum):
     SIGNED = "signed"  # the bytes proved to come from the provider
-    HINT = "hint"  # not proven: fetch the object before using it
+    HINT = "hint"  # not proven, or not all of it: fetch the object before using it
 
 
 class EventKind(StrEnum):

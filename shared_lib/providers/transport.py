@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 import httpx
 
@@ -68,8 +69,21 @@ class Bearer(httpx.Auth):
         return "Bearer(***)"
 
 
+class Encoding(NamedTuple):
+    """How bodies are written."""
+
+    content_type: str
+    encode: Callable[[Mapping[str, object]], bytes]
+
+
+JSON = Encoding("application/json", lambda body: json.dumps(body).encode())
+
+
 class Transport:
-    """Sends requests to one provider. The caller owns `http`, and decides about pools and proxies."""
+    """Sends requests to one provider. The caller owns `http`, and decides about pools and proxies.
+
+    `headers` go with each request; `key_header` is what this provider calls the idempotency key.
+    """
 
     def __init__(
         self,
@@ -80,21 +94,29 @@ class Transport:
         timeout: httpx.Timeout,
         *,
         exchange_s: float = EXCHANGE_S,
+        encoding: Encoding = JSON,
+        headers: Mapping[str, str] = MappingProxyType({}),
+        key_header: str = "idempotency-key",
     ) -> None:
         self._provider, self._base_url = provider, base_url.rstrip("/")
         self._http, self._auth, self._timeout = http, auth, timeout
-        self._exchange_s = exchange_s
+        self._exchange_s, self._encoding, self._key_header = exchange_s, encoding, key_header
+        self._headers = dict(headers)
 
     def __repr__(self) -> str:
         return f"Transport({self._provider}, {self._base_url})"
 
     async def read(self, path: str, params: Mapping[str, str] | None = None) -> Exchange:
-        return await self._exchange("GET", path, mutates=False, params=params)
+        return await self._exchange("GET", path, mutates=False, params=params, headers=self._headers)
 
     async def write(self, method: str, path: str, body: Mapping[str, object], key: str | None) -> Exchange:
         """`key` is the idempotency key; None for verbs that are idempotent without one."""
-        headers = {"idempotency-key": key} if key else {}
-        content = None if method == "DELETE" else json.dumps(body).encode()
+        headers, content = dict(self._headers), None
+        if key:
+            headers[self._key_header] = key
+        if method != "DELETE":
+            content = self._encoding.encode(body)
+            headers["content-type"] = self._encoding.content_type
         return await self._exchange(method, path, mutates=True, content=content, headers=headers)
 
     async def _exchange(self, method: str, path: str, *, mutates: bool, **how: Any) -> Exchange:

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from infra.sandbox.engine.core import NATIVE
 from infra.sandbox.launch import SandboxHandle, new_webhook_secret, running_sandbox
+from tests.providers.adapters import ADAPTERS, SIGNING
 from tests.providers.inbox import Inbox, running_inbox
 from tests.providers.simulator import ProviderSimulator, SandboxSimulator
 
@@ -22,8 +24,18 @@ def inbox() -> Iterator[Inbox]:
 
 @pytest.fixture(scope="session")
 def sandbox(inbox: Inbox, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SandboxHandle]:
+    """One bank with a face for each provider, all of which send their webhooks to one inbox."""
     data: Path = tmp_path_factory.mktemp("sandbox")
-    with running_sandbox(data, inbox.url, SECRET, api_key="sk_sandbox_under_test", speed=100.0) as handle:
+    others = {it.face: inbox.at(it.name) for it in ADAPTERS.values() if it.face != NATIVE}
+    with running_sandbox(
+        data,
+        inbox.url,
+        SECRET,
+        api_key="sk_sandbox_under_test",
+        speed=100.0,
+        face_webhooks=others,
+        face_secrets=dict.fromkeys(others, SECRET),
+    ) as handle:
         yield handle
 
 
@@ -35,8 +47,21 @@ async def sandbox_simulator(sandbox: SandboxHandle, inbox: Inbox) -> AsyncIterat
     await simulator.aclose()
 
 
-@pytest.fixture(params=["sandbox"])
-def simulator(request: pytest.FixtureRequest) -> ProviderSimulator:
-    """Every provider that keeps the contract: a new one is one more param and one more `<name>_simulator`."""
-    simulator: ProviderSimulator = request.getfixturevalue(f"{request.param}_simulator")
-    return simulator
+@pytest.fixture(params=ADAPTERS)
+async def provider_under_test(
+    request: pytest.FixtureRequest, sandbox: SandboxHandle, inbox: Inbox
+) -> AsyncIterator[ProviderSimulator]:
+    """Every provider that keeps the contract (adapters.py)."""
+    simulator = ADAPTERS[request.param](sandbox, inbox, (OLD_SECRET, SECRET))
+    yield simulator
+    await simulator.aclose()
+
+
+@pytest.fixture(params=SIGNING)
+async def signing_provider(
+    request: pytest.FixtureRequest, sandbox: SandboxHandle, inbox: Inbox
+) -> AsyncIterator[ProviderSimulator]:
+    """Every provider that signs its webhooks."""
+    simulator = ADAPTERS[request.param](sandbox, inbox, (OLD_SECRET, SECRET))
+    yield simulator
+    await simulator.aclose()

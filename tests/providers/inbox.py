@@ -29,6 +29,10 @@ class Delivery:
         said: dict[str, Any] = json.loads(self.body)
         return said
 
+    @property
+    def type(self) -> str:
+        return str(self.said["type"])
+
     def concerns(self, ours: str) -> bool:
         """Our payment or refund id stands in it."""
         return ours in self.body.decode()
@@ -41,18 +45,23 @@ class Inbox:
         self._arrived: list[Delivery] = []
         self._news = threading.Lock()
 
+    def at(self, provider: str) -> str:
+        """Where that provider's webhooks go; a bank's endpoints differ."""
+        return self.url.rpartition("/")[0] + "/" + provider
+
     def take(self, delivery: Delivery) -> int:
         with self._news:
             self._arrived.append(delivery)
             return self.answers.pop(0) if self.answers else 200
 
-    def about(self, ours: str, type_: str = "") -> list[Delivery]:
+    def about(self, ours: str, type_: str | tuple[str, ...] = "") -> list[Delivery]:
+        """Those whose type begins with one of these."""
         with self._news:
             arrived = list(self._arrived)
-        return [it for it in arrived if it.concerns(ours) and it.said["type"].startswith(type_)]
+        return [it for it in arrived if it.concerns(ours) and it.type.startswith(type_)]
 
     async def wait(
-        self, ours: str, type_: str = "", *, count: int = 1, timeout_s: float = PATIENCE_S
+        self, ours: str, type_: str | tuple[str, ...] = "", *, count: int = 1, timeout_s: float = PATIENCE_S
     ) -> list[Delivery]:
         until = time.monotonic() + timeout_s
         while len(found := self.about(ours, type_)) < count:

@@ -1,18 +1,21 @@
-"""What the contract suite asks of a provider's simulator. A new provider brings its own ProviderSimulator and its own client.
+"""What the conformance kit asks of a provider: its client, and its side of every story.
 
-Every method is about the provider's side: its page, its clock, its trouble. What we do goes through `provider`.
+A new provider brings a subclass of ProviderSimulator for its face of the sandbox, named in adapters.py.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Any, Protocol
+from types import MappingProxyType
+from typing import Any, ClassVar
 
 import httpx
 
 from infra.sandbox.engine.cards import BY_SLUG
 from infra.sandbox.launch import SandboxHandle
+from shared_lib.asking.webhooks import refreshed
 from shared_lib.ids import new_id
 from shared_lib.providers.base import (
     ChargeRequest,
@@ -21,9 +24,11 @@ from shared_lib.providers.base import (
     PaymentProvider,
     PaymentRef,
     PaymentSnapshot,
+    ProviderEvent,
     RawWebhook,
     RefundRequest,
     SavedMethodRef,
+    Trust,
 )
 from shared_lib.providers.sandbox import SandboxProvider
 from tests.kit.waiting import PATIENCE_S
@@ -33,27 +38,22 @@ PRICE = Money(1299, "EUR")
 READ_TIMEOUT_S = 0.4  # shorter than the trouble of a hanging call
 
 
-class ProviderSimulator(Protocol):
-    provider: PaymentProvider
-    inbox: Inbox
-    secrets: tuple[str, ...]  # words that must never be shown
+class ProviderSimulator(ABC):
+    """One provider under test: its client, and its side of every story, told over the sandbox's control surface.
 
-    async def pay(self, checkout_url: str, card: str = "success") -> httpx.Response: ...
-    async def trouble(self, kind: str, payment_id: str | None = None, **how: Any) -> None: ...
-    async def decline_next(self, method: SavedMethodRef, *codes: str | None) -> None: ...
-    async def succeed_late(self, ref: PaymentRef) -> None: ...
-    async def fail_refund(self, provider_refund_id: str) -> None: ...
-    async def disturb_webhooks(self, mode: str, times: int) -> None: ...
-    async def release_webhooks(self) -> None: ...
-    async def advance(self, by: timedelta) -> None: ...
-    async def now(self) -> datetime: ...
-    def unreachable(self) -> PaymentProvider: ...
-    def wrong_key(self) -> PaymentProvider: ...
-    def hasty(self) -> PaymentProvider: ...
+    A subclass says what its wire format calls things. `tampering` maps neutral names to fields that replace those of an answer:
+    amount, currency, captured, status, another_payment, no_metadata; refund_amount, refund_currency, refund_payment,
+    refund_metadata.
+    """
 
-
-class SandboxSimulator:
-    """The sandbox, over HTTP, with the client under test and a client of the tests' own for the rest."""
+    name: ClassVar[str]  # the client's
+    face: ClassVar[str]  # the sandbox's
+    signs: ClassVar[bool]  # whether its webhooks are signed
+    types: ClassVar[Mapping[str, tuple[str, ...]]]  # neutral kind of a webhook -> types on the wire
+    payment_types: ClassVar[str] = "*"  # glob: one of these webhooks per change of a checkout
+    unknown_method: ClassVar[SavedMethodRef]
+    unknown_payment: ClassVar[PaymentRef]
+    tampering: ClassVar[Mapping[str, Mapping[str, object]]]
 
     def __init__(self, sandbox: SandboxHandle, inbox: Inbox, webhook_secrets: tuple[str, ...]) -> None:
         self._sandbox, self.inbox = sandbox, inbox
@@ -64,18 +64,37 @@ class SandboxSimulator:
         )
         self._webhook_secrets = webhook_secrets
         self.http = httpx.AsyncClient(base_url=sandbox.url, trust_env=False, timeout=PATIENCE_S)
-        self._opened: list[SandboxProvider] = []
-        self.provider: PaymentProvider = self.client()
+        self._opened: list[PaymentProvider] = []
+        self.provider = self.client()
+
+    @abstractmethod
+    def make(self, url: str, key: str, http: httpx.AsyncClient, timeout: httpx.Timeout) -> PaymentProvider:
+        """A client for the sandbox at `url`."""
+
+    @abstractmethod
+    def in_the_bank(self, theirs: str) -> str:
+        """The engine's id of an object, from the id on the wire."""
+
+    def code(self, code: str) -> str:
+        """What this provider calls a decline that the engine calls `code`."""
+        return code
+
+    @abstractmethod
+    def forged(self, delivery: Delivery) -> list[tuple[dict[str, str], str]]:
+        """Headers of forgers of this delivery, and the code with which each is refused; none where `signs` is False."""
+
+    def other_order(self, payment_id: str) -> dict[str, object]:
+        """An answer about the right payment of a wrong order."""
+        return {"metadata": {"payment_id": payment_id, "order_id": "ord_other"}}
 
     def client(
         self, url: str | None = None, key: str | None = None, read_s: float = PATIENCE_S
-    ) -> SandboxProvider:
-        client = SandboxProvider(
-            base_url=url or self._sandbox.url,
-            api_key=key or self._sandbox.api_key,
-            webhook_secrets=self._webhook_secrets,
-            http=httpx.AsyncClient(trust_env=False, timeout=PATIENCE_S),
-            timeout=httpx.Timeout(PATIENCE_S, read=read_s),
+    ) -> PaymentProvider:
+        client = self.make(
+            url or self._sandbox.url,
+            key or self._sandbox.api_key,
+            httpx.AsyncClient(trust_env=False, timeout=PATIENCE_S),
+            httpx.Timeout(PATIENCE_S, read=read_s),
         )
         self._opened.append(client)
         return client
@@ -87,6 +106,8 @@ class SandboxSimulator:
             await client.aclose()
         await self.http.aclose()
 
+    # ---- the customer, the bank, the trouble ------------------------------------------------------------------
+
     async def pay(self, checkout_url: str, card: str = "success") -> httpx.Response:
         form = {"number": BY_SLUG[card].number, "expires": "12 / 34", "cvc": "123", "holder": "Ada"}
         return await self.http.post(checkout_url, data=form)
@@ -95,17 +116,21 @@ class SandboxSimulator:
         metadata = {"payment_id": payment_id} if payment_id else {}
         await self.post("faults", {"kind": kind, "metadata": metadata, **how})
 
+    async def tamper(self, what: str, payment_id: str | None = None, **how: Any) -> None:
+        await self.trouble("tampered", payment_id, set=dict(self.tampering[what]), **how)
+
     async def decline_next(self, method: SavedMethodRef, *codes: str | None) -> None:
-        await self.post(f"methods/{method.method_id}/next", {"codes": codes})
+        await self.post(f"methods/{self.in_the_bank(method.method_id)}/next", {"codes": codes})
 
     async def succeed_late(self, ref: PaymentRef) -> None:
-        await self.post(f"payments/{ref.provider_payment_id}/succeed", {})
+        await self.post(f"payments/{self.in_the_bank(ref.provider_payment_id)}/succeed", {})
 
     async def fail_refund(self, provider_refund_id: str) -> None:
-        await self.post(f"refunds/{provider_refund_id}/fail", {})
+        await self.post(f"refunds/{self.in_the_bank(provider_refund_id)}/fail", {})
 
     async def disturb_webhooks(self, mode: str, times: int) -> None:
-        await self.post("webhooks", {"mode": mode, "times": times})
+        """Of changes of checkouts."""
+        await self.post("webhooks", {"mode": mode, "times": times, "types": self.payment_types})
 
     async def release_webhooks(self) -> None:
         await self.post("webhooks/release", {"order": "reverse"})
@@ -116,6 +141,19 @@ class SandboxSimulator:
     async def now(self) -> datetime:
         answer = await self.http.get("/control/clock")
         return datetime.fromisoformat(answer.json()["now"]).astimezone(UTC)
+
+    # ---- webhooks that arrived --------------------------------------------------------------------------------
+
+    async def deliveries(self, ours: str, kind: str, *, count: int = 1) -> list[Delivery]:
+        """Webhooks of that neutral kind about our payment or refund, as soon as there are `count`."""
+        return await self.inbox.wait(ours, self.types[kind], count=count)
+
+    async def told(self, delivery: Delivery) -> ProviderEvent:
+        """What our webhook door settles: the event, fetched again where the provider's client asks for that."""
+        [event] = await self.provider.parse_webhook(await raw(self, delivery))
+        return await refreshed(self.provider, event) if event.trust is Trust.HINT else event
+
+    # ---- other clients ----------------------------------------------------------------------------------------
 
     def unreachable(self) -> PaymentProvider:
         return self.client(url="http://127.0.0.1:1")
@@ -133,7 +171,58 @@ class SandboxSimulator:
         return said
 
 
-OpenSimulator = Callable[[], ProviderSimulator]
+class SandboxSimulator(ProviderSimulator):
+    """The sandbox's own wire format."""
+
+    name = "sandbox"
+    face = "native"
+    signs = True
+    types = MappingProxyType(
+        {
+            "payment": ("payment.",),
+            "payment.succeeded": ("payment.succeeded",),
+            "payment.expired": ("payment.expired",),
+            "refund.succeeded": ("refund.succeeded",),
+            "refund.failed": ("refund.failed",),
+        }
+    )
+    unknown_method = SavedMethodRef(provider="sandbox", method_id="sm_nobody")
+    unknown_payment = PaymentRef(provider="sandbox", provider_payment_id="sp_nobody/../x")
+    tampering = MappingProxyType(
+        {
+            "amount": {"amount_minor": 1},
+            "currency": {"currency": "USD"},
+            "another_payment": {"metadata": {"payment_id": "pay_other", "order_id": "ord_other"}},
+            "no_metadata": {"metadata": {}},
+            "captured": {"captured_minor": 1},
+            "status": {"status": "quantum"},
+            "refund_amount": {"amount_minor": 301},
+            "refund_currency": {"currency": "USD"},
+            "refund_payment": {"payment": "sp_other"},
+            "refund_metadata": {"metadata": {"refund_id": "x"}},
+        }
+    )
+
+    def make(self, url: str, key: str, http: httpx.AsyncClient, timeout: httpx.Timeout) -> PaymentProvider:
+        return SandboxProvider(
+            base_url=url, api_key=key, webhook_secrets=self._webhook_secrets, http=http, timeout=timeout
+        )
+
+    def in_the_bank(self, theirs: str) -> str:
+        return theirs
+
+    def forged(self, delivery: Delivery) -> list[tuple[dict[str, str], str]]:
+        signature = delivery.headers["webhook-signature"].partition(",")[2]
+        forgeries = (
+            ({"webhook-signature": "v1,bm90IGl0"}, "bad_signature"),
+            ({"webhook-signature": ""}, "bad_signature"),
+            ({"webhook-signature": f"v2,{signature}"}, "bad_signature"),
+            ({"webhook-id": "evt_other"}, "bad_signature"),
+            ({"webhook-id": ""}, "missing_headers"),
+            ({"webhook-timestamp": "soon"}, "bad_timestamp"),
+            ({"webhook-timestamp": "²"}, "bad_timestamp"),
+        )
+        return [(delivery.headers | headers, code) for headers, code in forgeries]
 
 
 # ---- requests as a test wants them -------------------------------------------------------------------------

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from infra.sandbox.engine.clock import SECOND_US, wall_us
 from infra.sandbox.engine.database import Database, Row, Tx, set_setting, setting
@@ -39,11 +39,19 @@ class Change(StrEnum):
     METHOD_DELETED = "method_deleted"
 
 
+class Event(NamedTuple):
+    """One webhook. `id` names it to the control surface, and in headers or body where the face has one there."""
+
+    id: str
+    type: str
+    body: str  # what is sent and signed
+
+
 class WebhookFormat(Protocol):
     """How webhooks look. The engine decides when they are sent; each face implements this."""
 
-    def event(self, at: Moment, change: Change, row: Row) -> tuple[str, str] | None:
-        """The event's type and body; None when this face says nothing about it.
+    def events(self, at: Moment, change: Change, row: Row) -> Sequence[Event]:
+        """What the merchant is sent about it: none, one or several events.
 
         `row` is the changed payment, refund or method, after the change.
         """

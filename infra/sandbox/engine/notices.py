@@ -12,7 +12,7 @@ from enum import StrEnum
 from typing import Any, TypedDict
 
 from infra.sandbox.engine.clock import wall_s
-from infra.sandbox.engine.core import NATIVE, Change, Moment, new_id
+from infra.sandbox.engine.core import NATIVE, Change, Moment
 from infra.sandbox.engine.database import Row, Tx, many, one, set_setting, setting
 from infra.sandbox.engine.refusals import Reason, Refused
 
@@ -32,18 +32,13 @@ class Rule(TypedDict):
 
 
 def notify(at: Moment, change: Change, row: Row) -> None:
-    """Queue a webhook about `row` for every enabled endpoint of its face."""
+    """Queue the webhooks about `row` for every enabled endpoint of its face."""
     face = _face_of(at.tx, change, row)
-    described = at.webhooks[face].event(at, change, row)
-    if described is None:
-        return
-    type_, body = described
-    id_, rule = new_id("evt"), _rule_for(at.tx, type_)
-    at.tx.execute(
-        "INSERT INTO events (id, type, body, created_at) VALUES (?,?,?,?)", (id_, type_, body, at.now)
-    )
-    for endpoint in many(at.tx, "SELECT id FROM endpoints WHERE enabled AND face = ?", face):
-        _queue(at.tx, id_, endpoint["id"], rule)
+    for event in at.webhooks[face].events(at, change, row):
+        rule = _rule_for(at.tx, event.type)
+        at.tx.execute("INSERT INTO events (id, type, body, created_at) VALUES (?,?,?,?)", (*event, at.now))
+        for endpoint in many(at.tx, "SELECT id FROM endpoints WHERE enabled AND face = ?", face):
+            _queue(at.tx, event.id, endpoint["id"], rule)
 
 
 def deliveries(tx: Tx) -> list[dict[str, Any]]:

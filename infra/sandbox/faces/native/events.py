@@ -6,10 +6,11 @@ import base64
 import hashlib
 import hmac
 import json
+from collections.abc import Sequence
 from typing import Any
 
 from infra.sandbox.engine.clock import iso
-from infra.sandbox.engine.core import Change, Moment
+from infra.sandbox.engine.core import Change, Event, Moment, new_id
 from infra.sandbox.engine.database import Row
 from infra.sandbox.faces.native.views import method_view, payment_view, refund_view
 
@@ -17,10 +18,10 @@ from infra.sandbox.faces.native.views import method_view, payment_view, refund_v
 class NativeWebhooks:
     """The WebhookFormat of this face."""
 
-    def event(self, at: Moment, change: Change, row: Row) -> tuple[str, str]:
+    def events(self, at: Moment, change: Change, row: Row) -> Sequence[Event]:
         type_, view = _described(at, change, row)
         body = {"type": type_, "timestamp": iso(at.now), "data": view}
-        return type_, json.dumps(body, separators=(",", ":"))
+        return [Event(new_id("evt"), type_, json.dumps(body, separators=(",", ":")))]
 
     def headers(self, secret: str, event_id: str, timestamp_s: int, body: bytes) -> dict[str, str]:
         return {

@@ -1,0 +1,14 @@
+"""The one list of the providers that the conformance kit runs for: a new one is one line here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final
+
+from tests.providers.simulator import ProviderSimulator, SandboxSimulator
+
+ADAPTERS: Final[Mapping[str, type[ProviderSimulator]]] = MappingProxyType(
+    {it.name: it for it in (SandboxSimulator,)}
+)
+SIGNING: Final = tuple(name for name, it in ADAPTERS.items() if it.signs)
