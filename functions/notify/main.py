@@ -8,7 +8,6 @@ sent is never repeated.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any, Final
 
 import structlog
@@ -20,6 +19,7 @@ from shared_lib.channels.breaker import StoppableChannel
 from shared_lib.channels.email_ses import SesEmail, ses_client
 from shared_lib.domain.errors import Refusal, Transient
 from shared_lib.domain.messages import NotificationStatus
+from shared_lib.domain.values import replace
 from shared_lib.domain.written import mailable
 from shared_lib.events.delivered import consumer
 from shared_lib.events.incoming import Incoming, InvalidEventError, data_of

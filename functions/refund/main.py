@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import replace
 from datetime import timedelta
 from typing import Final
 
@@ -31,6 +30,7 @@ from shared_lib.contract.commands import CreateRefund, RejectRefund
 from shared_lib.contract.views import refund_reply, refund_view
 from shared_lib.domain.errors import Code, Transient
 from shared_lib.domain.messages import SetAsideKind
+from shared_lib.domain.values import replace
 from shared_lib.events.delivered import take_request
 from shared_lib.events.incoming import Consumer, Incoming, data_of, hand_over, is_event
 from shared_lib.log import note

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import structlog
 
+from shared_lib.domain.values import replace
 from shared_lib.phases.webhooks import Received, WebhookResult, settle_from_webhooks
 from shared_lib.providers.base import EventKind, PaymentProvider, PaymentRef, ProviderEvent, Trust
 from shared_lib.runtime import Runtime

@@ -5,8 +5,6 @@ The default for access is an operator's: what makes the refund of an order compl
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from shared_lib.billing import facts
 from shared_lib.billing.case import Case
 from shared_lib.billing.refunds import settle_refund
@@ -15,15 +13,14 @@ from shared_lib.billing.surplus import keep_returning, surplus_held, surplus_wai
 from shared_lib.domain.lease import Lease
 from shared_lib.domain.payment import Payment
 from shared_lib.domain.refund import Refund, RefundAccess, RefundStatus
-from shared_lib.domain.values import replace
+from shared_lib.domain.values import Value, replace
 from shared_lib.ids import new_id
 
 BY_PROVIDER = "provider"
 _GAVE_NOTHING_BACK = frozenset({RefundState.FAILED, RefundState.CANCELED})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FoundRefund:
+class FoundRefund(Value, kw_only=True):
     """A refund as the provider lists it, of this payment of ours."""
 
     payment_id: str

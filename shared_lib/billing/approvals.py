@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
 
 from shared_lib.billing import facts
 from shared_lib.billing.case import Case
@@ -11,11 +10,10 @@ from shared_lib.billing.leasing import LeasedRefund, LeaseRequest, lease_refund
 from shared_lib.domain.errors import Code, Refusal
 from shared_lib.domain.lease import Lease
 from shared_lib.domain.refund import REFUND, Refund, RefundEvent, RefundStatus
-from shared_lib.domain.values import replace
+from shared_lib.domain.values import Value, replace
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DecideRefund:
+class DecideRefund(Value, kw_only=True):
     """An operator's decision about a refund that waits. `rejected_because` None: they approve it."""
 
     refund_id: str
@@ -28,8 +26,7 @@ class DecideRefund:
         return self.rejected_because is None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DecidedRefund:
+class DecidedRefund(Value, kw_only=True):
     """`to_ask`: it is approved just now, and ours to send. None: it is rejected, or was decided before."""
 
     refund: Refund

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
 
 from shared_lib.billing import facts, jobs, links
@@ -11,22 +10,20 @@ from shared_lib.billing.renewals import end
 from shared_lib.domain.errors import Code, Refusal
 from shared_lib.domain.payment import PaymentFlow, PaymentStatus
 from shared_lib.domain.subscription import LIVE, Subscription, SubscriptionStatus
-from shared_lib.domain.values import replace
+from shared_lib.domain.values import Value, replace
 
 # A charge that is on its way, or may be: it cannot be called back any more.
 _ON_ITS_WAY: Final = frozenset({PaymentStatus.SENDING, PaymentStatus.UNKNOWN, PaymentStatus.PENDING})
 _OVER: Final = frozenset({SubscriptionStatus.CANCELED, SubscriptionStatus.INCOMPLETE_EXPIRED})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ChangeAutoRenew:
+class ChangeAutoRenew(Value, kw_only=True):
     customer_id: str
     subscription_id: str
     auto_renew: bool
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ChangedAutoRenew:
+class ChangedAutoRenew(Value, kw_only=True):
     """`charge_in_flight`: a renewal was already sent when the customer opted out; it is returned without a request.
 
     `checkout_url`: where the open period can be paid now.

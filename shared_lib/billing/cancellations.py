@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
 
 from shared_lib.billing.attempts import latest_attempt
@@ -12,19 +11,17 @@ from shared_lib.billing.reasons import reason_of
 from shared_lib.domain.errors import Code, Refusal
 from shared_lib.domain.order import Order, OrderStatus
 from shared_lib.domain.payment import Payment
-from shared_lib.domain.values import replace
+from shared_lib.domain.values import Value, replace
 
 _ENDED: Final = (OrderStatus.CANCELED, OrderStatus.EXPIRED)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CancelOrder:
+class CancelOrder(Value, kw_only=True):
     customer_id: str
     order_id: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OpenedCancellation:
+class OpenedCancellation(Value, kw_only=True):
     """`to_ask`: the payment to close at its provider, under our lease. None when there is nothing left to close."""
 
     order: Order

@@ -7,7 +7,6 @@ loads cases under lock and writes what differs.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
 
@@ -19,12 +18,12 @@ from shared_lib.domain.order import Order
 from shared_lib.domain.payment import Payment
 from shared_lib.domain.refund import Refund
 from shared_lib.domain.subscription import Subscription
+from shared_lib.domain.values import Value, field, replace
 
-Value = Subscription | Order | Payment | Refund | Entitlement
+Part = Subscription | Order | Payment | Refund | Entitlement
 
 
-@dataclass(frozen=True, slots=True)
-class MethodKept:
+class MethodKept(Value):
     """A provider handed back a method for charging again: it gets a row under this id of ours."""
 
     id: str
@@ -32,29 +31,25 @@ class MethodKept:
     method: SavedMethodRef
 
 
-@dataclass(frozen=True, slots=True)
-class MethodDisabled:
+class MethodDisabled(Value):
     """Its bank will not have it charged again. Its owner still sees it, and may take it away."""
 
     id: str
 
 
-@dataclass(frozen=True, slots=True)
-class TrialReleased:
+class TrialReleased(Value):
     """The order's trial does not begin, for another reason than that it was used: it may still be had."""
 
     order_id: str
 
 
-@dataclass(frozen=True, slots=True)
-class PlaceVacated:
+class PlaceVacated(Value):
     """An order, perhaps of another case, leaves its place to this one, because what it was for is over."""
 
     order_id: str
 
 
-@dataclass(frozen=True, slots=True)
-class LogLine:
+class LogLine(Value):
     """What on-call must read. `level` is a method of the logger: "info", "warning" or "error"."""
 
     level: str
@@ -62,8 +57,7 @@ class LogLine:
     fields: Mapping[str, Any]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Undecidable:
+class Undecidable(Value, kw_only=True):
     """An answer: this row cannot be decided now, and its neighbours can. Nothing was changed."""
 
     reason: str
@@ -72,8 +66,7 @@ class Undecidable:
 Record = LedgerEntry | Event | MethodKept | MethodDisabled | TrialReleased | PlaceVacated | LogLine
 
 
-@dataclass(frozen=True)  # without slots, see values.replace
-class Case:
+class Case(Value):
     """`now`: the instant of the decision. Of a subscription's orders it holds those that were asked for and the open one,
     each with all of its payments, refunds and its entitlement.
     """
@@ -90,31 +83,25 @@ class Case:
 
     # ---- changes: each returns another case ------------------------------------------------------------------
 
-    def put(self, *values: Value) -> Case:
-        """The case with these values in place of their former versions, or beside the others when they are new."""
-        changed: Case = object.__new__(Case)
-        fields = changed.__dict__
-        fields.update(self.__dict__)
-        for value in values:
-            kind = type(value)
+    def put(self, *parts: Part) -> Case:
+        """The case with these in place of their former versions, or beside the others when they are new."""
+        changes: dict[str, Any] = {}
+        for part in parts:
+            kind = type(part)
             if kind is Subscription:
-                fields["subscription"] = value
-            elif isinstance(value, Entitlement):
-                fields["entitlements"] = {**fields["entitlements"], value.order_id: value}
-            else:
-                name = _MAPPINGS[kind]
-                fields[name] = {**fields[name], value.id: value}
-        return changed
+                changes["subscription"] = part
+                continue
+            name = _MAPPINGS[kind]
+            key = part.order_id if isinstance(part, Entitlement) else part.id
+            changes[name] = {**(changes.get(name) or getattr(self, name)), key: part}
+        return replace(self, **changes)
 
     def record(self, *records: Record) -> Case:
         """The case with these records at the end of its journal. Money that is nothing moves nowhere: no ledger entry."""
         for record in records:
             if type(record) is LedgerEntry and not record.amount:
                 records = tuple(one for one in records if one is not record)
-        changed: Case = object.__new__(Case)
-        changed.__dict__.update(self.__dict__)
-        changed.__dict__["journal"] = self.journal + records
-        return changed
+        return replace(self, journal=self.journal + records)
 
     def log(self, level: str, event: str, /, **fields: Any) -> Case:
         return self.record(LogLine(level, event, fields))
@@ -154,4 +141,9 @@ class Case:
         return self.entitlements.get(order.id)
 
 
-_MAPPINGS: Final[Mapping[type, str]] = {Order: "orders", Payment: "payments", Refund: "refunds"}
+_MAPPINGS: Final[Mapping[type, str]] = {
+    Order: "orders",
+    Payment: "payments",
+    Refund: "refunds",
+    Entitlement: "entitlements",
+}

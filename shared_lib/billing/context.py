@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 
 from shared_lib.billing.case import Case
 from shared_lib.billing.reports import PaymentSnapshot
 from shared_lib.domain.catalog import PriceKind
 from shared_lib.domain.order import Order, OrderStatus, Place, place_of
-from shared_lib.domain.values import replace
+from shared_lib.domain.values import Value, field, replace
 
 
-@dataclass(frozen=True, slots=True)
-class Holder:
+class Holder(Value):
     """The order that has a place. `waits`: for its money; else it is paid, and perhaps over."""
 
     order_id: str
     waits: bool
 
 
-@dataclass(frozen=True, slots=True)
-class TrialClaims:
+class TrialClaims(Value):
     """The trials of a batch, claimed in the transaction that would begin them.
 
     `identities` by order id: the customer and the card that its trial uses up. `owners` by (product, identity): the order
@@ -37,8 +34,7 @@ class TrialClaims:
         return all(self.owners[order.product_id, identity] == order.id for identity in used)
 
 
-@dataclass(frozen=True)  # without slots, see values.replace
-class SettlementContext:
+class SettlementContext(Value):
     """`owned` and `holders` change while a batch delivers: see `learn`.
 
     Two batches at once may both find a place free: then the database refuses one of them, and it reads again.

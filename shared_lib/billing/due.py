@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
 from datetime import timedelta
 
 from shared_lib.billing import facts, links
@@ -23,12 +22,11 @@ from shared_lib.domain.subscription import (
     SubscriptionStatus,
     next_billing,
 )
-from shared_lib.domain.values import replace
+from shared_lib.domain.values import Value, replace
 from shared_lib.ids import new_id
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RenewalRequest:
+class RenewalRequest(Value, kw_only=True):
     """One subscription that may be due. `providers`: those that can be asked; None: any."""
 
     subscription_id: str

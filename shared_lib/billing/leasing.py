@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import Final
@@ -17,7 +16,7 @@ from shared_lib.domain.lease import Lease
 from shared_lib.domain.order import Order, OrderStatus
 from shared_lib.domain.payment import PAYMENT, Payment, PaymentEvent, PaymentStatus
 from shared_lib.domain.refund import REFUND, Refund, RefundEvent, RefundStatus
-from shared_lib.domain.values import replace
+from shared_lib.domain.values import Value, field, replace
 
 _NOT_TO_SEND: Final = frozenset(
     {RefundStatus.SUCCEEDED, RefundStatus.FAILED, RefundStatus.AWAITING_APPROVAL, RefundStatus.REJECTED}
@@ -33,8 +32,7 @@ class Purpose(StrEnum):
     CLOSE = "close"  # no order needs its money any longer
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LeaseRequest:
+class LeaseRequest(Value, kw_only=True):
     """Lease this payment or refund, if its time has come. `providers`: those that can be asked; None: any.
 
     `early`: an operator asks, so its time need not have come.
@@ -55,8 +53,7 @@ class LeaseRequest:
         return Undecidable(reason=f"the provider {provider} is not configured")
 
 
-@dataclass(frozen=True, slots=True)
-class LeaseContext:
+class LeaseContext(Value):
     """What asking a provider needs beside the case: methods that may be charged by our id, addresses by customer.
 
     `unusable`: of the methods that may not be charged, what a charge of each comes to.
@@ -67,8 +64,7 @@ class LeaseContext:
     emails: Mapping[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LeasedPayment:
+class LeasedPayment(Value, kw_only=True):
     """A payment under our lease (`payment.lease.fence`), with what asking its provider needs. `now`: when it was leased.
 
     `by_customer`: the customer cancels it, and waits for the answer. `without_method`: what a charge comes to without `method`.
@@ -85,8 +81,7 @@ class LeasedPayment:
     without_method: LocalOutcome = LocalOutcome.NO_METHOD
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LeasedRefund:
+class LeasedRefund(Value, kw_only=True):
     """A refund under our lease (`refund.lease.fence`). `now`: when it was leased."""
 
     refund: Refund

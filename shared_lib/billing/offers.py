@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
@@ -14,7 +13,7 @@ from shared_lib.domain.catalog import OURSELVES, Price, PriceKind, ProviderTerms
 from shared_lib.domain.errors import Code, Refusal
 from shared_lib.domain.money import zero
 from shared_lib.domain.order import Order, OrderStatus, Place, place_of
-from shared_lib.domain.values import replace
+from shared_lib.domain.values import Value, field, replace
 
 OWNED: Final[Mapping[PriceKind, Refusal]] = {
     PriceKind.PURCHASE: Refusal(Code.ALREADY_OWNED, "You have bought this title already."),
@@ -23,8 +22,7 @@ OWNED: Final[Mapping[PriceKind, Refusal]] = {
 }
 
 
-@dataclass(frozen=True, kw_only=True)  # without slots, see values.replace
-class Offers:
+class Offers(Value, kw_only=True):
     """Read once for a batch. `owned`, `holders` and `open` change while the batch opens orders: see `learn`."""
 
     now: datetime

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from shared_lib.billing.replies import Key
 from shared_lib.billing.reports import RenderPayment
 from shared_lib.domain.catalog import ProviderTerms
+from shared_lib.domain.values import Value
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Buyer:
+class Buyer(Value, kw_only=True):
     """A customer as the Auth service describes them in a token. None is unknown, not absent."""
 
     customer_id: str
@@ -31,8 +30,7 @@ class Buyer:
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OrderRequest:
+class OrderRequest(Value, kw_only=True):
     """One request for one price. `render` turns what was committed into the bytes of the answer."""
 
     key: Key

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
 
@@ -24,6 +23,7 @@ from shared_lib.domain.order import BillingReason, Order, OrderStatus
 from shared_lib.domain.payment import Payment, PaymentFlow, PaymentStatus
 from shared_lib.domain.schedule import send_again_at
 from shared_lib.domain.subscription import Subscription, SubscriptionStatus
+from shared_lib.domain.values import Value
 from shared_lib.ids import new_id
 
 PAY_WITHIN: Final = timedelta(hours=24)
@@ -38,8 +38,7 @@ _REASON: Final[Mapping[PriceKind, BillingReason]] = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OpenedOrder:
+class OpenedOrder(Value, kw_only=True):
     """`to_ask`: the payment is the caller's to ask its provider about. `reply`: the answer is decided already."""
 
     order: Order

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
@@ -12,14 +11,14 @@ from shared_lib.billing.context import SettlementContext
 from shared_lib.billing.reports import PaymentReport, PaymentSnapshot
 from shared_lib.domain.order import Order
 from shared_lib.domain.payment import Payment, PaymentEvent
+from shared_lib.domain.values import Value
 
 
 class NotNeeded(Protocol):
     def __call__(self, case: Case, order: Order, payment: Payment, /, *, as_asked: bool) -> Case: ...
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reason:
+class Reason(Value, kw_only=True):
     """What an order of one billing reason makes of its payments. The payment that is passed is in the case as it is."""
 
     takes_place: bool

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
@@ -22,13 +21,12 @@ from shared_lib.domain.money import Money
 from shared_lib.domain.order import Order
 from shared_lib.domain.payment import Payment
 from shared_lib.domain.refund import Refund, RefundAccess, RefundStatus, customer_refund
-from shared_lib.domain.values import replace
+from shared_lib.domain.values import Value, field, replace
 
 NO_SUCH_ORDER: Final = Refusal(Code.NOT_FOUND, "There is no such order.")
 
 
-@dataclass(frozen=True, kw_only=True)  # without slots, see values.replace
-class OpenRefund:
+class OpenRefund(Value, kw_only=True):
     """`by_operator`: any amount up to what is left. By the customer: what the rules of the domain give back.
 
     `as_customer`: the token says both. `alone_max_minor`: by currency, above what an operator needs a second one.
@@ -49,8 +47,7 @@ class OpenRefund:
     alone_max_minor: Mapping[str, int] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OpenedRefund:
+class OpenedRefund(Value, kw_only=True):
     """`to_ask`: ours to ask its provider about. `reply`: the answer is already decided."""
 
     refund: Refund
@@ -58,8 +55,7 @@ class OpenedRefund:
     reply: SavedReply | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Opening:
+class Opening(Value):
     """The case and the returns after a request, and what it is answered with."""
 
     case: Case
@@ -89,8 +85,7 @@ def open_refund(case: Case, order: Order, want: OpenRefund, refund_id: str, retu
     return Opening(case, returns, OpenedRefund(refund=refund, to_ask=leased))
 
 
-@dataclass(frozen=True, slots=True)
-class _Admitted:
+class _Admitted(Value):
     """A request that is granted. `want`: with the role in which it was made."""
 
     want: OpenRefund

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from shared_lib.billing.case import Case
 from shared_lib.billing.surplus import surplus_held, surplus_waiting
 from shared_lib.domain.errors import Code, Refusal
 from shared_lib.domain.money import Money
 from shared_lib.domain.order import Order
 from shared_lib.domain.payment import Payment, PaymentStatus
+from shared_lib.domain.values import Value
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Refundable:
+class Refundable(Value, kw_only=True):
     """`left` may go back. `surplus`: it was never ours, so neither the order nor access follows it."""
 
     payment: Payment

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
 
 from shared_lib.billing import facts, jobs
@@ -15,11 +14,10 @@ from shared_lib.domain.order import ORDER, refund_event
 from shared_lib.domain.refund import REFUND, Refund, RefundStatus
 from shared_lib.domain.schedule import ask_unknown_at, look_at_pending_at, send_again_at
 from shared_lib.domain.state_machine import NoSuchEdge
-from shared_lib.domain.values import replace
+from shared_lib.domain.values import Value, replace
 
 
-@dataclass(frozen=True)  # without slots, see values.replace
-class SettledRefund:
+class SettledRefund(Value):
     """The case after a report, and the refund that the report was about.
 
     `alarm`: the report contradicts what we know; ask the provider before believing it.

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from shared_lib.domain.values import Value
 
 
-@dataclass(frozen=True, slots=True)
-class Key:
+class Key(Value):
     """A client's key. Its space is one customer and one route; the fingerprint is of the validated request."""
 
     customer_id: str
@@ -19,8 +18,7 @@ class Key:
         return self.customer_id, self.route, self.key
 
 
-@dataclass(frozen=True, slots=True)
-class SavedReply:
+class SavedReply(Value):
     """The bytes that answered the first request, and will answer every other one with its key."""
 
     status: int

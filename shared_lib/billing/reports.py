@@ -5,10 +5,11 @@ a snapshot proves.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import assert_never
+from typing import Any, assert_never
+
+from msgspec.structs import force_setattr
 
 from shared_lib.billing.replies import Key, SavedReply
 from shared_lib.domain.links import followable
@@ -16,10 +17,10 @@ from shared_lib.domain.money import Money
 from shared_lib.domain.order import Order
 from shared_lib.domain.payment import Decline, Payment, PaymentEvent, PaymentStatus
 from shared_lib.domain.refund import Refund, RefundEvent
+from shared_lib.domain.values import Value
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PaymentRef:
+class PaymentRef(Value, kw_only=True):
     """Provider-side address of one payment. Stored whole."""
 
     provider: str
@@ -27,8 +28,7 @@ class PaymentRef:
     capture_id: str | None = None  # PayPal capture id, Stripe pi_ once known
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SavedMethodRef:
+class SavedMethodRef(Value, kw_only=True):
     """A token for charging again without the customer. Never card data."""
 
     provider: str
@@ -38,9 +38,14 @@ class SavedMethodRef:
     last4: str | None = None
     title: str | None = None  # "Visa •4242", for mails
     expires: str | None = None  # "YYYY-MM"
-    fingerprint: str | None = field(
-        default=None, repr=False
-    )  # the same card, the same one; hashed behind HashedCards
+    fingerprint: str | None = None  # the same card, the same one; hashed behind HashedCards
+
+    def __rich_repr__(self) -> list[tuple[str, Any]]:
+        """Its fields as they may be shown: without the fingerprint, which follows a card from customer to customer."""
+        return [(name, value) for name, value in super().__rich_repr__() if name != "fingerprint"]
+
+    def __repr__(self) -> str:
+        return f"SavedMethodRef({', '.join(f'{name}={value!r}' for name, value in self.__rich_repr__())})"
 
 
 class PaymentState(StrEnum):
@@ -61,8 +66,7 @@ class RefundState(StrEnum):
     CANCELED = "canceled"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PaymentSnapshot:
+class PaymentSnapshot(Value, kw_only=True):
     """One observation of one payment: an answer, a webhook, an element of a list. May be settled."""
 
     ref: PaymentRef
@@ -83,11 +87,10 @@ class PaymentSnapshot:
     def __post_init__(self) -> None:
         """A link that is not `followable` counts as none, whichever adapter read it: it is neither shown nor mailed."""
         if self.checkout_url is not None and not followable(self.checkout_url):
-            object.__setattr__(self, "checkout_url", None)
+            force_setattr(self, "checkout_url", None)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RefundSnapshot:
+class RefundSnapshot(Value, kw_only=True):
     """One observation of one refund."""
 
     provider_refund_id: str
@@ -123,8 +126,7 @@ RenderPayment = Callable[[Order, Payment], SavedReply]
 RenderRefund = Callable[[Refund], SavedReply]
 
 
-@dataclass(frozen=True, kw_only=True)  # without slots, see values.replace
-class PaymentReport:
+class PaymentReport(Value, kw_only=True):
     """What is reported about one payment. `fence`: the lease it was asked under; a local outcome under an older lease
     means nothing.
 
@@ -143,8 +145,7 @@ class PaymentReport:
     failure: str | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
-class RefundReport:
+class RefundReport(Value, kw_only=True):
     """What is reported about one refund. `failure`: as of a payment."""
 
     refund_id: str
@@ -241,8 +242,7 @@ class Proof(StrEnum):
     CONTRADICTION = "contradiction"  # cannot be believed as it came: ask the provider
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
+class Finding(Value):
     """`why` is for the log."""
 
     proof: Proof

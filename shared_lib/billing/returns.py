@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from datetime import timedelta
 
 from shared_lib.domain.catalog import PriceKind
 from shared_lib.domain.errors import Code, Refusal
 from shared_lib.domain.order import Order
-from shared_lib.domain.values import replace
+from shared_lib.domain.values import Value, field, replace
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReturnLimit:
+class ReturnLimit(Value, kw_only=True):
     """At most `titles_max` titles of one customer in any `window`, counted from the request."""
 
     titles_max: int
     window: timedelta
 
 
-@dataclass(frozen=True)  # without slots, see values.replace
-class Returns:
+class Returns(Value):
     """`titles`: (customer, product) of every title ever returned. `recent`: how many in the window, by customer."""
 
     titles: frozenset[tuple[str, str]] = frozenset()

@@ -11,12 +11,12 @@ ChannelError
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import ClassVar, Protocol
 
+from shared_lib.domain.values import Value, field
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Message:
+
+class Message(Value, kw_only=True):
     """One message. `notification_id` is sent along, so that bounces and complaints can be matched."""
 
     notification_id: str
@@ -28,8 +28,7 @@ class Message:
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sent:
+class Sent(Value, kw_only=True):
     """The channel has accepted the message; `receipt` is its id for it."""
 
     receipt: str

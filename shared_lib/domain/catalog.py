@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
 from shared_lib.domain.money import Money
 from shared_lib.domain.period import Interval
+from shared_lib.domain.values import Value
 
 
 class PriceKind(StrEnum):
@@ -17,8 +17,7 @@ class PriceKind(StrEnum):
     SUBSCRIPTION = "subscription"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Price:
+class Price(Value, kw_only=True):
     """`sellable_from <= now < sellable_until`; an interval only for subscriptions; `trial_days` may be 0."""
 
     id: str
@@ -40,8 +39,7 @@ class Price:
         return self.sellable_from <= at and (self.sellable_until is None or at < self.sellable_until)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ProviderTerms:
+class ProviderTerms(Value, kw_only=True):
     """What a provider takes, as far as an order must know."""
 
     name: str

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import assert_never
 
 from shared_lib.domain.payment import DeclineKind
+from shared_lib.domain.values import Value
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DunningPolicy:
+class DunningPolicy(Value, kw_only=True):
     """Days are counted from the first decline of the period (`past_due_at`)."""
 
     retry_days: tuple[int, ...] = (1, 3, 5, 7)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import assert_never
 
 from shared_lib.domain.catalog import PriceKind
+from shared_lib.domain.values import Value
 
 RENTAL_START_DAYS = 30
 RENTAL_FINISH_HOURS = 48
@@ -18,8 +18,7 @@ class EntitlementStatus(StrEnum):
     REVOKED = "revoked"
 
 
-@dataclass(frozen=True, kw_only=True)
-class Entitlement:
+class Entitlement(Value, kw_only=True):
     """May be watched while `starts_at <= now < ends_at` and not revoked. `ends_at` None: for good."""
 
     id: str

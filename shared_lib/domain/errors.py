@@ -8,8 +8,9 @@ Transient            try again later: the database, a lock, a lease
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
+
+from shared_lib.domain.values import Value
 
 
 class Code(StrEnum):
@@ -79,8 +80,7 @@ class Code(StrEnum):
     INTERNAL = "internal"
 
 
-@dataclass(frozen=True, slots=True)
-class Refusal:
+class Refusal(Value):
     """Why one item was not done. `retry_after_s` when asking again later can help; `order_id`: the order in the way."""
 
     code: Code

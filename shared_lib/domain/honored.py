@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
 from shared_lib.domain import dunning
 from shared_lib.domain.entitlement import Entitlement
 from shared_lib.domain.subscription import SubscriptionStatus
-from shared_lib.domain.values import replace
+from shared_lib.domain.values import Value, replace
 
 # A renewal is charged when the period ends; access does not blink while that, or our outage, takes its time.
 RENEWAL_SLACK: Final = timedelta(days=dunning.DEFAULT.grace_days)
@@ -17,8 +16,7 @@ RENEWAL_SLACK: Final = timedelta(days=dunning.DEFAULT.grace_days)
 _RENEWED: Final = frozenset({SubscriptionStatus.ACTIVE, SubscriptionStatus.TRIALING})
 
 
-@dataclass(frozen=True, slots=True)
-class Renewal:
+class Renewal(Value):
     """The subscription of an entitlement, as far as it extends it. `period_n`: the period that is paid last."""
 
     status: SubscriptionStatus

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
 from shared_lib.domain.schedule import LEASE
-from shared_lib.domain.values import replace
+from shared_lib.domain.values import Value, replace
 
 
-@dataclass(frozen=True, kw_only=True)  # without slots, see values.replace
-class Lease:
+class Lease(Value, kw_only=True):
     """`fence` counts the leases: what is reported under an older one is not believed.
 
     `checks` counts the looks of the schedule since the value was made, and so decides how long the next one waits.

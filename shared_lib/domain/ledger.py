@@ -8,11 +8,10 @@ surplus           what customers paid beyond any order  (owed to them)
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 
 from shared_lib.domain.money import Money
-from shared_lib.domain.values import replace
+from shared_lib.domain.values import Value, replace
 
 REVENUE, REFUNDS, SURPLUS = "revenue", "refunds", "surplus"
 
@@ -22,8 +21,7 @@ class EntrySource(StrEnum):
     REFUND = "refund"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LedgerEntry:
+class LedgerEntry(Value, kw_only=True):
     """`leg` makes (source_kind, source_id, leg) unique: the same fact cannot be written twice.
 
     Legs of a payment: `captured`, then `captured:<total>` for each later growth. Of a refund: `refunded`, `returned`.

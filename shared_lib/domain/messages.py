@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
+
+from shared_lib.domain.values import Value
 
 
 class InboxStatus(StrEnum):
@@ -30,8 +31,7 @@ class SetAsideKind(StrEnum):
     MESSAGE = "message"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SetAside:
+class SetAside(Value, kw_only=True):
     """A row to set aside, with the reason in a few words."""
 
     kind: SetAsideKind
@@ -39,16 +39,14 @@ class SetAside:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Due:
+class Due(Value):
     """The id of a row to be decided now. `again`: it was set aside before."""
 
     id: str
     again: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AutoRenewChange:
+class AutoRenewChange(Value, kw_only=True):
     """The customer's change of a subscription's auto_renew, counted from 1."""
 
     subscription_id: str

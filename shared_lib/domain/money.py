@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from decimal import Decimal
 from functools import lru_cache
+
+from shared_lib.domain.values import Value
 
 _CURRENCY = re.compile("[A-Z]{3}")
 
@@ -29,8 +30,7 @@ def _is_code(currency: str) -> bool:
     return _CURRENCY.fullmatch(currency) is not None
 
 
-@dataclass(frozen=True, slots=True, order=False)
-class Money:
+class Money(Value):
     """An amount in minor units (1299 EUR is 12.99 euros). Adding two currencies is a programmer's error."""
 
     minor: int

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
@@ -10,6 +9,7 @@ from shared_lib.domain.catalog import PriceKind
 from shared_lib.domain.money import Money
 from shared_lib.domain.period import Period
 from shared_lib.domain.state_machine import StateMachine
+from shared_lib.domain.values import Value
 
 
 class OrderStatus(StrEnum):
@@ -48,8 +48,7 @@ class CancelReason(StrEnum):
     TRIAL_USED = "trial_used"  # this customer or this card has had the trial of this plan
 
 
-@dataclass(frozen=True, kw_only=True)
-class Order:
+class Order(Value, kw_only=True):
     """`amount` is the catalog's price when the order was made; a trial costs nothing. Periods only for subscriptions.
 
     `holds`: this order has the one place that its customer has for the product and kind. It leaves the place when it ends

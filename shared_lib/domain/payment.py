@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
 from shared_lib.domain.lease import NO_LEASE, Lease
 from shared_lib.domain.money import Money
 from shared_lib.domain.state_machine import StateMachine
+from shared_lib.domain.values import Value
 
 
 class PaymentStatus(StrEnum):
@@ -54,8 +54,7 @@ class DeclineReason(StrEnum):
     METHOD_REMOVED = "method_removed"  # the provider has deleted the card or account
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Decline:
+class Decline(Value, kw_only=True):
     """A refusal of the bank or the provider, and whether asking again can help. `provider_code` is verbatim, for support."""
 
     kind: DeclineKind
@@ -64,8 +63,7 @@ class Decline:
     retry_after: timedelta | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
-class Payment:
+class Payment(Value, kw_only=True):
     id: str
     order_id: str
     provider: str

@@ -6,11 +6,12 @@ end(n) = clamp(anchor + n intervals) in the customer's time zone: 31 Jan -> 28 F
 from __future__ import annotations
 
 import calendar
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import assert_never
 from zoneinfo import ZoneInfo
+
+from shared_lib.domain.values import Value
 
 # A country's clock rules may move a boundary by this much after it was stored; a period is shortened by more, or not at all.
 SHORTEST = timedelta(hours=3)
@@ -23,8 +24,7 @@ class Unit(StrEnum):
     YEAR = "year"
 
 
-@dataclass(frozen=True, slots=True)
-class Interval:
+class Interval(Value):
     """How long one period lasts: `Interval(Unit.MONTH, 3)` is a quarter."""
 
     unit: Unit
@@ -35,8 +35,7 @@ class Interval:
             raise ValueError("an interval counts at least one unit")
 
 
-@dataclass(frozen=True, slots=True)
-class Period:
+class Period(Value):
     """Half-open [start, end), UTC."""
 
     start: datetime
@@ -46,8 +45,7 @@ class Period:
         return self.start <= at < self.end
 
 
-@dataclass(frozen=True, slots=True)
-class Cadence:
+class Cadence(Value):
     """What a subscription counts by. `anchor_at` is UTC; the arithmetic is done on the wall clock of `time_zone`."""
 
     anchor_at: datetime

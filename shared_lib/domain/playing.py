@@ -6,12 +6,12 @@ The claim comes from a device, and devices lie about time both ways: a set-top b
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final, assert_never
 
 from shared_lib.domain.catalog import PriceKind
 from shared_lib.domain.entitlement import RENTAL_FINISH_HOURS, Entitlement, EntitlementStatus
+from shared_lib.domain.values import Value
 
 # Plays stand beside webhooks in the inbox, under a name that no provider has: their senders cannot use up a webhook's id.
 PLAYS: Final = "play:"
@@ -20,8 +20,7 @@ PLAYS: Final = "play:"
 TRAVEL_MAX: Final = timedelta(hours=1)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Played:
+class Played(Value, kw_only=True):
     """A customer began to watch a product. `again`: it is parked in the inbox and is tried once more."""
 
     source: str
@@ -41,8 +40,7 @@ class Played:
         return self.customer_id, self.product_id
 
 
-@dataclass(frozen=True, slots=True)
-class Access:
+class Access(Value):
     """An entitlement, and until when it is honored: for a plan in its grace that is later than its `ends_at`."""
 
     entitlement: Entitlement

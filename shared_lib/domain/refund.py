@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
@@ -15,6 +14,7 @@ from shared_lib.domain.order import Order, OrderStatus
 from shared_lib.domain.payment import Payment
 from shared_lib.domain.period import SHORTEST, Period
 from shared_lib.domain.state_machine import StateMachine
+from shared_lib.domain.values import Value
 
 CUSTOMER_WINDOW_DAYS = 14
 
@@ -52,8 +52,7 @@ class RefundAccess(StrEnum):
     SHORTEN = "shorten"  # access ends after the share of the period that stays paid
 
 
-@dataclass(frozen=True, kw_only=True)
-class Refund:
+class Refund(Value, kw_only=True):
     id: str
     order_id: str
     payment_id: str

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Generic, TypeVar
+
+from shared_lib.domain.values import Value
 
 S = TypeVar("S", bound=StrEnum)
 E = TypeVar("E", bound=StrEnum)
@@ -15,8 +16,7 @@ class NoSuchEdge(Exception):
     """The table has no edge from this status by this event: a refusal at a door, an alarm behind a provider."""
 
 
-@dataclass(frozen=True, slots=True)
-class StateMachine(Generic[S, E]):
+class StateMachine(Value, Generic[S, E]):
     """`edges[(status, event)]` is the next status. An edge back to the same status is old news."""
 
     name: str

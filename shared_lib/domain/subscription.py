@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
 from shared_lib.domain.money import Money
 from shared_lib.domain.period import SHORTEST, Cadence, Interval, Period
 from shared_lib.domain.state_machine import StateMachine
-from shared_lib.domain.values import replace
+from shared_lib.domain.values import Value, replace
 
 
 class SubscriptionStatus(StrEnum):
@@ -92,8 +91,7 @@ LIVE = RENEWABLE | {_S.PAUSED}
 """A customer has at most one of these per product: a partial unique index."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Subscription:
+class Subscription(Value, kw_only=True):
     """`period_n` is the last period that was billed, 0 during a trial; its bounds are the paid access."""
 
     id: str
@@ -152,8 +150,7 @@ class Subscription:
         return Cadence(self.anchor_at, self.time_zone, self.interval)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Start:
+class Start(Value, kw_only=True):
     """What the first payment makes of a subscription."""
 
     status_event: SubscriptionEvent
@@ -178,8 +175,7 @@ def start(subscription: Subscription, paid_at: datetime) -> Start:
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NextBilling:
+class NextBilling(Value, kw_only=True):
     """The period to bill, and the anchor it was counted from."""
 
     period_n: int

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
 from typing import Any, Final, NamedTuple, TypeVar
 from urllib.parse import quote, unquote
 
@@ -17,6 +16,7 @@ from starlette.requests import Request
 
 from shared_lib.contract.routes import EVENTS_PATH
 from shared_lib.domain.errors import Code, Refusal, Transient, Unstorable
+from shared_lib.domain.values import Value
 from shared_lib.invocation import Invocation, valid_trace
 from shared_lib.replies import RefusedError
 from shared_lib.untrusted import UntrustedError, check, check_text
@@ -42,8 +42,7 @@ class InvalidEventError(RefusedError):
         return self.refusal.detail
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Incoming:
+class Incoming(Value, kw_only=True):
     """A CloudEvent as a consumer sees it. (source, id) identifies it."""
 
     id: str

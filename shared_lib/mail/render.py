@@ -8,7 +8,6 @@ from __future__ import annotations
 import re
 import textwrap
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
@@ -26,6 +25,7 @@ from shared_lib.billing.events import FactType, JobType
 from shared_lib.contract.events import Planned
 from shared_lib.domain.entitlement import RENTAL_FINISH_HOURS, RENTAL_START_DAYS
 from shared_lib.domain.money import Money, exponent
+from shared_lib.domain.values import Value
 
 TEMPLATES: Final = Path(__file__).with_name("templates")
 
@@ -97,8 +97,7 @@ class UnrenderableError(Exception):
     """The event lacks data that its mail needs, or its type is unknown. A retry does not help."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Brand:
+class Brand(Value, kw_only=True):
     """What every mail shows of the cinema (BOXOFFICE_CINEMA_*), and the terms that mails quote."""
 
     name: str
@@ -108,8 +107,7 @@ class Brand:
     rental_finish_hours: int = RENTAL_FINISH_HOURS
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rendered:
+class Rendered(Value, kw_only=True):
     subject: str
     text: str
     html: str

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 
 from shared_lib.billing.reports import SavedMethodRef
+from shared_lib.domain.values import Value
 from shared_lib.store.methods import method_of
 from shared_lib.store.transaction import Transaction
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DetachMethod:
+class DetachMethod(Value, kw_only=True):
     """`confirmed`: also when subscriptions are charged to it."""
 
     customer_id: str
@@ -21,8 +20,7 @@ class DetachMethod:
     confirmed: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ChargedSubscription:
+class ChargedSubscription(Value, kw_only=True):
     """A subscription that its next renewal charges to the method."""
 
     subscription_id: str
@@ -30,8 +28,7 @@ class ChargedSubscription:
     renews_at: datetime | None
 
 
-@dataclass(frozen=True, slots=True)
-class MethodInUse:
+class MethodInUse(Value):
     """It stays until its owner confirms: these would have nothing left to be charged to."""
 
     subscriptions: list[ChargedSubscription]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -13,7 +12,7 @@ from shared_lib.billing.events import JOBS, Event, JobType
 from shared_lib.domain.errors import Code, Refusal
 from shared_lib.domain.messages import AutoRenewChange, NotificationStatus
 from shared_lib.domain.subscription import Subscription
-from shared_lib.domain.values import replace
+from shared_lib.domain.values import Value, field, replace
 from shared_lib.ids import new_id
 from shared_lib.store import outbox
 from shared_lib.store.rows import LOCK, SUBSCRIPTIONS
@@ -33,8 +32,7 @@ Address = tuple[str, str]
 """Of a notification: the id of its event, and its customer."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ClaimNotification:
+class ClaimNotification(Value, kw_only=True):
     """One event that is mailed to a customer. With `change`: only if that one stands and was not mailed yet.
 
     `data` of the event is kept with the notification, so that an operator can have it mailed again.
@@ -43,7 +41,7 @@ class ClaimNotification:
     event_id: str
     event_type: str
     customer_id: str
-    data: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    data: Mapping[str, Any] = field(default_factory=dict)
     change: AutoRenewChange | None = None
 
     @property
@@ -51,8 +49,7 @@ class ClaimNotification:
         return self.event_id, self.customer_id
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ClaimedNotification:
+class ClaimedNotification(Value, kw_only=True):
     """Ours to send. `email` is None when the customer left no address."""
 
     id: str
@@ -63,8 +60,7 @@ class ClaimedNotification:
     created_at: datetime
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SendAgain:
+class SendAgain(Value, kw_only=True):
     """What the job needs to send a notification another time: the event it is about."""
 
     claimed: ClaimedNotification
@@ -74,8 +70,7 @@ class SendAgain:
     trace: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MarkSent:
+class MarkSent(Value, kw_only=True):
     """What became of a notification we had claimed."""
 
     id: str
@@ -94,7 +89,7 @@ async def claim_notifications(
     and waits for an operator instead of being sent twice.
     """
     settled = await _settled_changes(tx, [want for want in wanted if want.change])
-    by_address = {want.address: want for want in wanted if want.change is None or want in settled}
+    by_address = {want.address: want for want in wanted if not want.change or want.address in settled}
     ids = {address: new_id("ntf") for address in by_address}
     ordered = [by_address[address] for address in sorted(ids)]
     rows = await tx.fetch(
@@ -145,7 +140,7 @@ async def claim_notifications(
     ]
 
 
-async def _settled_changes(tx: Transaction, wanted: Sequence[ClaimNotification]) -> set[ClaimNotification]:
+async def _settled_changes(tx: Transaction, wanted: Sequence[ClaimNotification]) -> set[Address]:
     """Those whose change is to be mailed, or had its notification claimed before.
 
     What the mail will say is noted with the claim, under the subscription's lock. A mail that then fails for good counts
@@ -162,14 +157,14 @@ async def _settled_changes(tx: Transaction, wanted: Sequence[ClaimNotification])
     )
     subscriptions = {subscription.id: subscription for subscription in await asked.values()}
     claimed_before = {(event_id, customer_id) for event_id, customer_id in await rows.rows()}
-    settled: set[ClaimNotification] = set()
+    settled: set[Address] = set()
     mailed: dict[str, Subscription] = {}
     for want, change in zip(wanted, changes, strict=True):
         found = subscriptions.get(change.subscription_id)
         if want.address in claimed_before:
-            settled.add(want)
+            settled.add(want.address)
         elif found and found.stands(change.number, tx.now) and found.auto_renew is not found.auto_renew_told:
-            settled.add(want)
+            settled.add(want.address)
             mailed[found.id] = found
             subscriptions[found.id] = replace(found, auto_renew_told=found.auto_renew)
     SUBSCRIPTIONS.update(tx, [(mailed[id_], subscriptions[id_]) for id_ in sorted(mailed)])

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import timedelta
 
+from shared_lib.domain.values import Value
 from shared_lib.ids import new_id
 from shared_lib.store import repairs
 from shared_lib.store.outbox import Outgoing, shard_of
@@ -14,13 +14,11 @@ from shared_lib.store.repairs import Repair
 from shared_lib.store.transaction import Transaction
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Delivered:
+class Delivered(Value, kw_only=True):
     event: Outgoing
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PutOff:
+class PutOff(Value, kw_only=True):
     """Not now. `counts` False: no door was there to take it, which is not the event's fault."""
 
     event: Outgoing
@@ -28,8 +26,7 @@ class PutOff:
     counts: bool
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Dead:
+class Dead(Value, kw_only=True):
     """No door will take it as it is."""
 
     event: Outgoing
@@ -85,8 +82,7 @@ def _bury(tx: Transaction, dead: Sequence[Dead]) -> None:
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Replay:
+class Replay(Value, kw_only=True):
     """One dead letter by id, or all that wait. `repair`: what is noted about each."""
 
     repair: Repair

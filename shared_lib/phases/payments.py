@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from shared_lib.billing.attempts import current_attempt
 from shared_lib.billing.leasing import LeasedPayment, Purpose, take_lease
@@ -11,6 +10,7 @@ from shared_lib.billing.payments import Settled, settle
 from shared_lib.billing.replies import SavedReply
 from shared_lib.billing.reports import PaymentReport
 from shared_lib.domain.payment import PaymentStatus
+from shared_lib.domain.values import Value
 from shared_lib.store.cases import Cases
 from shared_lib.store.context import read_context
 from shared_lib.store.failures import note_failures
@@ -18,8 +18,7 @@ from shared_lib.store.keys import save_replies
 from shared_lib.store.transaction import Transaction
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AnsweredPayment:
+class AnsweredPayment(Value, kw_only=True):
     """A settled payment, with the bytes that answer the request that waited for it.
 
     `to_ask`: a page for the same order, which the request that waits is to ask for before it is answered.

@@ -6,14 +6,13 @@ A broker that is away is not an attempt: nothing is counted. What it will never 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 
+from shared_lib.domain.values import Value, field
 from shared_lib.ids import new_id
 from shared_lib.store.transaction import Transaction
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BatchResult:
+class BatchResult(Value, kw_only=True):
     """What the broker made of a batch: row ids it acknowledged, and those it will never take, each with the reason."""
 
     acknowledged: Sequence[int]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from shared_lib.billing.refund_requests import NO_SUCH_ORDER, OpenedRefund, OpenRefund, open_refund
 from shared_lib.billing.refunds import SettledRefund, settle_refund
@@ -11,6 +10,7 @@ from shared_lib.billing.replies import SavedReply
 from shared_lib.billing.reports import RefundReport
 from shared_lib.billing.returns import Returns
 from shared_lib.domain.errors import Refusal
+from shared_lib.domain.values import Value
 from shared_lib.ids import new_id
 from shared_lib.store.cases import Cases
 from shared_lib.store.failures import note_failures
@@ -19,8 +19,7 @@ from shared_lib.store.returns import ReturnsQuery
 from shared_lib.store.transaction import Transaction
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AnsweredRefund:
+class AnsweredRefund(Value, kw_only=True):
     """`reply`: what answers the request that waits for the refund."""
 
     settled: SettledRefund

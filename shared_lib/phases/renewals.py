@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from shared_lib.billing import jobs
 from shared_lib.billing.case import Undecidable
 from shared_lib.billing.due import RenewalRequest, look_at_due
 from shared_lib.billing.leasing import LeaseContext, LeasedPayment
+from shared_lib.domain.values import Value
 from shared_lib.store.cases import Cases
 from shared_lib.store.leasing import read_lease_context
 from shared_lib.store.outbox import publish
 from shared_lib.store.transaction import Transaction
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OpenedRenewal:
+class OpenedRenewal(Value, kw_only=True):
     """`looked_at` False: it is not due (any more), or another tick works on it. `to_charge`: the payment that the caller
     has leased, if any.
     """

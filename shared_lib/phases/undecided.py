@@ -8,19 +8,18 @@ read or decided, or the database's refusal when it is written. The culprit's row
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from shared_lib.domain.messages import SetAside, SetAsideKind
 from shared_lib.domain.schedule import try_set_aside_at
+from shared_lib.domain.values import Value
 from shared_lib.store.transaction import Transaction
 
 # A row that was due to be tried again this long ago, and has not failed since, was decided by another way.
 DECIDED_AFTER = timedelta(hours=1)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Kept:
+class Kept(Value, kw_only=True):
     """How often the row has been set aside, and when it is tried again."""
 
     attempts: int

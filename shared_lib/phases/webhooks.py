@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
 from typing import Final
@@ -12,6 +11,7 @@ from shared_lib.billing.adoption import settle_found
 from shared_lib.billing.context import SettlementContext
 from shared_lib.billing.payments import settle
 from shared_lib.billing.reports import PaymentReport, RefundSnapshot
+from shared_lib.domain.values import Value
 from shared_lib.providers import kept
 from shared_lib.providers.base import EventKind, ProviderEvent
 from shared_lib.store import inbox, methods
@@ -35,8 +35,7 @@ class WebhookResult(StrEnum):
     IGNORED = "ignored"  # authentic, and nothing to us
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Received:
+class Received(Value, kw_only=True):
     """One verified event. `again`: it is parked in the inbox already and is tried once more.
 
     `asked`: its content was fetched just now. `other_mode`: it is of play money where money is real, or the reverse.

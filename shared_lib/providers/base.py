@@ -7,7 +7,6 @@ retries; an outcome that it cannot classify with certainty is unknown or PENDING
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Protocol, runtime_checkable
@@ -22,6 +21,7 @@ from shared_lib.billing.reports import (
 )
 from shared_lib.domain.money import Money
 from shared_lib.domain.payment import Decline, DeclineKind, DeclineReason
+from shared_lib.domain.values import Value, field
 from shared_lib.providers.errors import (
     AnswerMismatch,
     BadCredentials,
@@ -53,8 +53,7 @@ __all__ = [
 # ---- what we ask -------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CheckoutRequest:
+class CheckoutRequest(Value, kw_only=True):
     """A hosted page for a customer who is present. Zero with save_method verifies a card for a trial."""
 
     payment_id: str  # ours, goes to metadata
@@ -73,8 +72,7 @@ class CheckoutRequest:
     metadata: Mapping[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ChargeRequest:
+class ChargeRequest(Value, kw_only=True):
     """Money from a saved method while the customer is away."""
 
     payment_id: str  # ours, goes to metadata
@@ -86,8 +84,7 @@ class ChargeRequest:
     metadata: Mapping[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RefundRequest:
+class RefundRequest(Value, kw_only=True):
     payment: PaymentRef
     refund_id: str  # ours, goes to metadata
     amount: Money | None  # None = everything that is left
@@ -98,8 +95,7 @@ class RefundRequest:
 # ---- what the provider reports -----------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RawWebhook:
+class RawWebhook(Value, kw_only=True):
     headers: Mapping[str, str]  # lower-cased keys
     body: bytes  # untouched
     source_ip: str | None
@@ -119,8 +115,7 @@ class EventKind(StrEnum):
     IGNORED = "ignored"  # authentic, but of no use to us: acknowledge it
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ProviderEvent:
+class ProviderEvent(Value, kw_only=True):
     """What one webhook reports. SIGNED: the body is the observation. HINT: it only names the object to fetch."""
 
     dedup_id: str  # event id, or "<event>:<object id>" where there is none
@@ -136,8 +131,7 @@ class ProviderEvent:
     method_gone: bool = False  # SIGNED and kind METHOD: it cannot be charged any more
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Capabilities:
+class Capabilities(Value, kw_only=True):
     """What a provider supports, as data, so that it is checked before a call instead of by a failing call."""
 
     idempotency_ttl: timedelta

@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import json
-from typing import Final
-
-from pydantic import TypeAdapter
+import msgspec
 
 from shared_lib.providers.base import ProviderEvent
-
-_EVENT: Final = TypeAdapter(ProviderEvent)
 
 
 def written(event: ProviderEvent) -> str:
     """The event as JSON."""
-    return json.dumps(_EVENT.dump_python(event, mode="json"))
+    return msgspec.json.encode(event).decode()
 
 
 def read(payload: object) -> ProviderEvent:
-    """The event from the parsed JSON. Raises pydantic's ValidationError when it is not readable."""
-    return _EVENT.validate_python(payload, strict=False)
+    """The event from the parsed JSON. Raises msgspec's ValidationError when it is not readable."""
+    return msgspec.convert(payload, ProviderEvent)

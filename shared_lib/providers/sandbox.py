@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import replace
 from datetime import datetime, timedelta
 from types import MappingProxyType
 from typing import Any
@@ -11,6 +10,7 @@ from urllib.parse import quote
 
 import httpx
 
+from shared_lib.domain.values import replace
 from shared_lib.fetching import Http
 from shared_lib.providers.base import (
     Capabilities,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from shared_lib.domain.catalog import Price
 from shared_lib.domain.entitlement import Entitlement
@@ -12,6 +11,7 @@ from shared_lib.domain.order import Order
 from shared_lib.domain.payment import Payment
 from shared_lib.domain.refund import Refund
 from shared_lib.domain.subscription import Subscription, SubscriptionStatus
+from shared_lib.domain.values import Value
 from shared_lib.store.rows import (
     ENTITLEMENTS,
     ORDERS,
@@ -23,8 +23,7 @@ from shared_lib.store.rows import (
 from shared_lib.store.transaction import Row, Transaction
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ask:
+class Ask(Value, kw_only=True):
     """Which of a customer's things. `id` None: all of them. `customer_id` None: an operator asks, for those of any customer."""
 
     customer_id: str | None
@@ -33,16 +32,14 @@ class Ask:
     limit: int = 50
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ShownOrder:
+class ShownOrder(Value, kw_only=True):
     """An order with the payment that matters now: the one that paid it, else the latest."""
 
     order: Order
     payment: Payment | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ShownSubscription:
+class ShownSubscription(Value, kw_only=True):
     """A subscription with the page on which its open period can be paid now."""
 
     subscription: Subscription
@@ -53,8 +50,7 @@ class ShownSubscription:
 OrderVersion = tuple[str, int]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ShownMethod:
+class ShownMethod(Value, kw_only=True):
     id: str
     provider: str
     brand: str | None

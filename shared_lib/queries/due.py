@@ -5,14 +5,14 @@ Rows are named by id alone, so that no value of a broken one is read here. Those
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from pydantic import ValidationError
+from msgspec import ValidationError
 
 from shared_lib.domain.messages import Due, SetAside, SetAsideKind
 from shared_lib.domain.playing import PLAYS, Played
+from shared_lib.domain.values import Value
 from shared_lib.providers.base import ProviderEvent
 from shared_lib.providers.kept import read
 from shared_lib.store.transaction import Transaction
@@ -66,8 +66,7 @@ async def _due(tx: Transaction, query: str, limit: int) -> list[Due]:
 # ---- messages that are parked --------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Parked:
+class Parked(Value, kw_only=True):
     """What the inbox keeps, due to be tried again. `event` None: it is `unreadable`. `again`: it was set aside before."""
 
     provider: str
@@ -105,8 +104,8 @@ def _parked(source: str, event_id: str, payload: object, received_at: datetime, 
     event, unreadable = None, ""
     try:
         event = read(payload)
-    except ValidationError as error:
-        unreadable = f"{error.error_count()} fields of the kept event cannot be read"
+    except ValidationError:  # its text may repeat a value, so it is not shown
+        unreadable = "the kept event cannot be read"
     return Parked(
         provider=source,
         event_id=event_id,

@@ -15,10 +15,9 @@ Decision 0038 has the proof in full, and what follows for prepared transactions,
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final
 
-from shared_lib.domain.values import replace
+from shared_lib.domain.values import Value, replace
 from shared_lib.store.outbox import READ_IN_ORDER
 from shared_lib.store.transaction import Transaction
 
@@ -26,16 +25,14 @@ from shared_lib.store.transaction import Transaction
 NAMED_MAX: Final = 200
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Mark:
+class Mark(Value, kw_only=True):
     """`last`: the last id the outbox' sequence had given. `xid`: above that of every transaction that has an id up to it."""
 
     last: int
     xid: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Floor:
+class Floor(Value, kw_only=True):
     """Below `id` the outbox has no rows but those `named`, and none will be committed there. The default passes over nothing."""
 
     id: int = 0
@@ -46,8 +43,7 @@ class Floor:
 NO_FLOOR: Final = Floor()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Raise:
+class Raise(Value, kw_only=True):
     """`whole`: look below the floor too, in case the rules above were broken."""
 
     floor: Floor

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
@@ -21,6 +20,7 @@ from shared_lib.domain.money import Money
 from shared_lib.domain.payment import Payment
 from shared_lib.domain.refund import RefundStatus
 from shared_lib.domain.subscription import OWING, Subscription, SubscriptionStatus
+from shared_lib.domain.values import Value
 from shared_lib.store.rows import ORDERS, PAYMENTS, REFUNDS, SUBSCRIPTIONS
 from shared_lib.store.transaction import Transaction
 
@@ -29,8 +29,7 @@ _WORD: Final = re.compile(r"[a-z_]{1,40}")
 _AS_IT_WAS: Final = ("status", "auto_renew", "period_n")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MailEvent:
+class MailEvent(Value, kw_only=True):
     """An event about a customer, as it was received."""
 
     type: str
@@ -38,8 +37,7 @@ class MailEvent:
     data: Mapping[str, Any]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MailFacts:
+class MailFacts(Value, kw_only=True):
     """`data` for the template. `over`: it is not asked for any more, or not true any more. `change`: what the mail is about."""
 
     data: Mapping[str, Any]

@@ -5,9 +5,9 @@ order. Reading begins at a floor that no row is committed below (floor.py).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
+from shared_lib.domain.values import Value
 from shared_lib.queries.floor import NO_FLOOR, Floor
 from shared_lib.store.codec import Codec
 from shared_lib.store.outbox import READ_IN_ORDER, OutboxRow, Outgoing
@@ -25,8 +25,7 @@ _ID: Final = "outbox.id"
 # ---- Kafka's relay -------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReadBatch:
+class ReadBatch(Value, kw_only=True):
     """Which rows to read: those of these shards, but not those on their way nor those whose topic does not exist."""
 
     shards: Sequence[int]
@@ -82,8 +81,7 @@ async def _from_the_floor(tx: Transaction, floor: Floor, query: str, values: Seq
 # ---- the HTTP relay ------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ready:
+class Ready(Value, kw_only=True):
     """Which events to read: those of these shards, but not of lanes that are being worked on."""
 
     shards: Sequence[int]

@@ -6,15 +6,14 @@ Ids begin with the instant at which they were made, so mails, letters and repair
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import timedelta
 
+from shared_lib.domain.values import Value
 from shared_lib.ids import first_of
 from shared_lib.store.transaction import Row, Transaction
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Past:
+class Past(Value, kw_only=True):
     """Rows older than so many days, at most `limit` of them."""
 
     days: int

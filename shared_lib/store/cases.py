@@ -21,7 +21,7 @@ from shared_lib.billing.events import FACTS, Event
 from shared_lib.domain.ledger import LedgerEntry
 from shared_lib.domain.order import Order, place_of
 from shared_lib.domain.subscription import Subscription
-from shared_lib.domain.values import replace, restored
+from shared_lib.domain.values import replace
 from shared_lib.store import methods, outbox, rows, trials
 from shared_lib.store.bulk import array_literal
 from shared_lib.store.codec import Codec
@@ -145,7 +145,7 @@ class Cases:
         for entitlement in await entitlements.values():
             stored[entitlement.id] = entitlement
             parts[roots[entitlement.order_id]]["entitlements"][entitlement.order_id] = entitlement
-        cases._loaded = {root: restored(Case, fields) for root, fields in parts.items()}
+        cases._loaded = {root: Case(**fields) for root, fields in parts.items()}
         cases._cases = dict(cases._loaded)
         return cases
 

@@ -12,7 +12,6 @@ from typing import Any, Final, Generic, TypeVar, cast, get_args, get_origin, get
 from shared_lib.domain.lease import Lease
 from shared_lib.domain.money import Money
 from shared_lib.domain.period import Interval
-from shared_lib.domain.values import restored
 from shared_lib.store.bulk import Table, array_literal
 from shared_lib.store.transaction import Question, Row, Transaction
 
@@ -53,7 +52,7 @@ class Asked(Generic[Value]):
 
 
 class Codec(Generic[Value]):
-    """A table whose rows are values of one frozen dataclass, column by column.
+    """A table whose rows are values of one class, column by column.
 
     `elsewhere`: columns that another table has, as SQL. What has any is only read. `stamp`: a column for the instant of
     the transaction that adds the row.
@@ -76,8 +75,8 @@ class Codec(Generic[Value]):
         self.select: Final = ", ".join(qualified.values())
         """The columns in order, qualified, for SELECT and RETURNING."""
         self.of: Final[Callable[[Row], Value]] = _reader(kind)
-        """The value of a row that was selected so. It was valid when it was written: only what has several forms is
-        checked, an unknown word of an enum being a ValueError."""
+        """The value of a row that was selected so. It was valid when it was written: an unknown word of an enum is a ValueError,
+        and money is checked as always."""
         self.row: Final[Callable[[Value], Row]] = row_maker(kind)
 
     async def ask(
@@ -121,7 +120,7 @@ def row_maker(kind: type) -> Callable[[Any], Row]:
 
 def _reader(kind: type[Value]) -> Callable[[Row], Value]:
     """A function that makes the value of a row, written out column by column as its class would be by hand."""
-    names: dict[str, Any] = {"restored": restored}
+    names: dict[str, Any] = {}
     whole = _whole(kind, "", names)
     return _function(
         f"def value_of(row):\n    {', '.join(columns_of(kind))} = row\n    return {whole}\n", names
@@ -129,7 +128,7 @@ def _reader(kind: type[Value]) -> Callable[[Row], Value]:
 
 
 def _function(source: str, names: dict[str, Any]) -> Callable[[Any], Any]:
-    """The function that is written there, as dataclasses writes an __init__: of the names of fields alone."""
+    """The function that is written there, of the names of fields alone."""
     written: dict[str, Any] = {}
     exec(source, names, written)  # noqa: S102
     (function,) = written.values()
@@ -144,9 +143,7 @@ def _whole(kind: type, name: str, names: dict[str, Any]) -> str:
         field: _field(columns.get(field, field).format(name), hint, names)
         for field, hint in get_type_hints(kind).items()
     }
-    if hasattr(kind, "__slots__"):
-        return f"{kind.__name__}({', '.join(f'{field}={value}' for field, value in fields.items())})"
-    return f"restored({kind.__name__}, {{{', '.join(f'{field!r}: {value}' for field, value in fields.items())}}})"
+    return f"{kind.__name__}({', '.join(f'{field}={value}' for field, value in fields.items())})"
 
 
 def _field(name: str, hint: Any, names: dict[str, Any]) -> str:

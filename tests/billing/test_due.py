@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import datetime, timedelta
 
 from shared_lib.billing.attempts import next_attempt
@@ -12,6 +11,7 @@ from shared_lib.billing.leasing import LeaseContext, LeasedPayment
 from shared_lib.domain.payment import Payment, PaymentFlow, PaymentStatus
 from shared_lib.domain.period import Interval, Unit
 from shared_lib.domain.subscription import Subscription, SubscriptionStatus
+from shared_lib.domain.values import replace
 from tests.kit.examples import a_subscription, eur, utc
 
 PERIOD_END = utc(2025, 3, 1, 12)

@@ -11,9 +11,9 @@ from shared_lib.billing.case import (
     LogLine,
     MethodDisabled,
     MethodKept,
+    Part,
     PlaceVacated,
     TrialReleased,
-    Value,
 )
 from shared_lib.billing.context import SettlementContext, TrialClaims
 from shared_lib.billing.events import Event
@@ -225,7 +225,7 @@ class World:
     def undecided_refunds(self) -> list[Refund]:
         return [refund for refund in self.refunds.values() if refund.status in _UNDECIDED]
 
-    def put(self, *values: Value) -> None:
+    def put(self, *values: Part) -> None:
         """A row changed by another hand."""
         for value in values:
             if isinstance(value, Subscription):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import datetime, timedelta
 
 import pytest
@@ -12,6 +11,7 @@ from hypothesis import strategies as st
 from shared_lib.domain.catalog import PriceKind
 from shared_lib.domain.entitlement import EntitlementStatus
 from shared_lib.domain.playing import TRAVEL_MAX, Access, began_at, counted_for
+from shared_lib.domain.values import replace
 from tests.kit.examples import DAY, SECOND, TICK, an_entitlement, instants, utc
 
 HOUR = timedelta(hours=1)

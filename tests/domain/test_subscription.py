@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import datetime, timedelta
 
 import pytest
@@ -19,6 +18,7 @@ from shared_lib.domain.subscription import (
     next_billing,
     start,
 )
+from shared_lib.domain.values import replace
 from tests.kit.examples import DAY, SECOND, TICK, a_subscription, instants, utc, zones
 
 MONTHLY = Interval(Unit.MONTH, 1)

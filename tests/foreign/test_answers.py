@@ -69,8 +69,8 @@ async def test_an_answer_that_cannot_be_read_is_a_provider_error(
             provider.find_refund("ref_1", REF),
             everything(provider),
         ]
-        for error in await asyncio.gather(*reads, return_exceptions=True):
-            assert isinstance(error, Unavailable), repr(error)
+        for refusal in await asyncio.gather(*reads, return_exceptions=True):
+            assert isinstance(refusal, Unavailable), repr(refusal)
 
 
 PAYMENT: Final = {

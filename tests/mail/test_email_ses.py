@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import sys
-from dataclasses import replace
 from datetime import UTC, datetime
 from email.message import EmailMessage
 from typing import Any
@@ -26,6 +25,7 @@ from shared_lib.channels.base import (
 )
 from shared_lib.channels.breaker import StoppableChannel
 from shared_lib.channels.email_ses import SesEmail, mailbox, ses_client
+from shared_lib.domain.values import replace
 from tests.mail.conftest import Stranger, ses_at
 
 

@@ -4,13 +4,13 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 from html.parser import HTMLParser
 from typing import Any
 
 import pytest
 
 from shared_lib.billing.links import Why
+from shared_lib.domain.values import replace
 from shared_lib.mail.render import (
     MAILED,
     NOT_MAILED,

@@ -5,13 +5,13 @@ The error level of a log line calls a person. No text of a customer reaches it.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any, cast
 
 import httpx
 import pytest
 import structlog
 
+from shared_lib.domain.values import replace
 from shared_lib.providers.base import Capabilities, PaymentProvider
 from tests.kit.answers import assert_problem, nothing_changes, order_body
 from tests.kit.cinema import RETURN_URL, Cinema

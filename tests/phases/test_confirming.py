@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -13,6 +12,7 @@ from shared_lib.billing.orders import OpenedOrder
 from shared_lib.billing.reports import PaymentReport
 from shared_lib.contract.views import order_view
 from shared_lib.domain.payment import Decline, DeclineKind
+from shared_lib.domain.values import replace
 from shared_lib.phases.leases import lease_payments
 from shared_lib.phases.orders import open_orders
 from shared_lib.providers.base import PaymentState

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -19,6 +18,7 @@ from shared_lib.billing.reports import PaymentReport, RefundReport
 from shared_lib.domain.catalog import ProviderTerms
 from shared_lib.domain.errors import Code, Refusal
 from shared_lib.domain.money import Money
+from shared_lib.domain.values import replace
 from shared_lib.phases.orders import open_orders
 from shared_lib.phases.payments import settle_payments
 from shared_lib.phases.refunds import open_refunds, settle_refunds

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -9,6 +8,7 @@ import pytest
 from shared_lib.billing.reports import LocalOutcome, PaymentReport
 from shared_lib.domain.money import Money
 from shared_lib.domain.payment import Decline, DeclineKind, PaymentStatus
+from shared_lib.domain.values import replace
 from shared_lib.providers.base import PaymentState
 from tests.phases.runner import BASIC, FILM, STALKER, PhaseRunner, canceled, declined, said, succeeded, want
 
