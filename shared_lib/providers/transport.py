@@ -7,17 +7,18 @@ a read (GET) without an answer               Unavailable: nothing can have been 
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import httpx
+import msgspec
 
 from shared_lib.fetching import Fetched, Http, fetch
+from shared_lib.http_client.auth import HeaderAuth
 from shared_lib.providers.errors import OutcomeUnknown, ProviderError, Unavailable
 from shared_lib.untrusted import UntrustedError, json_of
 
@@ -55,18 +56,9 @@ class Exchange:
         return code if isinstance(code, str) and _CODE.fullmatch(code) else None
 
 
-class Bearer(httpx.Auth):
-    """Adds the key inside httpx, so that no stack frame of ours contains a header with it."""
-
+class Bearer(HeaderAuth):
     def __init__(self, key: str) -> None:
-        self.__key = key
-
-    def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
-        request.headers["authorization"] = f"Bearer {self.__key}"
-        yield request
-
-    def __repr__(self) -> str:
-        return "Bearer(***)"
+        super().__init__("authorization", f"Bearer {key}")
 
 
 class Encoding(NamedTuple):
@@ -76,7 +68,7 @@ class Encoding(NamedTuple):
     encode: Callable[[Mapping[str, object]], bytes]
 
 
-JSON = Encoding("application/json", lambda body: json.dumps(body).encode())
+JSON = Encoding("application/json", msgspec.json.encode)
 
 
 class Transport:

@@ -154,38 +154,50 @@ MUTATIONS: Final = (
     ),
     Mutation(
         "F",
-        "aiohttp repeats a request on its own",
-        f"{CLIENT}a_kept_connection_that_ends_with_a_request_gets_that_request_once",
-        (Edit(SESSION, "            middlewares=(_once,),\n", ""),),
-    ),
-    Mutation(
-        "F",
         "bytes that came to a kept connection are the next answer",
         f"{CLIENT}an_answer_to_no_request_is_not_taken_for_the_next_one",
-        (Edit(SESSION, "if not (protocol.should_close or _has_news(protocol.transport)):", "if protocol:"),),
+        (Edit(SESSION, "if not (protocol.should_close or socket.poll(0)):", "if socket:"),),
     ),
     Mutation(
         "F",
         "a kept connection is used although it has ended",
         f"{CLIENT}a_connection_that_has_ended_is_not_used_although_the_loop_has_not_seen_it_yet",
-        (Edit(SESSION, " or _has_news(protocol.transport)", ""),),
-    ),
-    Mutation(
-        "F",
-        "cookies of a provider are kept",
-        f"{CLIENT}a_redirect_is_not_followed_and_cookies_are_not_kept",
-        (Edit(SESSION, "            cookie_jar=aiohttp.DummyCookieJar(),\n", ""),),
-    ),
-    Mutation(
-        "F",
-        "a provider's redirect is followed",
-        f"{CLIENT}a_redirect_is_not_followed_and_cookies_are_not_kept",
-        (Edit(SESSION, "                allow_redirects=False,\n", ""),),
+        (Edit(SESSION, " or socket.poll(0)", ""),),
     ),
     Mutation(
         "F",
         "writing has no limit",
         f"{LIMITS}a_server_that_does_not_read_is_ended_by_the_limit_on_writing",
-        (Edit(SESSION, "asyncio.timeout(self._write_s)", "asyncio.timeout(None)"),),
+        (Edit(SESSION, "if protocol.writing_paused and write_s is not None:", "if write_s == -1.0:"),),
+    ),
+    Mutation(
+        "F",
+        "a request that the server does not read is closed, not aborted",
+        f"{LIMITS}an_answer_may_come_before_the_request_has_ended",
+        (
+            Edit(
+                SESSION,
+                "        protocol.abort()  # closing would wait",
+                "        pass  # closing would wait",
+            ),
+        ),
+    ),
+    Mutation(
+        "F",
+        "a header of an answer that is not ASCII cannot be encoded again",
+        f"{CLIENT}a_header_in_another_encoding_can_be_encoded_again",
+        (Edit(SESSION, "if all(value.isascii() for _, value in self.raw_headers):", "if self.raw_headers:"),),
+    ),
+    Mutation(
+        "F",
+        "a frame of ours holds the key while it waits",
+        f"{CLIENT}a_traceback_with_local_variables_does_not_show_the_key",
+        (
+            Edit(
+                SESSION,
+                "            writer.set_eof()\n",
+                "            writer.set_eof()\n            head = _head(server, method, headers, body, auth)\n            assert head\n",
+            ),
+        ),
     ),
 )

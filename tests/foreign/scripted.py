@@ -12,6 +12,7 @@ from typing import Final
 
 from tests.foreign.rude import document
 
+GUARD_S: Final = 60.0
 END: Final = b"\r\n\r\n"
 PAYMENT: Final = {
     "id": "sbx_1", "status": "pending", "amount_minor": 999, "captured_minor": 0, "refunded_minor": 0,

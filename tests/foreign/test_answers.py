@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
@@ -23,19 +23,13 @@ from shared_lib.providers.base import (
 )
 from shared_lib.providers.sandbox import SandboxProvider
 from tests.foreign.asked import CHARGE, CHECKOUT, REF, REFUND
-from tests.foreign.rude import ANSWERS, Rude, document, gzipped, rude_server, whole
+from tests.foreign.rude import ANSWERS, Rude, document, gzipped, whole
 from tests.kit.key_service import KeyService
 from tests.kit.serving import serving
 
 ROOT = Path(__file__).parents[2]
 GUARD_S: Final = 60
 SINCE: Final = datetime(2030, 1, 1, tzinfo=UTC)
-
-
-@pytest.fixture(scope="module")
-def rude() -> Iterator[Rude]:
-    with rude_server() as server:
-        yield server
 
 
 @pytest.fixture

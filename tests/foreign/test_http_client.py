@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from types import FrameType
 from typing import Final
 
 import httpx
@@ -11,28 +13,16 @@ import pytest
 
 from infra.sandbox.launch import new_webhook_secret
 from infra.servers.ports import free_port
+from shared_lib.fetching import fetch
 from shared_lib.http_client.transport import AiohttpTransport
 from shared_lib.providers.base import ProviderError, Unavailable
 from shared_lib.providers.sandbox import SandboxProvider
 from shared_lib.providers.transport import Bearer, Transport
 from tests.foreign.asked import CHARGE, CHECKOUT, METHOD, REF
-from tests.foreign.rude import ANSWERS, Rude, document, rude_server
-from tests.foreign.scripted import PAYMENT, Heard, Script, Scripted, answered, scripted, well
+from tests.foreign.rude import ANSWERS, Rude, document
+from tests.foreign.scripted import GUARD_S, PAYMENT, Heard, Script, Scripted, answered, silent, well
 
-GUARD_S: Final = 60.0
 PATIENT: Final = httpx.Timeout(GUARD_S)
-
-
-@pytest.fixture(scope="module")
-def rude() -> Iterator[Rude]:
-    with rude_server() as opened:
-        yield opened
-
-
-@pytest.fixture
-async def server() -> AsyncIterator[Scripted]:
-    async with scripted() as opened, asyncio.timeout(GUARD_S):
-        yield opened
 
 
 def provider_at(url: str, *, exchange_s: float = GUARD_S) -> SandboxProvider:
@@ -133,6 +123,16 @@ async def test_an_unusual_answer_is_read(
     for _ in range(2):
         assert (await provider.create_checkout(CHECKOUT)).ref == REF
     assert (len(server.heard), server.connections) == (2, 1 if kept else 2)
+
+
+async def test_a_header_in_another_encoding_can_be_encoded_again(
+    server: Scripted, provider: SandboxProvider
+) -> None:
+    """It is logged, and kept with the payment."""
+    server.script = said(b"HTTP/1.1 400 Bad Request\r\nrequest-id: r\xff1\r\ncontent-length: 0\r\n\r\n")
+    with pytest.raises(ProviderError) as refused:
+        await provider.charge(CHARGE)
+    assert refused.value.request_id == "r\xff1"
 
 
 async def test_an_answer_in_pieces_is_read(server: Scripted, provider: SandboxProvider) -> None:
@@ -261,3 +261,36 @@ async def test_a_header_that_would_end_the_head_is_not_sent(server: Scripted) ->
             await wire.write("POST", "/v1/charges", {}, key)
     await http.aclose()
     assert server.heard == []
+
+
+# ---- the key -----------------------------------------------------------------------------------------------
+
+
+def frames_of(error: BaseException | None) -> Iterator[FrameType]:
+    """Ours, of an error and of what led to it."""
+    while error is not None:
+        for frame, _ in traceback.walk_tb(error.__traceback__):
+            if "/shared_lib/" in frame.f_code.co_filename:
+                yield frame
+        error = error.__cause__ or error.__context__
+
+
+TROUBLE: Final[dict[str, tuple[Script, dict[str, str], float]]] = {
+    "no answer": (silent, {}, 0.1),
+    "half an answer": (said(answered()[:-5]), {}, GUARD_S),
+    "a header that is none": (well, {"x": "a\r\nb"}, GUARD_S),
+}
+
+
+@pytest.mark.parametrize("name", TROUBLE)
+async def test_a_traceback_with_local_variables_does_not_show_the_key(server: Scripted, name: str) -> None:
+    server.script, headers, within_s = TROUBLE[name]
+    http = AiohttpTransport()
+    with pytest.raises((httpx.TransportError, TimeoutError)) as failed:
+        await fetch(
+            http, "POST", server.url, bytes_max=1000, within_s=within_s, headers=headers, auth=Bearer("sk_x1")
+        )
+    await http.aclose()
+    frames = list(frames_of(failed.value))
+    assert "fetch" in {frame.f_code.co_name for frame in frames}
+    assert "sk_x1" not in repr([frame.f_locals for frame in frames])

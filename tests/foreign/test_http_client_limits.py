@@ -8,6 +8,7 @@ import ssl
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -19,26 +20,13 @@ from shared_lib.http_client.tls import tls_context
 from shared_lib.http_client.transport import AiohttpTransport
 from shared_lib.providers.base import OutcomeUnknown, Unavailable
 from shared_lib.providers.transport import Bearer, Transport
-from tests.foreign.rude import ANSWERS, Rude, rude_server
-from tests.foreign.scripted import END, Heard, Scripted, answered, scripted, silent, well
+from tests.foreign.rude import ANSWERS, Rude
+from tests.foreign.scripted import END, GUARD_S, Heard, Scripted, answered, scripted, silent, well
 from tests.kit.tls import authority, server_pair
 from tests.kit.waiting import until
 
-GUARD_S: Final = 60.0
 PATIENT: Final = httpx.Timeout(GUARD_S)
 ROOT: Final = Path(__file__).parents[2]
-
-
-@pytest.fixture(scope="module")
-def rude() -> Iterator[Rude]:
-    with rude_server() as opened:
-        yield opened
-
-
-@pytest.fixture
-async def server() -> AsyncIterator[Scripted]:
-    async with scripted() as opened, asyncio.timeout(GUARD_S):
-        yield opened
 
 
 @pytest.fixture
@@ -77,7 +65,6 @@ async def test_silence_in_the_body_is_ended_too(server: Scripted, http: AiohttpT
     await until(lambda: server.open == 0)
 
 
-@pytest.mark.filterwarnings("ignore:Sending a large body")
 async def test_a_server_that_does_not_read_is_ended_by_the_limit_on_writing(http: AiohttpTransport) -> None:
     with socket.create_server(("127.0.0.1", 0)) as deaf:
         url = f"http://127.0.0.1:{deaf.getsockname()[1]}"
@@ -86,6 +73,23 @@ async def test_a_server_that_does_not_read_is_ended_by_the_limit_on_writing(http
             await wire(http, url, httpx.Timeout(GUARD_S, write=0.2)).write(
                 "POST", "/", {"a": "b" * (1 << 24)}, "k"
             )
+
+
+async def test_an_answer_may_come_before_the_request_has_ended(http: AiohttpTransport) -> None:
+    """A server that refuses a long request need not read it."""
+
+    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(END)
+        writer.write(answered(b"{}", status="413 Content Too Large"))
+        await writer.drain()
+        with suppress(ConnectionError):
+            await reader.read()  # until the client has closed the connection
+        writer.close()
+
+    async with await asyncio.start_server(refuse, "127.0.0.1", limit=1024) as listening:
+        url = f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}"
+        exchange = await wire(http, url).write("POST", "/", {"a": "b" * (1 << 24)}, "k")
+        assert exchange.status == 413
 
 
 async def test_a_server_that_takes_no_connection_was_not_reached(http: AiohttpTransport) -> None:

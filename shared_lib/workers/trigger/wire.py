@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterable
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -41,11 +42,10 @@ class Wire:
                 answer = await self._session.send(
                     "POST", self._url, text, body, pool_s=None, connect_s=CONNECT_S, write_s=None, read_s=None
                 )
-                said = self._session.body(answer)
                 try:
-                    return answer.status, list(answer.raw_headers), await _beginning(said)
+                    return answer.status, list(answer.raw_headers), await _beginning(answer)
                 finally:
-                    await said.aclose()
+                    await answer.aclose()
         except (httpx.TransportError, TimeoutError) as error:
             raise NoAnswerError(type(error).__name__) from None
 
@@ -53,7 +53,7 @@ class Wire:
         await self._session.aclose()
 
 
-async def _beginning(said: httpx.AsyncByteStream) -> bytes:
+async def _beginning(said: AsyncIterable[bytes]) -> bytes:
     body = b""
     async for piece in said:
         body += piece
