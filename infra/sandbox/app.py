@@ -19,6 +19,9 @@ from infra.sandbox.engine.sender import WebhookSender
 from infra.sandbox.faces import page
 from infra.sandbox.faces.native import api
 from infra.sandbox.faces.native.events import NativeWebhooks
+from infra.sandbox.faces.yookassa import api as yookassa
+from infra.sandbox.faces.yookassa.events import YooKassaWebhooks
+from infra.sandbox.faces.yookassa.ids import FACE as YOOKASSA
 
 TICK_S = 0.25
 
@@ -26,7 +29,7 @@ log = logging.getLogger("sandbox")
 
 
 def build(config: Config) -> Starlette:
-    sandbox = Sandbox(config, {NATIVE: NativeWebhooks()})
+    sandbox = Sandbox(config, {NATIVE: NativeWebhooks(), YOOKASSA: YooKassaWebhooks()})
     sender = WebhookSender(sandbox)
 
     @asynccontextmanager
@@ -42,7 +45,7 @@ def build(config: Config) -> Starlette:
         await sender.aclose()
         sandbox.db.close()
 
-    routes = [*api.routes(), *page.routes(), Route("/livez", _alive)]
+    routes = [*api.routes(), *yookassa.routes(), *page.routes(), Route("/livez", _alive)]
     app = Starlette(routes=[*routes, *(control.routes() if config.control else [])], lifespan=lifespan)
     app.state.sandbox, app.state.sender = sandbox, sender
     return app

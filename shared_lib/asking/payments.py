@@ -211,6 +211,7 @@ async def _send(
         method=leased.method,
         description=description,
         idempotency_key=payment.id,
+        customer_email=mailable(leased.email),
     )
     try:
         return await provider.charge(charge)

@@ -6,7 +6,7 @@ import structlog
 
 from shared_lib.domain.values import replace
 from shared_lib.phases.webhooks import Received, WebhookResult, settle_from_webhooks
-from shared_lib.providers.base import EventKind, PaymentProvider, PaymentRef, ProviderEvent, Trust
+from shared_lib.providers.base import EventKind, NotFound, PaymentProvider, PaymentRef, ProviderEvent, Trust
 from shared_lib.runtime import Runtime
 
 log = structlog.get_logger("boxoffice")
@@ -18,7 +18,14 @@ async def settle_event(
     """Settle one event. A hint is fetched first; a contradiction is fetched after, and what is true now is settled."""
     hint = event.trust is Trust.HINT
     if hint:
-        event = await refreshed(provider, event)
+        try:
+            event = await refreshed(provider, event)
+        except NotFound:
+            if again:
+                raise
+            # An invented id, or one of another shop: repeating it would change nothing.
+            log.warning("hint_about_nothing", provider=provider.name, event_id=event.dedup_id)
+            return WebhookResult.IGNORED
     received = Received(
         provider=provider.name, event=event, again=again, asked=hint, other_mode=_of_other_mode(rt, event)
     )
@@ -45,10 +52,10 @@ async def refreshed(provider: PaymentProvider, event: ProviderEvent) -> Provider
         case EventKind.PAYMENT:
             ref = event.payment.ref if event.payment else _ref(provider, event)
             return replace(event, payment=await provider.fetch_payment(ref))
-        case EventKind.REFUND if event.refund:
-            found = await provider.fetch_refund(event.refund.provider_refund_id, event.refund.payment)
+        case EventKind.REFUND if returned := event.refund.payment if event.refund else event.returns:
+            found = await provider.fetch_refund(event.object_id, returned)
             # With its payment: a refund of more than we know to be there may return what we have not heard of.
-            return replace(event, refund=found, payment=await provider.fetch_payment(event.refund.payment))
+            return replace(event, refund=found, payment=await provider.fetch_payment(found.payment))
         case _:
             return event
 

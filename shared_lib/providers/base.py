@@ -81,6 +81,7 @@ class ChargeRequest(Value, kw_only=True):
     method: SavedMethodRef
     description: str
     idempotency_key: str
+    customer_email: str | None = None
     metadata: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -90,6 +91,8 @@ class RefundRequest(Value, kw_only=True):
     amount: Money | None  # None = everything that is left
     idempotency_key: str
     reason: str = "requested_by_customer"
+    description: str = "Refund"  # the title that was sold, for a receipt
+    customer_email: str | None = None  # where a receipt goes
 
 
 # ---- what the provider reports -----------------------------------------------------------------------------
@@ -128,6 +131,7 @@ class ProviderEvent(Value, kw_only=True):
     method: SavedMethodRef | None = (
         None  # SIGNED and kind METHOD: its present state, if the webhook contains it
     )
+    returns: PaymentRef | None = None  # HINT and kind REFUND: the payment that it says it returns money of
     method_gone: bool = False  # SIGNED and kind METHOD: it cannot be charged any more
 
 

@@ -10,7 +10,6 @@ from urllib.parse import quote
 
 import httpx
 
-from shared_lib.domain.values import replace
 from shared_lib.fetching import Http
 from shared_lib.providers.base import (
     Capabilities,
@@ -18,7 +17,6 @@ from shared_lib.providers.base import (
     CheckoutRequest,
     PaymentRef,
     PaymentSnapshot,
-    PaymentState,
     ProviderError,
     ProviderEvent,
     RawWebhook,
@@ -29,6 +27,7 @@ from shared_lib.providers.base import (
     WebhookRejected,
     WebhookUnreadable,
 )
+from shared_lib.providers.found import foremost
 from shared_lib.providers.reading import Unreadable, text
 from shared_lib.providers.sandbox_answers import (
     NAME,
@@ -149,11 +148,7 @@ class SandboxProvider:
         found, _ = page_from(payment_of, await self._wire.read("/v1/payments", params))
         for payment in found:
             same("payment_id", payment_id, payment.payment_id)
-        # The idempotency key makes a second payment unlikely, not impossible.
-        if not found:
-            return None
-        first = max(found, key=_weight)
-        return replace(first, others=tuple(another for another in found if another is not first))
+        return foremost(found)
 
     async def list_payments(self, since: datetime, until: datetime) -> AsyncIterator[PaymentSnapshot]:
         params = {"created[gte]": since.isoformat(), "created[lt]": until.isoformat(), "limit": str(_PAGE)}
@@ -221,13 +216,6 @@ class SandboxProvider:
             except Unreadable as finding:
                 failure = WebhookUnreadable(NAME, str(finding), "the webhook is signed and cannot be read")
         raise failure
-
-
-def _weight(found: PaymentSnapshot) -> int:
-    """The rank of several payments with one id: those that took money, then those that still may. Of equals, the newest is first."""
-    if found.state is PaymentState.SUCCEEDED:
-        return 2
-    return int(found.state in (PaymentState.PENDING, PaymentState.ACTION_REQUIRED, PaymentState.APPROVED))
 
 
 def _priced(req: CheckoutRequest | ChargeRequest) -> dict[str, Any]:

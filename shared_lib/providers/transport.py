@@ -8,6 +8,7 @@ a read (GET) without an answer               Unavailable: nothing can have been 
 from __future__ import annotations
 
 import re
+from base64 import b64encode
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -59,6 +60,14 @@ class Exchange:
 class Bearer(HeaderAuth):
     def __init__(self, key: str) -> None:
         super().__init__("authorization", f"Bearer {key}")
+
+
+class Basic(HeaderAuth):
+    """A user and a password."""
+
+    def __init__(self, user: str, password: str) -> None:
+        pair = b64encode(f"{user}:{password}".encode()).decode()
+        super().__init__("authorization", f"Basic {pair}")
 
 
 class Encoding(NamedTuple):

@@ -31,7 +31,8 @@ class Delivery:
 
     @property
     def type(self) -> str:
-        return str(self.said["type"])
+        """YooKassa writes it as the event's name: all its webhooks are of the type notification."""
+        return str(self.said.get("event") or self.said["type"])
 
     def concerns(self, ours: str) -> bool:
         """Our payment or refund id stands in it."""

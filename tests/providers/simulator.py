@@ -51,6 +51,11 @@ class ProviderSimulator(ABC):
     signs: ClassVar[bool]  # whether its webhooks are signed
     types: ClassVar[Mapping[str, tuple[str, ...]]]  # neutral kind of a webhook -> types on the wire
     payment_types: ClassVar[str] = "*"  # glob: one of these webhooks per change of a checkout
+    tells_pending: ClassVar[bool] = True  # whether a payment that is under way has a webhook too
+    closes_links: ClassVar[bool] = True  # whether a link can be closed before its time
+    link_life: ClassVar[timedelta | None] = None  # of every link; None: what was asked for
+    detaches: ClassVar[bool] = True  # whether a saved method can be deleted
+    refund_failure: ClassVar[str] = "lost_or_stolen_card"  # why a refund failed, in the provider's words
     unknown_method: ClassVar[SavedMethodRef]
     unknown_payment: ClassVar[PaymentRef]
     tampering: ClassVar[Mapping[str, Mapping[str, object]]]

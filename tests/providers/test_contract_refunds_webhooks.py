@@ -115,9 +115,10 @@ async def test_a_refund_may_fail_after_it_succeeded(provider_under_test: Provide
     refund = await provider_under_test.provider.refund(request)
     await provider_under_test.fail_refund(refund.provider_refund_id)
     failed = await provider_under_test.provider.fetch_refund(refund.provider_refund_id, payment.ref)
-    assert (failed.state, failed.reason) == (RefundState.FAILED, "lost_or_stolen_card")
+    assert (failed.state, failed.reason) == (RefundState.FAILED, provider_under_test.refund_failure)
     assert (await provider_under_test.provider.fetch_payment(payment.ref)).refunded.minor == 0
-    await provider_under_test.deliveries(request.refund_id, "refund.failed")
+    if "refund.failed" in provider_under_test.types:  # elsewhere only asking tells it
+        await provider_under_test.deliveries(request.refund_id, "refund.failed")
     assert (await provider_under_test.provider.refund(refund_of(payment))).amount == PRICE, (
         "it can be given back again"
     )
@@ -137,22 +138,23 @@ async def test_a_duplicate_has_the_same_dedup_id(provider_under_test: ProviderSi
 async def test_reordered_webhooks_each_tell_the_truth_of_their_time_or_of_now(
     provider_under_test: ProviderSimulator,
 ) -> None:
-    await provider_under_test.disturb_webhooks("hold", 2)
+    changes = 2 if provider_under_test.tells_pending else 1
+    await provider_under_test.disturb_webhooks("hold", changes)
     payment = await paid(provider_under_test, "slow")
     await provider_under_test.advance(timedelta(minutes=1))
     await provider_under_test.release_webhooks()
-    deliveries = await provider_under_test.deliveries(payment.payment_id or "", "payment", count=2)
+    deliveries = await provider_under_test.deliveries(payment.payment_id or "", "payment", count=changes)
     parsed = [
         event
         for it in deliveries
         for event in await provider_under_test.provider.parse_webhook(await raw(provider_under_test, it))
     ]
-    assert len({event.dedup_id for event in parsed}) == 2
+    assert len({event.dedup_id for event in parsed}) == changes
     said = [(await provider_under_test.told(it)).payment for it in deliveries]
     true_now = (PaymentState.SUCCEEDED, PRICE)
     # A hint has no observation of its own: what is true now is fetched.
-    then = true_now if parsed[1].trust is Trust.HINT else (PaymentState.PENDING, Money(0, "EUR"))
-    assert [(it.state, it.captured) for it in said if it] == [true_now, then]
+    then = true_now if parsed[-1].trust is Trust.HINT else (PaymentState.PENDING, Money(0, "EUR"))
+    assert [(it.state, it.captured) for it in said if it] == [true_now, then][:changes]
 
 
 async def test_a_forged_webhook_is_rejected(signing_provider: ProviderSimulator) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -17,12 +17,16 @@ _OF_FACE = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListQuery:
-    """Instants in microseconds of the simulated clock; `equal` maps columns to the value they must have."""
+    """Instants in microseconds of the simulated clock; `equal` maps columns to the value they must have.
+
+    `where`: further conditions in SQL, written by a face and never by a caller.
+    """
 
     limit: int
     created_from: int | None = None
     created_before: int | None = None
     equal: Mapping[str, str] = field(default_factory=dict)
+    where: Sequence[str] = ()
     after: int | None = None  # the cursor of the page before
 
 
@@ -39,7 +43,7 @@ def page(at: Moment, table: Literal["payments", "refunds"], query: ListQuery) ->
         *((f"{column} = ?", value) for column, value in query.equal.items()),
     ]
     used = [(sql, value) for sql, value in conditions if value is not None]
-    where = " AND ".join(sql for sql, _ in used)
+    where = " AND ".join([*(sql for sql, _ in used), *query.where])
     sql = f"SELECT * FROM {table} WHERE {where} ORDER BY seq DESC LIMIT ?"
     rows = many(at.tx, sql, *(value for _, value in used), query.limit + 1)
     shown = rows[: query.limit]

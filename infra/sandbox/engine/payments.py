@@ -115,7 +115,7 @@ def _release(at: Moment, id_: str, why: str) -> Row:
 
 def charge(at: Moment, request: ChargeRequest) -> Row:
     """Money from a saved method. Returns a payment that succeeded or was declined."""
-    method = one(at.tx, "SELECT * FROM methods WHERE id = ?", request.method_id)
+    method = one(at.tx, "SELECT * FROM methods WHERE id = ? AND face = ?", request.method_id, at.face)
     if method is None:
         raise Refused(Reason.UNKNOWN_METHOD, "No such method.")
     answer = _next_answer(at, method)

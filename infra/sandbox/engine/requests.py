@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,6 +24,7 @@ class CheckoutRequest:
     locale: str | None = None
     expires_in_s: int | None = None
     capture: bool = True  # False: the card approves, and the money is taken by a second call
+    kept: Mapping[str, Any] = field(default_factory=dict)  # what a face shows again: JSON
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +37,7 @@ class ChargeRequest:
     method_id: str
     metadata: Mapping[str, str] = field(default_factory=dict)
     capture: bool = True
+    kept: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,3 +48,4 @@ class RefundRequest:
     amount_minor: int | None = None
     reason: str = "requested_by_customer"
     metadata: Mapping[str, str] = field(default_factory=dict)
+    kept: Mapping[str, Any] = field(default_factory=dict)

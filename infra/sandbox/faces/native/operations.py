@@ -12,6 +12,7 @@ from infra.sandbox.engine.currencies import CURRENCIES
 from infra.sandbox.engine.database import Row
 from infra.sandbox.engine.idempotency import Answer
 from infra.sandbox.engine.listing import ListQuery, page
+from infra.sandbox.engine.refusals import Reason, Refused
 from infra.sandbox.faces.native.bodies import ChargeBody, CheckoutBody, ExpireBody, RefundBody
 from infra.sandbox.faces.native.errors import trouble_answer
 from infra.sandbox.faces.native.views import method_view, payment_view, refund_view
@@ -36,7 +37,10 @@ def _charge(at: Moment, call: Call) -> Answer:
 
 
 def _get_payment(at: Moment, call: Call) -> Answer:
-    return Answer(200, payment_view(at, payments.payment(at, call.id)))
+    row = payments.payment(at, call.id)
+    if row["face"] != at.face:
+        raise Refused(Reason.NOT_FOUND, "No such payment.")
+    return Answer(200, payment_view(at, row))
 
 
 def _list_payments(at: Moment, call: Call) -> Answer:
