@@ -6,26 +6,27 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from pydantic import BaseModel
+from msgspec.json import encode
 from starlette.responses import Response
 
 from shared_lib.contract.problems import MEDIA_TYPE, problem_body, status_of
 from shared_lib.domain.errors import Code, Refusal
+from shared_lib.domain.values import Value
 
 JSON: Final = "application/json"
 
 
 @dataclass(slots=True)
 class Reply:
-    """A status, a body and headers; a `BaseModel` is written as JSON, bytes as they are."""
+    """A status, a body and headers; a value is written as JSON, bytes as they are."""
 
     status: int
-    body: BaseModel | bytes = b""
+    body: Value | bytes = b""
     headers: dict[str, str] = field(default_factory=dict)
     media_type: str = JSON
 
     def response(self) -> Response:
-        content = self.body if isinstance(self.body, bytes) else self.body.model_dump_json().encode()
+        content = self.body if isinstance(self.body, bytes) else encode(self.body)
         return Response(content, self.status, self.headers, self.media_type if content else None)
 
 

@@ -31,7 +31,7 @@ from shared_lib.log import note
 from shared_lib.phases.methods import DetachMethod, MethodInUse, detach_methods
 from shared_lib.providers.base import ProviderError
 from shared_lib.queries import account as queries
-from shared_lib.queries.account import Ask, ShownOrder, ShownSubscription
+from shared_lib.queries.account import Ask, ShownMethod, ShownOrder, ShownSubscription
 from shared_lib.runtime import Runtime, runtime
 from shared_lib.watching import order_watch
 from shared_lib.web import framework
@@ -130,9 +130,12 @@ async def list_entitlements(request: Request) -> Reply:
 
 async def list_methods(request: Request) -> Reply:
     found = await runtime().read(queries.payment_methods, await own(request))
-    return Reply(
-        200,
-        PaymentMethods(items=[PaymentMethodView.model_validate(one, from_attributes=True) for one in found]),
+    return Reply(200, PaymentMethods(items=[method_view(one) for one in found]))
+
+
+def method_view(one: ShownMethod) -> PaymentMethodView:
+    return PaymentMethodView(
+        id=one.id, provider=one.provider, brand=one.brand, last4=one.last4, expires=one.expires
     )
 
 

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from typing import Any, Final
+from typing import Any, Final, get_type_hints
 
+from msgspec.structs import fields
+from pydantic import BaseModel, ConfigDict, create_model
 from pydantic.json_schema import models_json_schema
 
 from shared_lib.cli.openapi_replies import HEADERS, PROBLEM, SCHEMAS, examples, replies, shared_replies
 from shared_lib.contract.formats import KEY_SCHEMA, PATH_PARAMETERS
 from shared_lib.contract.operations import OPERATIONS, Operation, Query
 from shared_lib.contract.routes import CREATE_ORDER, TAKE_WEBHOOK, Route
+from shared_lib.contract.views import View
 
 _INTRO: Final = """\
 Amounts are integers in minor units with an ISO 4217 currency; instants are ISO 8601 in UTC. Every error is problem+json
@@ -73,11 +76,28 @@ def openapi() -> str:
 
 def _schemas() -> dict[str, Any]:
     commands = [(one.body, "validation") for one in OPERATIONS if one.body]
-    views = [(model, "serialization") for one in OPERATIONS for model, _ in one.answers.values() if model]
+    models = _models_of_views()
+    shown = [view for one in OPERATIONS for view, _ in one.answers.values() if view]
+    views = [(models[view.__name__], "serialization") for view in shown]
     wanted: Any = list(dict.fromkeys([*commands, *views]))
     _, schema = models_json_schema(wanted, ref_template=SCHEMAS + "{model}")
     found = {**schema["$defs"], "Problem": PROBLEM}
     return {name: _without_null_defaults(found[name]) for name in sorted(found)}
+
+
+def _models_of_views() -> dict[str, type[BaseModel]]:
+    """A model for each view, by its name: Pydantic writes schemas of models, and reads what `Annotated` says about a field."""
+    config = ConfigDict(json_schema_serialization_defaults_required=True)
+    models: dict[str, type[BaseModel]] = {}
+    for view in View.__subclasses__():  # in the order of their definition: a view's parts stand before it
+        # Annotations are text, in which the names of other views mean their models here.
+        hints = get_type_hints(view, localns=models, include_extras=True)
+        parts: dict[str, Any] = {
+            field.name: (hints[field.name], ... if field.required else field.default)
+            for field in fields(view)
+        }
+        models[view.__name__] = create_model(view.__name__, __config__=config, __doc__=view.__doc__, **parts)
+    return models
 
 
 def _without_null_defaults(schema: dict[str, Any]) -> dict[str, Any]:

@@ -6,11 +6,10 @@ from collections import defaultdict
 from collections.abc import Iterable
 from typing import Any, Final
 
-from pydantic import BaseModel
-
 from shared_lib.contract.formats import id_schema
 from shared_lib.contract.operations import Operation
 from shared_lib.contract.problems import GATEWAY_PROBLEMS, MEDIA_TYPE, PROBLEMS, UNAVAILABLE_AT
+from shared_lib.contract.views import View
 from shared_lib.domain.errors import Code
 
 SCHEMAS: Final = "#/components/schemas/"
@@ -90,7 +89,7 @@ def replies(operation: Operation) -> dict[str, Any]:
     refused: dict[int, list[str]] = defaultdict(list)
     for code in operation.codes:
         refused[PROBLEMS[code].status].append(code)
-    answers = {status: _answer(model, says, status) for status, (model, says) in operation.answers.items()}
+    answers = {status: _answer(view, says, status) for status, (view, says) in operation.answers.items()}
     problems = {
         status: _problem(status, dict.fromkeys([*refused[status], *_BY_GATEWAY.get(status, ())]))
         if status in refused
@@ -133,11 +132,11 @@ def _by_gateway() -> dict[int, list[str]]:
 _BY_GATEWAY: Final = _by_gateway()
 
 
-def _answer(model: type[BaseModel] | None, says: str, status: int) -> dict[str, Any]:
+def _answer(view: type[View] | None, says: str, status: int) -> dict[str, Any]:
     created = ("Location", "Idempotent-Replayed") if status in (201, 202) else ()
     answer: dict[str, Any] = {"description": says, "headers": _headers(*created, *_ALWAYS)}
-    if model:
-        answer["content"] = {"application/json": {"schema": {"$ref": SCHEMAS + model.__name__}}}
+    if view:
+        answer["content"] = {"application/json": {"schema": {"$ref": SCHEMAS + view.__name__}}}
     return answer
 
 

@@ -23,6 +23,7 @@ from shared_lib.contract.views import (
     RefundView,
     Subscriptions,
     SubscriptionView,
+    View,
 )
 from shared_lib.domain.errors import Code
 
@@ -55,7 +56,7 @@ class Operation:
 
     route: routes.Route
     summary: str
-    answers: Mapping[int, tuple[type[BaseModel] | None, str]]
+    answers: Mapping[int, tuple[type[View] | None, str]]
     refusals: tuple[Code, ...] = ()
     body: type[BaseModel] | None = None
     example: Mapping[str, Any] = field(default_factory=dict)

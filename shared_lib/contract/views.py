@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from pydantic import BaseModel, ConfigDict
+from msgspec.json import encode
 
 from shared_lib.billing.replies import SavedReply
 from shared_lib.billing.reports import LocalOutcome
@@ -28,40 +28,39 @@ from shared_lib.domain.order import BillingReason, CancelReason, Order, OrderSta
 from shared_lib.domain.payment import Payment, PaymentFlow, PaymentStatus
 from shared_lib.domain.refund import Refund, RefundAccess, RefundStatus, returned_of_price
 from shared_lib.domain.subscription import Subscription, SubscriptionStatus
+from shared_lib.domain.values import Value
 
 Instant = datetime  # in UTC, serialized with a Z
 
 
-class View(BaseModel):
-    """Frozen. Every field is in every reply, null where it has no value."""
-
-    model_config = ConfigDict(frozen=True, json_schema_serialization_defaults_required=True)
+class View(Value):
+    """Every field is in every reply, null where it has no value."""
 
 
-class MoneyView(View):
+class MoneyView(View, kw_only=True):
     minor: int
     currency: Currency
 
 
-class ProductView(View):
+class ProductView(View, kw_only=True):
     id: Name
     title: str
 
 
-class PeriodView(View):
+class PeriodView(View, kw_only=True):
     n: int
     start: Instant
     end: Instant
 
 
-class PaymentView(View):
+class PaymentView(View, kw_only=True):
     id: PaymentId
     status: PaymentStatus
     provider: Name
     decline_reason: str | None = None
 
 
-class OrderView(View):
+class OrderView(View, kw_only=True):
     """An order. `checkout_url` is set while the customer can pay; `refunded` is the sum of its refunds so far."""
 
     id: OrderId
@@ -82,7 +81,7 @@ class OrderView(View):
     cancel_reason: CancelReason | None = None
 
 
-class SubscriptionView(View):
+class SubscriptionView(View, kw_only=True):
     """A subscription. While it is past due or suspended, either `checkout_url` is where the customer can pay the open period
     now (the card used there is saved for later periods), or `next_retry_at` is when the saved card is charged again.
     """
@@ -100,7 +99,7 @@ class SubscriptionView(View):
     charge_in_flight: bool = False
 
 
-class RefundView(View):
+class RefundView(View, kw_only=True):
     id: RefundId
     order_id: OrderId
     status: RefundStatus
@@ -111,7 +110,7 @@ class RefundView(View):
     created_at: Instant
 
 
-class EntitlementView(View):
+class EntitlementView(View, kw_only=True):
     id: EntitlementId
     product_id: Name
     order_id: OrderId
@@ -121,7 +120,7 @@ class EntitlementView(View):
     first_played_at: Instant | None
 
 
-class PriceView(View):
+class PriceView(View, kw_only=True):
     id: Name
     kind: PriceKind
     product: ProductView
@@ -130,7 +129,7 @@ class PriceView(View):
     trial_days: int
 
 
-class PaymentMethodView(View):
+class PaymentMethodView(View, kw_only=True):
     id: MethodId
     provider: Name
     brand: str | None
@@ -138,26 +137,26 @@ class PaymentMethodView(View):
     expires: str | None
 
 
-class Orders(View):
+class Orders(View, kw_only=True):
     """A page. Pass `next` as ?after= to get the following one."""
 
     items: list[OrderView]
     next: OrderId | None = None
 
 
-class Subscriptions(View):
+class Subscriptions(View, kw_only=True):
     items: list[SubscriptionView]
 
 
-class Entitlements(View):
+class Entitlements(View, kw_only=True):
     items: list[EntitlementView]
 
 
-class Catalog(View):
+class Catalog(View, kw_only=True):
     items: list[PriceView]
 
 
-class PaymentMethods(View):
+class PaymentMethods(View, kw_only=True):
     items: list[PaymentMethodView]
 
 
@@ -223,7 +222,7 @@ def order_reply(order: Order, payment: Payment) -> SavedReply:
         refusal = Refusal(Code.PAYMENT_DECLINED, "The payment method was declined. Try another one.")
         body = problem_body(refusal, order_id=order.id, decline_reason=payment.decline_reason)
         return SavedReply(402, body, location)
-    body = order_view(order, payment).model_dump_json().encode()
+    body = encode(order_view(order, payment))
     undecided = payment.status in (PaymentStatus.CREATED, PaymentStatus.SENDING, PaymentStatus.UNKNOWN)
     return SavedReply(202 if undecided else 201, body, location)
 
@@ -249,7 +248,7 @@ _UNDECIDED_REFUNDS = frozenset(
 def refund_reply(refund: Refund) -> SavedReply:
     """The answer to POST /v1/refunds: 201 when it succeeded or the provider accepted it, 202 while that is undecided."""
     undecided = refund.status in _UNDECIDED_REFUNDS
-    body = refund_view(refund).model_dump_json().encode()
+    body = encode(refund_view(refund))
     return SavedReply(202 if undecided else 201, body, f"/v1/refunds/{refund.id}")
 
 

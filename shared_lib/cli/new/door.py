@@ -125,7 +125,7 @@ CALLS: Final[Calls] = {{routes.{self.route}: show}}
         edits.before(
             "shared_lib/contract/views.py",
             "def money_view(",
-            f'class {self.view}(View):\n    """The answer to GET {self.path}."""\n\n    items: list[str]\n\n\n',
+            f'class {self.view}(View, kw_only=True):\n    """The answer to GET {self.path}."""\n\n    items: list[str]\n\n\n',
         )
         edits.before(
             "shared_lib/processes.py",
