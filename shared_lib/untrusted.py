@@ -9,8 +9,9 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any, Final
+
+from shared_lib.domain.values import Value
 
 # PostgreSQL's bigint. Our amounts, versions and counters are far smaller.
 INTEGER_MAX: Final = 2**63 - 1
@@ -21,8 +22,7 @@ class UntrustedError(ValueError):
     """The reason, which may be logged and shown: it contains no part of the input."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
+class Limits(Value, kw_only=True):
     """The greatest depth and number of values of a JSON document."""
 
     depth: int = 32

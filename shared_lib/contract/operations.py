@@ -6,7 +6,6 @@ docs/openapi.json is generated from this table and the models that it names. Whi
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any, Final
 
 from pydantic import BaseModel
@@ -26,6 +25,7 @@ from shared_lib.contract.views import (
     View,
 )
 from shared_lib.domain.errors import Code
+from shared_lib.domain.values import Value, field
 
 OURS: Final = (Code.URL_TOO_LONG, Code.INPUT_UNSTORABLE, Code.UNAVAILABLE, Code.INTERNAL)
 TOKEN: Final = (
@@ -40,8 +40,7 @@ BODY: Final = (Code.BODY_NOT_JSON, Code.BODY_TOO_LARGE, Code.BODY_INVALID)
 KEY: Final = (Code.KEY_MISSING, Code.KEY_MALFORMED, Code.KEY_REUSED, Code.KEY_IN_FLIGHT)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Query:
+class Query(Value, kw_only=True):
     """A query parameter: a whole number up to `at_most`, or text with a schema."""
 
     name: str
@@ -50,8 +49,7 @@ class Query:
     schema: Mapping[str, Any] = field(default_factory=lambda: {"type": "string"})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Operation:
+class Operation(Value, kw_only=True):
     """One call. `answers` by status; `refusals` are the codes beside those of every call (OURS, TOKEN, BODY and KEY)."""
 
     route: routes.Route

@@ -7,13 +7,13 @@ or compared with it by a test. It is cheap to import: no web framework and no py
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
 from typing import Final
 
 from shared_lib.billing.events import JobType
 from shared_lib.contract.events import OURS, PLAYBACK_STARTED, Tick
+from shared_lib.domain.values import Value
 
 # ---- calls over HTTP -----------------------------------------------------------------------------------------
 
@@ -32,8 +32,7 @@ CUSTOMERS: Final = frozenset({Scope.CUSTOMER})
 OPERATORS: Final = frozenset({Scope.OPERATOR})
 
 
-@dataclass(frozen=True, kw_only=True)
-class Route:
+class Route(Value, kw_only=True, dict=True):  # `dict`: for cached_property
     """One call. A token with any one of `scopes` may make it; with none of them the call needs no token.
 
     `keyed`: it needs an Idempotency-Key.
@@ -140,8 +139,7 @@ def methods_at(segments: Sequence[str]) -> tuple[str, ...]:
 # ---- gateways: by place and method, before the rest of a path is looked at -----------------------------------
 
 
-@dataclass(frozen=True, kw_only=True)
-class Way:
+class Way(Value, kw_only=True):
     """Calls of /v1/{place}/... with these methods go to this door; without methods, all that no other way takes."""
 
     door: str

@@ -23,6 +23,7 @@ from psycopg import errors
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from shared_lib.domain.errors import Transient, Unstorable
+from shared_lib.domain.values import Value
 from shared_lib.owned import owned
 from shared_lib.store.blocked import BLOCKED_FOR_LONG, Sorting, Waiting, refuse
 from shared_lib.store.bounds import ATTEMPT_S, Limits, bound, connection_pool
@@ -55,8 +56,7 @@ _BLOCKED: Final = object()
 log = structlog.get_logger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Failed:
+class Failed(Value):
     """The place of an item whose own data made the phase raise."""
 
     error: BaseException

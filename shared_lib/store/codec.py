@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
 from types import NoneType
@@ -12,10 +11,11 @@ from typing import Any, Final, Generic, TypeVar, cast, get_args, get_origin, get
 from shared_lib.domain.lease import Lease
 from shared_lib.domain.money import Money
 from shared_lib.domain.period import Interval
+from shared_lib.domain.values import Value
 from shared_lib.store.bulk import Table, array_literal
 from shared_lib.store.transaction import Question, Row, Transaction
 
-Value = TypeVar("Value")
+Kept = TypeVar("Kept")
 
 _PARTS: Final[Mapping[type, Mapping[str, str]]] = {
     Money: {"minor": "{}_minor", "currency": "currency"},
@@ -40,18 +40,17 @@ _TYPES: Final[Mapping[type, str]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Asked(Generic[Value]):
+class Asked(Value, Generic[Kept]):
     """Rows on their way: the questions of several tables travel together. `question` None: there are none to ask for."""
 
-    of: Callable[[Row], Value]
+    of: Callable[[Row], Kept]
     question: Question | None
 
-    async def values(self) -> list[Value]:
+    async def values(self) -> list[Kept]:
         return [*map(self.of, await self.question.rows())] if self.question else []
 
 
-class Codec(Generic[Value]):
+class Codec(Generic[Kept]):
     """A table whose rows are values of one class, column by column.
 
     `elsewhere`: columns that another table has, as SQL. What has any is only read. `stamp`: a column for the instant of
@@ -60,7 +59,7 @@ class Codec(Generic[Value]):
 
     def __init__(
         self,
-        kind: type[Value],
+        kind: type[Kept],
         name: str,
         elsewhere: Mapping[str, str] | None = None,
         *,
@@ -74,26 +73,26 @@ class Codec(Generic[Value]):
         qualified = {column: f"{name}.{column}" for column in self.table.columns} | dict(elsewhere or {})
         self.select: Final = ", ".join(qualified.values())
         """The columns in order, qualified, for SELECT and RETURNING."""
-        self.of: Final[Callable[[Row], Value]] = _reader(kind)
+        self.of: Final[Callable[[Row], Kept]] = _reader(kind)
         """The value of a row that was selected so. It was valid when it was written: an unknown word of an enum is a ValueError,
         and money is checked as always."""
-        self.row: Final[Callable[[Value], Row]] = row_maker(kind)
+        self.row: Final[Callable[[Kept], Row]] = row_maker(kind)
 
     async def ask(
         self, tx: Transaction, condition: str, ids: Sequence[str], *parameters: object
-    ) -> Asked[Value]:
+    ) -> Asked[Kept]:
         """Ask for the rows that meet the condition, in which `ids` come first. Without ids nothing is asked."""
         if not ids:
             return Asked(self.of, None)
         sql = f"SELECT {self.select} FROM {self.table.name} WHERE {condition}"
         return Asked(self.of, await tx.ask(sql, [array_literal(ids), *parameters]))
 
-    def insert(self, tx: Transaction, values: Sequence[Value]) -> None:
+    def insert(self, tx: Transaction, values: Sequence[Kept]) -> None:
         """Queue new rows."""
         rows = map(self.row, values)
         self.table.insert(tx, [(*row, tx.now) for row in rows] if self._stamped else [*rows])
 
-    def update(self, tx: Transaction, changes: Sequence[tuple[Value, Value]]) -> None:
+    def update(self, tx: Transaction, changes: Sequence[tuple[Kept, Kept]]) -> None:
         """Queue the columns in which any (before, after) differs."""
         row = self.row
         self.table.update(tx, [(row(before), row(after)) for before, after in changes])
@@ -118,7 +117,7 @@ def row_maker(kind: type) -> Callable[[Any], Row]:
     return _function(f"def row_of(value):\n    return {', '.join(paths)}\n", {})
 
 
-def _reader(kind: type[Value]) -> Callable[[Row], Value]:
+def _reader(kind: type[Kept]) -> Callable[[Row], Kept]:
     """A function that makes the value of a row, written out column by column as its class would be by hand."""
     names: dict[str, Any] = {}
     whole = _whole(kind, "", names)

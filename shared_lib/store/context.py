@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
 
@@ -15,6 +14,7 @@ from shared_lib.domain import dunning
 from shared_lib.domain.catalog import PriceKind
 from shared_lib.domain.order import Order, Place
 from shared_lib.domain.payment import Payment, PaymentEvent, PaymentStatus
+from shared_lib.domain.values import Value
 from shared_lib.ids import new_id
 from shared_lib.store.cases import Cases
 from shared_lib.store.methods import ask_method_ids
@@ -22,8 +22,7 @@ from shared_lib.store.transaction import Question, Row, Transaction
 from shared_lib.store.trials import Claim, claim_trials
 
 
-@dataclass(frozen=True, slots=True)
-class _Reported:
+class _Reported(Value):
     """A report with the case that it is about, as it is before the report is settled."""
 
     case: Case

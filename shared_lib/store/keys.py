@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from shared_lib.billing.replies import Key, SavedReply
 from shared_lib.domain.errors import Code, Refusal
+from shared_lib.domain.values import Value
 from shared_lib.store.bulk import array_literal
 from shared_lib.store.kept_replies import packed, unpacked
 from shared_lib.store.transaction import Row, Transaction
@@ -22,13 +22,11 @@ _IN_FLIGHT = Refusal(
 _REUSED = Refusal(Code.KEY_REUSED, "This Idempotency-Key was used for a different request.")
 
 
-@dataclass(frozen=True, slots=True)
-class Fresh:
+class Fresh(Value):
     """Never seen: go on. The key now names `resource_id`."""
 
 
-@dataclass(frozen=True, slots=True)
-class Resume:
+class Resume(Value):
     """Its first owner died before answering: go on from what it committed."""
 
     resource_id: str

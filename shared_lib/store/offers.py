@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
 
@@ -14,6 +13,7 @@ from shared_lib.billing.orders import PAY_WITHIN
 from shared_lib.billing.reports import SavedMethodRef
 from shared_lib.domain.catalog import Price, PriceKind
 from shared_lib.domain.order import Place
+from shared_lib.domain.values import Value
 from shared_lib.ids import before_all
 from shared_lib.store.bulk import array_literal
 from shared_lib.store.methods import method_of
@@ -58,8 +58,7 @@ _OFFERS = f"""
 """
 
 
-@dataclass(frozen=True, slots=True)
-class OffersQuery:
+class OffersQuery(Value):
     """The questions, on their way: they travel with the claim of the keys."""
 
     tx: Transaction

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
 
 from msgspec.json import encode
 
 from shared_lib.billing.events import Event
+from shared_lib.domain.values import Value
 from shared_lib.ids import new_id
 from shared_lib.store.bulk import Table
 from shared_lib.store.codec import columns_of
@@ -49,8 +49,7 @@ class OutboxRow(NamedTuple):
     created_at: datetime
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outgoing:
+class Outgoing(Value, kw_only=True):
     """A row for the HTTP relay."""
 
     row_id: int

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, Final
 
+from shared_lib.domain.values import Value
 from shared_lib.ids import new_id
 
 INSERT: Final = """
@@ -12,8 +12,7 @@ INSERT: Final = """
 """
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Repair:
+class Repair(Value, kw_only=True):
     """Who (`made_by`) did what (`verb`, such as `replay`), and why."""
 
     made_by: str

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from shared_lib.billing.returns import ReturnLimit, Returns
+from shared_lib.domain.values import Value
 from shared_lib.store.bulk import array_literal
 from shared_lib.store.transaction import Question, Transaction
 
 
-@dataclass(frozen=True, slots=True)
-class ReturnsQuery:
+class ReturnsQuery(Value):
     """On its way, before any row is locked: requests of one customer take turns, whichever process they reach.
 
     Without the turn two returns of two titles would each see the last place free.
