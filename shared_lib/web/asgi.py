@@ -91,6 +91,7 @@ async def warm(name: str) -> AsyncIterator[Runtime]:
     finally:
         install(None)
         await rt.aclose()
+        logs.flush()  # uvicorn ends the process by the signal, after its last turn of the loop
 
 
 async def load_sender_keys(rt: Runtime) -> None:

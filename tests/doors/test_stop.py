@@ -41,6 +41,8 @@ async def test_a_door_that_is_stopped_under_load_answers_every_request(cinema: C
         assert cinema.value("SELECT count(*) FROM orders") == len(load.answers)
         door.terminate()  # the drain is over
         await door.ended()
+        told = [json.loads(line) for line in door.said().splitlines() if line.startswith("{")]
+        assert sum(line.get("status") == 201 for line in told) == len(load.answers)
 
 
 async def test_the_drain_ends_after_its_time(cinema: Cinema) -> None:

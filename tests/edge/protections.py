@@ -12,6 +12,7 @@ NGINX: Final = "infra/nginx/nginx.conf"
 GRAMMAR: Final = "tests/compose/test_one_grammar.py::test_"
 SECRET: Final = "tests/edge/test_redaction.py::test_a_secret_is_hidden_wherever_it_stands"
 LINE_ENDS: Final = "tests/edge/test_redaction.py::test_a_line_has_an_end_whatever_it_is_given"
+LINES: Final = "tests/edge/test_log_lines.py::test_"
 
 MUTATIONS: Final = (
     Mutation(
@@ -26,6 +27,9 @@ MUTATIONS: Final = (
         "tests/edge/test_paths_and_outages.py::test_an_address_has_an_end",
         (Edit(HTTP, "                check_url(request)\n", ""),),
     ),
+    Mutation("X", "lines wait for a loop that has ended", f"{LINES}a_process_that_ends_has_written_its_lines", (Edit("shared_lib/log.py", "atexit.register(flush)\n", ""),)),
+    Mutation("X", "an error waits beside other lines", f"{LINES}an_error_is_written_at_once_behind_what_waits", (Edit("shared_lib/log_lines.py", "critical = error", "critical = error = info"),)),
+    Mutation("X", "lines are torn where processes share a pipe", f"{LINES}what_is_written_at_once_reaches_a_pipe_in_one_piece", (Edit("shared_lib/log_lines.py", "if self._bytes + size > BYTES_MAX:", "if False:"),)),
     Mutation("X", "a long value is read to its end", LINE_ENDS, (Edit(REDACTION, "[:half]} [", "} ["),)),
     Mutation("X", "a value may be as deep as it likes", LINE_ENDS, (Edit(REDACTION, "depth >= DEPTH_MAX", "False"),)),
     Mutation("X", "a value may have as many items as it likes", LINE_ENDS, (Edit(REDACTION, "self.chars -= len(shown) + 8", "pass"),)),
