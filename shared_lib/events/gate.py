@@ -5,7 +5,6 @@ One gate for all doors, in front of the framework and of every parser.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Final
 
 import structlog
@@ -13,6 +12,7 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from shared_lib.bodies import body_within
 from shared_lib.contract.events import OURS
 from shared_lib.contract.routes import EVENTS_PATH
 from shared_lib.domain.errors import Code, Refusal, Transient
@@ -64,7 +64,7 @@ async def admitted(rt: Runtime, scope: Scope, receive: Receive) -> bytes:
     bytes_max = OWN_BYTES_MAX if headers.get("ce-type", "").startswith(OURS) else BYTES_MAX
     try:
         sender = await guard.sender(headers)
-        body = await _body(receive, headers, bytes_max)
+        body = await body_within(bytes_max, receive, headers.get("content-length"))
         if sender is None:
             guard.verify(headers, raw, body)
     except NotAuthentic as why:
@@ -72,27 +72,6 @@ async def admitted(rt: Runtime, scope: Scope, receive: Receive) -> bytes:
     except Transient as error:
         raise RefusedError(Refusal(Code.UNAVAILABLE, str(error), RETRY_AFTER_S)) from None
     return body
-
-
-async def _body(receive: Receive, headers: Mapping[str, str], bytes_max: int) -> bytes:
-    announced = headers.get("content-length", "0")
-    if announced.isdigit() and int(announced) > bytes_max:
-        raise _too_large(bytes_max)
-    chunks, size, more = [], 0, True
-    while more:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise ClientDisconnect
-        chunk: bytes = message.get("body", b"")
-        size, more = size + len(chunk), message.get("more_body", False)
-        if size > bytes_max:
-            raise _too_large(bytes_max)
-        chunks.append(chunk)
-    return b"".join(chunks)
-
-
-def _too_large(bytes_max: int) -> RefusedError:
-    return refuse(Code.BODY_TOO_LARGE, f"The body may have at most {bytes_max} bytes.")
 
 
 def _again(body: bytes, receive: Receive) -> Receive:

@@ -30,8 +30,9 @@ DICTIONARIES: Final = (
     ),
 )
 _BY_ID: Final = {zlib.adler32(words): words for words in DICTIONARIES}
-# 4 KB of window and small tables: a reply is short, and a compressor with its dictionary is copied for each (7 us).
-_PRIMED: Final = zlib.compressobj(6, zlib.DEFLATED, 12, 5, zlib.Z_DEFAULT_STRATEGY, DICTIONARIES[0])
+# 4 KB of window and small tables: a reply is short, and a compressor with its dictionary is copied for each. Level 3: a higher
+# one searches longer and finds nothing more.
+_PRIMED: Final = zlib.compressobj(3, zlib.DEFLATED, 12, 5, zlib.Z_DEFAULT_STRATEGY, DICTIONARIES[0])
 
 
 def packed(reply: SavedReply) -> bytes:

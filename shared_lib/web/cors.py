@@ -16,6 +16,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from shared_lib.runtime import runtime
+from shared_lib.web.headers import first_header
 
 METHODS: Final = ("GET", "HEAD", "POST", "PATCH", "DELETE")
 REQUEST_HEADERS: Final = (
@@ -46,7 +47,7 @@ class CrossOrigin:
         self._sharing = lru_cache(maxsize=1)(self._shared_with)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        origin = _origin(scope) if scope["type"] == "http" else None
+        origin = first_header(scope, b"origin") if scope["type"] == "http" else None
         allowed = runtime().settings.return_url_origins if origin else ()
         door = self._sharing(allowed) if origin in allowed else self._door
         await door(scope, receive, send)
@@ -68,7 +69,3 @@ class _Sharing(CORSMiddleware):
     def preflight_response(self, request_headers: Headers) -> Response:
         headers = {**self.preflight_headers, "Access-Control-Allow-Origin": request_headers["origin"]}
         return Response(status_code=204, headers=headers)
-
-
-def _origin(scope: Scope) -> str | None:
-    return next((str(value, "latin-1") for name, value in scope["headers"] if name == b"origin"), None)

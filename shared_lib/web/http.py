@@ -14,6 +14,7 @@ from pydantic import BaseModel, ValidationError
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
+from shared_lib.bodies import body_within
 from shared_lib.domain.errors import Code, Refusal
 from shared_lib.invocation import Invocation, refusal_for, valid_trace
 from shared_lib.log import note
@@ -21,6 +22,7 @@ from shared_lib.replies import RefusedError, Reply, problem, refuse
 from shared_lib.runtime import Runtime, runtime
 from shared_lib.untrusted import UntrustedError, json_of
 from shared_lib.web.auth import CUSTOMER, Principal, TokenVerifier
+from shared_lib.web.headers import first_header
 
 BODY_BYTES_MAX = 64 * 1024
 URL_BYTES_MAX = 4096  # path and query; nginx.conf says the same
@@ -130,27 +132,13 @@ def path_of(request: Request) -> list[str]:
 
 
 def header_of(request: Request, name: bytes) -> str | None:
-    """A header by its lower-case name. Each request looks up five of them, and Starlette's lookup would cost more than
-    reading the body.
-    """
-    for known, value in request.scope["headers"]:
-        if known == name:
-            return str(value, "latin-1")
-    return None
+    """A header by its lower-case name, the first of that name."""
+    return first_header(request.scope, name)
 
 
 async def body_of(request: Request) -> bytes:
     """The raw body, up to BODY_BYTES_MAX."""
-    announced = header_of(request, b"content-length") or "0"
-    if announced.isascii() and announced.isdigit() and int(announced) > BODY_BYTES_MAX:
-        raise refuse(Code.BODY_TOO_LARGE, f"The body may have at most {BODY_BYTES_MAX} bytes.")
-    chunks, size = [], 0
-    async for chunk in request.stream():
-        size += len(chunk)
-        if size > BODY_BYTES_MAX:
-            raise refuse(Code.BODY_TOO_LARGE, f"The body may have at most {BODY_BYTES_MAX} bytes.")
-        chunks.append(chunk)
-    return b"".join(chunks)
+    return await body_within(BODY_BYTES_MAX, request.receive, header_of(request, b"content-length"))
 
 
 async def parse(request: Request, model: type[Model]) -> Model:

@@ -10,8 +10,8 @@ import base64
 import hashlib
 import json
 import re
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from types import TracebackType
+from typing import Self
 
 from pydantic import BaseModel
 from pydantic_core import to_json
@@ -36,7 +36,10 @@ _KEY_CHARS_MAX = 255
 
 
 class Slot:
-    """Holds the answer of one keyed request. `reply` is set when an earlier request with the key has been answered."""
+    """Holds the answer of one keyed request. `reply` is set when an earlier request with the key has been answered.
+
+    Inside its block our mark stands in Redis, unless `reply` is set; an error in the block removes it.
+    """
 
     def __init__(self, rt: Runtime, key: Key) -> None:
         self.key = key
@@ -44,6 +47,16 @@ class Slot:
         self._rt = rt
         self._address = "boxoffice:reply:" + hashlib.sha256("\0".join(key.address).encode()).hexdigest()
         self.marked = False
+
+    async def __aenter__(self) -> Self:
+        await self.check_cache()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind:
+            await self.release()
 
     async def check_cache(self) -> None:
         """Look for an earlier answer: in Redis, and in PostgreSQL when Redis only holds a mark. Without one, set our mark.
@@ -110,29 +123,21 @@ class Slot:
 
     def _mark(self) -> bytes:
         """A value unique to this request, so that it is never taken for another's mark."""
-        return to_json({"fingerprint": self.key.fingerprint.hex(), "owner": new_id("req")})
+        return new_id("mark").encode()
 
 
-@asynccontextmanager
-async def once(
-    rt: Runtime, request: Request, principal: Principal, route: Route, command: BaseModel
-) -> AsyncIterator[Slot]:
-    """Wraps everything a keyed request does. Raises RefusedError before the block when the key forbids it."""
-    slot = Slot(rt, key_of(request, principal, route, command))
-    await slot.check_cache()
-    try:
-        yield slot
-    except BaseException:
-        await slot.release()
-        raise
+def once(rt: Runtime, request: Request, principal: Principal, route: Route, command: BaseModel) -> Slot:
+    """`async with once(...) as slot:` wraps everything a keyed request does. Raises RefusedError before the block when the key
+    forbids it.
+    """
+    return Slot(rt, key_of(request, principal, route, command))
 
 
 def key_of(request: Request, principal: Principal, route: Route, command: BaseModel) -> Key:
     """The key, scoped to customer and route, with the fingerprint of the validated request."""
-    fingerprint = hashlib.sha256(f"{route}\n{command.model_dump_json()}".encode()).digest()
-    return Key(
-        principal.customer_id, str(route), _header(header_of(request, b"idempotency-key")), fingerprint
-    )
+    name = str(route)
+    fingerprint = hashlib.sha256(f"{name}\n{command.model_dump_json()}".encode()).digest()
+    return Key(principal.customer_id, name, _header(header_of(request, b"idempotency-key")), fingerprint)
 
 
 def _header(value: str | None) -> str:

@@ -47,8 +47,8 @@ LIES: dict[str, Lie] = {
     "no JSON object": lambda client: client.set(ADDRESS, b"[1, 2]"),
     "JSON without end": lambda client: client.set(ADDRESS, b"[" * 60_000),
     "bytes of every kind": lambda client: client.set(ADDRESS, bytes(range(256))),
-    "a mark of another request": lambda client: client.set(ADDRESS, b'{"fingerprint":"00","owner":"req_x"}'),
-    "a mark without a fingerprint": lambda client: client.set(ADDRESS, b'{"owner":"req_x"}'),
+    "a mark of another request": lambda client: client.set(ADDRESS, b"mark_01ARZ3NDEKTSV4RRFFQ69G5FAV"),
+    "a mark in JSON": lambda client: client.set(ADDRESS, b'{"owner":"req_x"}'),
     "a forged reply": lambda client: client.set(ADDRESS, forged()),
     "a forged reply under a forged seal": lambda client: client.set(ADDRESS, b"\0" * 32 + forged()),
     "a reply sealed by a secret that is not ours": lambda client: client.set(
