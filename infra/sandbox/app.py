@@ -13,12 +13,15 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from infra.sandbox import control
-from infra.sandbox.engine.core import NATIVE, Config, Sandbox
+from infra.sandbox.engine.core import NATIVE, Config, Sandbox, WebhookFormat
 from infra.sandbox.engine.due import run_due
 from infra.sandbox.engine.sender import WebhookSender
 from infra.sandbox.faces import page
 from infra.sandbox.faces.native import api
 from infra.sandbox.faces.native.events import NativeWebhooks
+from infra.sandbox.faces.stripe import api as stripe
+from infra.sandbox.faces.stripe.events import StripeWebhooks
+from infra.sandbox.faces.stripe.ids import FACE as STRIPE
 from infra.sandbox.faces.yookassa import api as yookassa
 from infra.sandbox.faces.yookassa.events import YooKassaWebhooks
 from infra.sandbox.faces.yookassa.ids import FACE as YOOKASSA
@@ -29,7 +32,12 @@ log = logging.getLogger("sandbox")
 
 
 def build(config: Config) -> Starlette:
-    sandbox = Sandbox(config, {NATIVE: NativeWebhooks(), YOOKASSA: YooKassaWebhooks()})
+    webhooks: dict[str, WebhookFormat] = {
+        NATIVE: NativeWebhooks(),
+        STRIPE: StripeWebhooks(),
+        YOOKASSA: YooKassaWebhooks(),
+    }
+    sandbox = Sandbox(config, webhooks)
     sender = WebhookSender(sandbox)
 
     @asynccontextmanager
@@ -45,7 +53,7 @@ def build(config: Config) -> Starlette:
         await sender.aclose()
         sandbox.db.close()
 
-    routes = [*api.routes(), *yookassa.routes(), *page.routes(), Route("/livez", _alive)]
+    routes = [*api.routes(), *stripe.routes(), *yookassa.routes(), *page.routes(), Route("/livez", _alive)]
     app = Starlette(routes=[*routes, *(control.routes() if config.control else [])], lifespan=lifespan)
     app.state.sandbox, app.state.sender = sandbox, sender
     return app

@@ -7,9 +7,10 @@ from types import MappingProxyType
 from typing import Final
 
 from tests.providers.simulator import ProviderSimulator, SandboxSimulator
+from tests.providers.stripe_simulator import StripeSimulator
 from tests.providers.yookassa_simulator import YooKassaSimulator
 
 ADAPTERS: Final[Mapping[str, type[ProviderSimulator]]] = MappingProxyType(
-    {it.name: it for it in (SandboxSimulator, YooKassaSimulator)}
+    {it.name: it for it in (SandboxSimulator, StripeSimulator, YooKassaSimulator)}
 )
 SIGNING: Final = tuple(name for name, it in ADAPTERS.items() if it.signs)

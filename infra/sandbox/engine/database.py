@@ -19,6 +19,7 @@ _ADDED = (
     ("payments", "authorized_until INTEGER"),
     ("methods", "face TEXT NOT NULL DEFAULT 'native'"),
     ("endpoints", "face TEXT NOT NULL DEFAULT 'native'"),
+    ("events", "face TEXT NOT NULL DEFAULT 'native'"),
 )
 _KEPT_BY_RESET = ("endpoints", "sqlite_sequence")
 

@@ -36,7 +36,8 @@ def notify(at: Moment, change: Change, row: Row) -> None:
     face = _face_of(at.tx, change, row)
     for event in at.webhooks[face].events(at, change, row):
         rule = _rule_for(at.tx, event.type)
-        at.tx.execute("INSERT INTO events (id, type, body, created_at) VALUES (?,?,?,?)", (*event, at.now))
+        values = (event.id, face, event.type, event.body, at.now)
+        at.tx.execute("INSERT INTO events (id, face, type, body, created_at) VALUES (?,?,?,?,?)", values)
         for endpoint in many(at.tx, "SELECT id FROM endpoints WHERE enabled AND face = ?", face):
             _queue(at.tx, event.id, endpoint["id"], rule)
 

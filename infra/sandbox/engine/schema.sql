@@ -103,6 +103,7 @@ CREATE TABLE IF NOT EXISTS endpoints (
 CREATE TABLE IF NOT EXISTS events (
     seq        INTEGER PRIMARY KEY AUTOINCREMENT,
     id         TEXT NOT NULL UNIQUE,
+    face       TEXT NOT NULL DEFAULT 'native',
     type       TEXT NOT NULL,
     body       TEXT NOT NULL,      -- the bytes that are sent and signed
     created_at INTEGER NOT NULL

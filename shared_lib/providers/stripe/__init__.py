@@ -1,0 +1,1 @@
+"""Stripe: hosted Checkout Sessions, off-session PaymentIntents, refunds, signed webhooks."""
