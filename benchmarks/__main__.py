@@ -8,11 +8,11 @@ import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from benchmarks import cold, orders, relay, renewals, trigger
+from benchmarks import cold, latency, orders, relay, renewals, trigger
 from benchmarks.figures import Report, machine, save, table
 from benchmarks.stage import open_stage
 
-ALL = ("orders", "orders-alone", "renewals", "cold", "relay", "trigger")
+ALL = ("orders", "orders-alone", "renewals", "renewals-latency", "cold", "relay", "trigger")
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -46,6 +46,13 @@ def main(argv: Sequence[str] | None = None) -> None:
                     only=only,
                 )
                 reports.append(renewals.measure(stage, wanted, say))
+            elif name == "renewals-latency":
+                slow = latency.Options(
+                    rounds=options.rounds,
+                    renewals=options.slow,
+                    latencies_ms=[int(ms) for ms in options.latencies.split(",")],
+                )
+                reports.append(latency.measure(stage, slow, say))
             elif name == "relay":
                 of_relay = relay.Options(rounds=options.rounds, events=options.events, only=only)
                 reports.append(relay.measure(stage, of_relay, say))
@@ -75,6 +82,8 @@ def arguments() -> argparse.ArgumentParser:
     due.add_argument("--orm-sample", type=int, default=1_000, help="of the ORM loop in each round")
     due.add_argument("--job-sample", type=int, default=5_000, help="of the jobs in each round")
     due.add_argument("--sql-sample", type=int, default=50_000, help="of the one-statement SQL in each round")
+    due.add_argument("--slow", type=int, default=5_000, help="renewals-latency: of each leg")
+    due.add_argument("--latencies", default="300,3000", help="renewals-latency: milliseconds, comma between")
     bus = parser.add_argument_group("relay")
     bus.add_argument("--events", type=int, default=50_000, help="the backlog of each leg")
     carry = parser.add_argument_group("trigger")

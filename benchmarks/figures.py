@@ -127,18 +127,21 @@ def machine() -> dict[str, Any]:
 
 def peak_mib(pid: int) -> float:
     """The most memory a process ever held (Linux)."""
-    return _status_mib(pid, "VmHWM")
+    return status_mib(pid, "VmHWM")
 
 
 def resident_mib(pid: int) -> float:
     """The memory a process holds now (Linux)."""
-    return _status_mib(pid, "VmRSS")
+    return status_mib(pid, "VmRSS")
 
 
-def proportional_mib(pid: int) -> float:
-    """The memory a process holds now, where pages shared by n processes count as a part of n for each (PSS; Linux)."""
+def proportional_mib(pid: int, name: str = "Pss") -> float:
+    """The memory a process holds now, where pages shared by n processes count as a part of n for each (PSS; Linux).
+
+    `Pss_Anon`: without files and without memory that processes share.
+    """
     found = next(
-        (line for line in _lines(f"/proc/{pid}/smaps_rollup") if line.startswith("Pss:")), "Pss: 0 kB"
+        (line for line in _lines(f"/proc/{pid}/smaps_rollup") if line.startswith(f"{name}:")), "Pss: 0 kB"
     )
     return int(found.split()[1]) / 1024
 
@@ -161,7 +164,8 @@ def family(pid: int) -> list[int]:
     return [pid, *(found for child in children for found in family(int(child)))]
 
 
-def _status_mib(pid: int, name: str) -> float:
+def status_mib(pid: int, name: str) -> float:
+    """What the kernel says about the memory of a process under that name in /proc/PID/status (Linux); 0 when it has ended."""
     found = next((line.split()[1] for line in _lines(f"/proc/{pid}/status") if line.startswith(name)), "0")
     return int(found) / 1024
 

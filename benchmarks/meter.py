@@ -64,7 +64,7 @@ class Meter:
     def leg(self, title: str) -> Iterator[Cost]:
         """Measure the body. It sets `count`, and `door_cpu_s` where a process of ours was measured too."""
         with self.stage.db() as db:
-            cost, postmaster = Cost(title), _parent(db.info.backend_pid)
+            cost, postmaster = Cost(title), parent(db.info.backend_pid)
             tables, wal, cpu_s = self.tables(), _wal(db), server_cpu_s(postmaster)
             yield cost
             cost.wal_bytes = _wal(db) - wal
@@ -106,7 +106,8 @@ def server_cpu_s(postmaster: int) -> float:
     return ticks / os.sysconf("SC_CLK_TCK")
 
 
-def _parent(pid: int) -> int:
+def parent(pid: int) -> int:
+    """The process that started it (Linux)."""
     return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
 
 

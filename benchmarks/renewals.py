@@ -56,9 +56,9 @@ TITLES: Final[Mapping[str, str]] = {
 
 
 class Worker:
-    """A process that renews what is due each time it is asked."""
+    """A process that renews what is due each time it is asked. `more` goes into its environment."""
 
-    def __init__(self, stage: Stage, module: str, *arguments: str) -> None:
+    def __init__(self, stage: Stage, module: str, *arguments: str, **more: str) -> None:
         self._log = (stage.home / f"{module}.log").open("ab")
         self._process = Popen(
             [sys.executable, "-m", module, *arguments],
@@ -67,7 +67,7 @@ class Worker:
             stderr=self._log,
             text=True,
             cwd=ROOT,
-            env=dict(os.environ) | stage.environment,
+            env=dict(os.environ) | stage.environment | more,
         )
         self._expect("ready")
 
@@ -187,15 +187,15 @@ def about_memory(memory_mib: Sequence[float]) -> list[str]:
     return [text]
 
 
-def seed(stage: Stage, planned: Sequence[Planned]) -> None:
+def seed(stage: Stage, planned: Sequence[Planned], provider: str = INSTANT) -> None:
     """Active monthly subscriptions on their twelfth period, in three time zones, each with customer, card and the last period's order."""
     with stage.db() as db:
         offset = 0
         for leg in planned:
             numbers = [offset + 1, offset + leg.count]
             db.execute(_CUSTOMERS, numbers)
-            db.execute(_METHODS, [INSTANT, *numbers])
-            db.execute(_SUBSCRIPTIONS, [leg.due_at, PRICE_MINOR, INSTANT, *numbers])
+            db.execute(_METHODS, [provider, *numbers])
+            db.execute(_SUBSCRIPTIONS, [leg.due_at, PRICE_MINOR, provider, *numbers])
             db.execute(_ORDERS, [f"sub_{number:026}" for number in numbers])
             db.execute(_PAYMENTS, [f"ord_{number:026}" for number in numbers])
             offset += leg.count

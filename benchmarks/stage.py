@@ -99,10 +99,10 @@ class Stage:
             env={"FUNCTION": function, "DRIVER": driver, **more},
         )  # fmt: skip
 
-    def start_provider(self) -> str:
-        """A provider in a process of its own; its address."""
+    def start_provider(self, takes_ms: int = 0) -> str:
+        """A provider in a process of its own, which answers after that time; its address."""
         port = free_port()
-        self.spawn("provider", "-m", "benchmarks.provider", str(port))
+        self.spawn(f"provider-{port}", "-m", "benchmarks.provider", str(port), str(takes_ms))
         url = f"http://127.0.0.1:{port}"
         wait_for_http(url)
         return url

@@ -143,9 +143,7 @@ class Capabilities(Value, kw_only=True):
     minimum_minor: Mapping[
         str, int
     ]  # smallest chargeable amount by currency; does not apply to zero (verification)
-    max_concurrency: (
-        int  # charges that one process keeps in flight, each on a connection of its own: its client needs as many
-    )
+    max_concurrency: int  # charges that one process keeps in flight, each on a connection of its own: its client needs as many
     description_max: int  # characters of the description on its page; a longer title is shortened
     return_url_max: int  # characters; create_order refuses a longer one
     reference_max: int  # characters of our customer id; a longer one is replaced by its digest

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from benchmarks import cold, doors, orders, provider_call, renewals
+from benchmarks import cold, doors, latency, million, orders, provider_call, renewals
 from benchmarks.figures import Contender, Leg, Report, percentile, ratios, rotated, table
 from benchmarks.instant import InstantProvider
 from benchmarks.stage import Stage, open_stage
@@ -54,6 +54,18 @@ def test_every_way_of_renewing_charges_each_subscription_once(stage: Stage) -> N
         "b": [50, 50],
     }
     assert report.notes[-1].startswith("Checked: 990 subscriptions, each charged once")
+
+
+def test_charges_that_take_their_time_are_in_flight_together(stage: Stage) -> None:
+    report = latency.measure(stage, latency.Options(rounds=1, renewals=40, latencies_ms=[200, 300]), quiet)
+    assert [(one.name, one.legs[0].count) for one in report.contenders] == [("200 ms", 40), ("300 ms", 40)]
+    assert report.notes[-1].startswith("Checked: 80 subscriptions, each charged once")
+
+
+def test_a_million_renewals_are_watched_from_the_first_to_the_last(stage: Stage) -> None:
+    report = million.measure(stage, 300, minutes=10, say=quiet)
+    assert "| 300 | " in report
+    assert "Checked: 300 subscriptions, each charged once" in report
 
 
 def test_every_server_starts_cold_and_takes_an_order(stage: Stage) -> None:
