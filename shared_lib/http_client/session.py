@@ -131,7 +131,9 @@ class Session:
 
 
 class Answer(httpx.AsyncByteStream):
-    """An answer whose body comes in pieces, as they were sent: packed, if it is packed. Closing it early closes the connection."""
+    """An answer whose body comes in pieces, as they were sent: packed, if it is packed. The connection is closed unless all
+    of it was read, and all of the request sent.
+    """
 
     def __init__(
         self, connection: Connection, message: RawResponseMessage, body: aiohttp.StreamReader
@@ -162,7 +164,8 @@ class Answer(httpx.AsyncByteStream):
             raise as_httpx(error) from None
 
     async def aclose(self) -> None:
-        if self._body.at_eof():
+        protocol = self._connection.protocol
+        if protocol is not None and self._body.at_eof() and not protocol.writing_paused:
             self._connection.release()
         else:
             _drop(self._connection)

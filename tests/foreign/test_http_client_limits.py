@@ -76,20 +76,30 @@ async def test_a_server_that_does_not_read_is_ended_by_the_limit_on_writing(http
 
 
 async def test_an_answer_may_come_before_the_request_has_ended(http: AiohttpTransport) -> None:
-    """A server that refuses a long request need not read it."""
+    """A server that refuses a long request need not read it, and the rest is not sent any more."""
+    answer_read, ended, length = asyncio.Event(), asyncio.Event(), 1 << 25
+    taken = 0
 
     async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal taken
         await reader.readuntil(END)
         writer.write(answered(b"{}", status="413 Content Too Large"))
-        await writer.drain()
+        await answer_read.wait()
         with suppress(ConnectionError):
-            await reader.read()  # until the client has closed the connection
+            while some := await reader.read(1 << 20):
+                taken += len(some)
         writer.close()
+        with suppress(ConnectionError):
+            await writer.wait_closed()
+        ended.set()
 
     async with await asyncio.start_server(refuse, "127.0.0.1", limit=1024) as listening:
         url = f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}"
-        exchange = await wire(http, url).write("POST", "/", {"a": "b" * (1 << 24)}, "k")
+        exchange = await wire(http, url).write("POST", "/", {"a": "b" * length}, "k")
         assert exchange.status == 413
+        answer_read.set()
+        await ended.wait()
+    assert taken < length
 
 
 async def test_a_server_that_takes_no_connection_was_not_reached(http: AiohttpTransport) -> None:
