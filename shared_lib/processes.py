@@ -91,6 +91,9 @@ PROCESSES: Final[Mapping[str, Needs]] = MappingProxyType(
     }
 )
 
+# The doors that ask a provider in most of their calls. `webhook` and `account` have its key, and seldom need it.
+ASKING: Final = frozenset({"create_order", "renew", "refund", "reconcile"})
+
 
 def variables_of(process: str) -> list[str]:
     """The variables that hold the secrets of `process`; none for a process that is not listed."""

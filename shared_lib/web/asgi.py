@@ -31,6 +31,8 @@ from shared_lib.domain.errors import Code, Refusal, Transient
 from shared_lib.events.gate import EventGate, as_problem
 from shared_lib.events.proof import event_guard
 from shared_lib.owned import beside
+from shared_lib.processes import ASKING
+from shared_lib.providers.registry import load_connections
 from shared_lib.queries.health import refuse_power_over_the_ledger, refuse_test_clock, serves
 from shared_lib.replies import RefusedError, problem
 from shared_lib.runtime import Runtime, install
@@ -153,7 +155,7 @@ class Door:
             self._stopping = rt.stopping
             why = await refuses(rt)
             self._warm = why is None
-            async with beside(self._warm_up(rt, why)):
+            async with beside(self._warm_up(rt, why), self._load(rt)):
                 with drained(rt.stopping, rt.settings.drain_s):
                     yield
         self._warm = False
@@ -172,6 +174,11 @@ class Door:
             except Exception as bug:  # noqa: BLE001  # likewise; here the door would stay closed without a log line
                 why = type(bug).__name__
         self._warm = True
+
+    async def _load(self, rt: Runtime) -> None:
+        """In a thread, so that probes and calls are answered meanwhile."""
+        if self._name in ASKING:
+            await asyncio.to_thread(load_connections, rt.settings)
 
     async def _ready(self, _: Request) -> Response:
         if self._stopping.is_set():

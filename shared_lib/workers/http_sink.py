@@ -11,7 +11,8 @@ from shared_lib.billing.facts import instant
 from shared_lib.contract.routes import EVENTS_PATH
 from shared_lib.events.incoming import binary
 from shared_lib.events.proof import EventSigner
-from shared_lib.fetching import fetch
+from shared_lib.fetching import Http, fetch
+from shared_lib.http_client.transport import AiohttpTransport
 from shared_lib.store.outbox import Outgoing
 from shared_lib.workers.doors import UNPROVEN, Routes, is_retryable
 from shared_lib.workers.sink import NeverError, NotNowError
@@ -21,10 +22,17 @@ TIMEOUT: Final = httpx.Timeout(120.0, connect=2.0)
 DELIVERY_S: Final = 130.0
 ANSWER_BYTES_MAX: Final = 64 * 1024
 REASON_BYTES_MAX: Final = 200
+# Doors keep an idle connection for 95 s; we close it first.
+KEEP_ALIVE_S: Final = 60.0
+
+
+def to_doors() -> AiohttpTransport:
+    """Connections for an HttpSink. The caller closes them."""
+    return AiohttpTransport(keep_alive_s=KEEP_ALIVE_S)
 
 
 class HttpSink:
-    def __init__(self, http: httpx.AsyncClient, routes: Mapping[str, str], signer: EventSigner) -> None:
+    def __init__(self, http: Http, routes: Mapping[str, str], signer: EventSigner) -> None:
         self._http = http
         self._signer = signer
         self._routes = Routes(routes)

@@ -14,7 +14,8 @@ import logging
 import random
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Final
@@ -154,23 +155,27 @@ async def main() -> None:
     logs.configure(function="relay")
     rt = await Runtime.open(settings_of("relay"))
     try:
-        await _relay(rt).run(until_stopped())
+        async with _relay(rt) as relay:
+            await relay.run(until_stopped())
     finally:
         await rt.aclose()
 
 
-def _relay(rt: Runtime) -> Relay | KafkaRelay:
+@asynccontextmanager
+async def _relay(rt: Runtime) -> AsyncIterator[Relay | KafkaRelay]:
     """The relay that the settings ask for. Imported here: Kafka's client would double what a relay over HTTP loads."""
     if rt.settings.kafka_bootstrap:
         from shared_lib.workers.kafka_relay import KafkaRelay  # noqa: PLC0415
 
         # The client library logs every attempt to reconnect; the relay logs what matters.
         logging.getLogger("kafka").setLevel(logging.CRITICAL)
-        return KafkaRelay(rt, rt.settings.kafka_bootstrap)
+        yield KafkaRelay(rt, rt.settings.kafka_bootstrap)
+        return
     from shared_lib.events.proof import event_signer  # noqa: PLC0415
-    from shared_lib.workers.http_sink import HttpSink  # noqa: PLC0415
+    from shared_lib.workers.http_sink import HttpSink, to_doors  # noqa: PLC0415
 
-    return Relay(rt, HttpSink(rt.http, rt.settings.event_routes, event_signer(rt)))
+    async with to_doors() as http:
+        yield Relay(rt, HttpSink(http, rt.settings.event_routes, event_signer(rt)))
 
 
 if __name__ == "__main__":

@@ -11,6 +11,10 @@ from typing import Final
 import pytest
 
 from shared_lib.contract.routes import DOORS, HTTP_DOORS
+from shared_lib.processes import ASKING, PROCESSES, Secret
+from tests.doors.running import door_process
+from tests.kit.cinema import Cinema
+from tests.kit.waiting import until
 
 ROOT: Final = Path(__file__).parents[2]
 # Needed by the command line, by workers, by tables and migrations, by the framework's own command, or later by some doors.
@@ -50,3 +54,19 @@ def test_a_door_imports_no_library_that_it_does_not_need(door: str) -> None:
     forbidden = NO_DOOR | (set() if door in HTTP_DOORS else TOKENS) | (set() if door == "notify" else MAILS)
     assert imported & forbidden == set()
     assert {"psycopg", "pydantic", "starlette"} <= imported  # what was read is the door's list
+
+
+@pytest.mark.parametrize("door", ["create_order", "notify"])
+async def test_a_door_that_asks_a_provider_loads_the_client_before_the_first_question(
+    cinema: Cinema, door: str
+) -> None:
+    async with door_process(cinema.rt.settings, door) as started:
+        maps = Path(f"/proc/{started.process.pid}/maps")
+        await until(started.ready)
+        if door in ASKING:
+            await until(lambda: "aiohttp/_http_parser" in maps.read_text())
+        assert ("aiohttp" in maps.read_text()) == (door in ASKING)
+
+
+def test_doors_that_ask_a_provider_have_its_key() -> None:
+    assert all(Secret.PROVIDER_KEY in PROCESSES[door].secrets for door in ASKING)

@@ -18,7 +18,7 @@ from shared_lib.events.proof import EventSigner
 from shared_lib.processes import VARIABLES, variables_of
 from shared_lib.runtime import CLOSE_S
 from shared_lib.settings import Settings
-from shared_lib.workers.http_sink import HttpSink
+from shared_lib.workers.http_sink import HttpSink, to_doors
 from shared_lib.workers.relay import Relay
 from shared_lib.workers.trigger.wire import Wire
 from tests.doors.faas_gateway import faas_gateway
@@ -203,8 +203,9 @@ async def test_the_functions_work_behind_the_gateway(cinema: Cinema) -> None:
 
         await cinema.pay(answer.json()["checkout_url"])
         await cinema.until(f"/v1/orders/{answer.json()['id']}", status="paid")
-        sink = HttpSink(cinema.relay_rt.http, routes(at), EventSigner([EVENT_SECRET], cinema.rt.now))
-        await replace(cinema, relay=Relay(cinema.relay_rt, sink)).drain()
+        async with to_doors() as http:
+            sink = HttpSink(http, routes(at), EventSigner([EVENT_SECRET], cinema.rt.now))
+            await replace(cinema, relay=Relay(cinema.relay_rt, sink)).drain()
         assert cinema.value("SELECT count(*) FROM notifications WHERE status = 'sent'") == 1
         assert cinema.value("SELECT count(*) FROM dead_letters") == 0
 

@@ -37,7 +37,7 @@ from shared_lib.settings import Settings
 from shared_lib.store.batch import connection_pool
 from shared_lib.web.asgi import door
 from shared_lib.web.http import verifier
-from shared_lib.workers.http_sink import HttpSink
+from shared_lib.workers.http_sink import HttpSink, to_doors
 from shared_lib.workers.relay import Relay
 from tests.kit.clock import ADVANCE
 from tests.kit.serving import serving
@@ -296,11 +296,12 @@ async def running_cinema(
             # As in production. With uvicorn's 5 s a client on a busy machine writes to a connection that is being closed.
             serving(Gateway(auth), port, timeout_keep_alive=KEEP_ALIVE_S),
             httpx.AsyncClient(timeout=PATIENCE_S) as http,
+            to_doors() as doors,
         ):
             tokens = verifier(rt)
             tokens._jwks._timeout_s = PATIENCE_S  # a busy machine is no outage of the Auth service either
             await tokens.warm_up()  # as the lifespan does
-            sink = HttpSink(relay_rt.http, settings.event_routes, EventSigner([EVENT_SECRET], rt.now))
+            sink = HttpSink(doors, settings.event_routes, EventSigner([EVENT_SECRET], rt.now))
             yield Cinema(
                 rt=rt,
                 url=url,

@@ -18,7 +18,7 @@ from starlette.routing import Mount
 
 from shared_lib.events.proof import event_signer
 from shared_lib.web.asgi import warm
-from shared_lib.workers.http_sink import HttpSink
+from shared_lib.workers.http_sink import HttpSink, to_doors
 from shared_lib.workers.relay import Relay
 from tests.kit.cinema import Gateway
 from tests.kit.crash_points import WatchedSink, watch
@@ -33,10 +33,10 @@ async def die(crash_point: str) -> None:
 
 @asynccontextmanager
 async def lifespan(_: Starlette) -> AsyncIterator[None]:
-    async with warm("crashing") as rt:
+    async with warm("crashing") as rt, to_doors() as doors:
         watch(rt, die)
         stop = asyncio.Event()
-        relay = Relay(rt, WatchedSink(HttpSink(rt.http, rt.settings.event_routes, event_signer(rt)), die))
+        relay = Relay(rt, WatchedSink(HttpSink(doors, rt.settings.event_routes, event_signer(rt)), die))
         working = asyncio.create_task(relay.run(stop)) if os.environ.get("CRASH_ROLE") == "relay" else None
         yield
         stop.set()

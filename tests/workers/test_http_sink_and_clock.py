@@ -8,7 +8,6 @@ from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from functools import partial
 
-import httpx
 import pytest
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -20,7 +19,7 @@ from infra.servers.ports import free_port
 from shared_lib.events.proof import EventSigner
 from shared_lib.store.outbox import Outgoing
 from shared_lib.workers import clock
-from shared_lib.workers.http_sink import HttpSink
+from shared_lib.workers.http_sink import HttpSink, to_doors
 from shared_lib.workers.sink import NeverError, NotNowError
 from tests.kit.cinema import EVENT_SECRET
 from tests.kit.runtime_fixtures import OpenRuntime
@@ -52,7 +51,7 @@ async def delivered(status: int) -> None:
     async def answer(_: Request) -> Response:
         return PlainTextResponse("because", status)
 
-    async with serving(door(answer)) as url, httpx.AsyncClient(timeout=PATIENCE_S) as http:
+    async with serving(door(answer)) as url, to_doors() as http:
         await HttpSink(http, {"billing.": url}, SIGNER).deliver(EVENT)
 
 
@@ -63,7 +62,7 @@ async def test_an_event_travels_as_a_binary_cloudevent(open_runtime: OpenRuntime
         seen.append((dict(request.headers), await request.body()))
         return Response(status_code=200)
 
-    async with serving(door(answer)) as url, httpx.AsyncClient(timeout=PATIENCE_S) as http:
+    async with serving(door(answer)) as url, to_doors() as http:
         await HttpSink(http, {"billing.": url}, SIGNER).deliver(EVENT)
     headers, body = seen[0]
     attributes = {
@@ -100,7 +99,7 @@ async def test_a_door_that_does_not_believe_us_is_asked_until_it_does() -> None:
 
 
 async def test_a_door_that_is_not_there_does_not_count() -> None:
-    async with httpx.AsyncClient(timeout=PATIENCE_S) as http:
+    async with to_doors() as http:
         sink = HttpSink(http, {"billing.": f"http://127.0.0.1:{free_port()}"}, SIGNER)
         with pytest.raises(NotNowError, match="no connection") as refusal:
             await sink.deliver(EVENT)
@@ -117,7 +116,7 @@ async def test_the_longest_prefix_wins_and_what_nobody_takes_is_a_dead_letter() 
     app = Starlette(
         routes=[Route(f"/{name}/events", answer, methods=["POST"]) for name in ("notify", "orders")]
     )
-    async with serving(app) as url, httpx.AsyncClient(timeout=PATIENCE_S) as http:
+    async with serving(app) as url, to_doors() as http:
         sink = HttpSink(http, {"billing.": f"{url}/notify", "billing.order.": f"{url}/orders"}, SIGNER)
         await sink.deliver(EVENT)
         assert heard == ["/orders/events"]
