@@ -7,11 +7,11 @@ and its body. So a signed body cannot be replayed as an event of another type, s
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
+from shared_lib.domain.values import Value
 from shared_lib.ids import new_id
 from shared_lib.runtime import Runtime
 from shared_lib.settings import Settings
@@ -65,8 +65,7 @@ def event_signer(rt: Runtime) -> EventSigner:
     return rt.keep("event signer", lambda: signer_of(rt.settings, rt.now))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EventGuard:
+class EventGuard(Value, kw_only=True):
     """Verifies senders: by signatures with these keys, by tokens of these senders. With neither, it accepts no event."""
 
     keys: Sequence[bytes]

@@ -16,6 +16,7 @@ import psycopg
 from psycopg.adapt import Dumper
 from psycopg.pq import Format
 
+from shared_lib.domain.values import Value
 from shared_lib.store.transaction import Row, Transaction
 
 
@@ -94,8 +95,7 @@ def _dumped(kind: str, values: Sequence[Any]) -> Any:
 _BETWEEN: Final = "\x1e"
 
 
-@dataclass(frozen=True, slots=True)
-class Instants:
+class Instants(Value):
     """A parameter `%b::timestamptz[]`. Written by ourselves too: a batch has the same few instants many times."""
 
     values: Sequence[datetime | None]

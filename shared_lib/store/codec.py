@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from enum import Enum
+from functools import cache
 from types import NoneType
 from typing import Any, Final, Generic, TypeVar, cast, get_args, get_origin, get_type_hints
 
@@ -98,11 +99,17 @@ class Codec(Generic[Kept]):
         self.table.update(tx, [(row(before), row(after)) for before, after in changes])
 
 
+@cache
+def _hints(kind: type) -> dict[str, Any]:
+    """The types of a value's fields by name. Kept, because evaluating annotations is slow and a table is asked for them often."""
+    return get_type_hints(kind)
+
+
 def columns_of(kind: type) -> dict[str, str]:
     """The columns of a value in the order of its fields, each with its PostgreSQL type."""
     return {
         column: _type_of(column, hint)
-        for name, whole in get_type_hints(kind).items()
+        for name, whole in _hints(kind).items()
         for column, hint in _columns(name, whole).items()
     }
 
@@ -111,7 +118,7 @@ def row_maker(kind: type) -> Callable[[Any], Row]:
     """A function that makes the row of a value."""
     paths = [
         f"value.{name}.{part}" if part else f"value.{name}"
-        for name, whole in get_type_hints(kind).items()
+        for name, whole in _hints(kind).items()
         for part in _PARTS.get(_plain(whole), [""])
     ]
     return _function(f"def row_of(value):\n    return {', '.join(paths)}\n", {})
@@ -140,7 +147,7 @@ def _whole(kind: type, name: str, names: dict[str, Any]) -> str:
     columns = _PARTS.get(kind, {})
     fields = {
         field: _field(columns.get(field, field).format(name), hint, names)
-        for field, hint in get_type_hints(kind).items()
+        for field, hint in _hints(kind).items()
     }
     return f"{kind.__name__}({', '.join(f'{field}={value}' for field, value in fields.items())})"
 
@@ -174,7 +181,7 @@ def _columns(name: str, hint: Any) -> dict[str, Any]:
     plain = _plain(hint)
     if plain not in _PARTS:
         return {name: hint}
-    hints = get_type_hints(plain)
+    hints = _hints(plain)
     return {column.format(name): hints[part] for part, column in _PARTS[plain].items()}
 
 

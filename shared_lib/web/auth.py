@@ -17,11 +17,11 @@ from importlib import resources
 from typing import Final
 
 import httpx
-import msgspec
 from joserfc.errors import JoseError
 
 from shared_lib.contract.routes import Scope
 from shared_lib.domain.errors import Code, Refusal
+from shared_lib.domain.values import Value
 from shared_lib.domain.written import language_tag, mailable
 from shared_lib.jwks import REFRESH_INTERVAL_MIN, TRUSTED_FOR, Jwks, unverified_header
 from shared_lib.web.claims import Claims, WrongClaimsError, claims_in
@@ -38,7 +38,7 @@ ACCESS_TOKEN_TYPES = ("at+jwt",)  # RFC 9068
 _RETRY_AFTER_S = 5
 
 
-class Principal(msgspec.Struct, frozen=True, kw_only=True):
+class Principal(Value, kw_only=True):
     """The customer or operator behind a request. `email` and `locale` are None when the token has none."""
 
     customer_id: str
