@@ -6,11 +6,11 @@ BOXOFFICE_PROVIDERS=benchmarks.many:ManyAtOnce PROVIDER_URL=http://127.0.0.1:POR
 from __future__ import annotations
 
 import os
-from dataclasses import replace
 from typing import Final
 
 from benchmarks.provider import API_KEY
 from infra.sandbox.launch import new_webhook_secret
+from shared_lib.domain.values import replace
 from shared_lib.http_client.transport import AiohttpTransport
 from shared_lib.providers.base import ChargeRequest, PaymentSnapshot
 from shared_lib.providers.sandbox import CAPABILITIES, SandboxProvider

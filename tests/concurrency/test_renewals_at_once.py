@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from dataclasses import replace
 
 import pytest
 
 from benchmarks.instant import InstantProvider
+from shared_lib.domain.values import replace
 from shared_lib.providers.base import ChargeRequest, PaymentSnapshot
 from tests.concurrency.crowd import seed
 from tests.concurrency.recording import NAME
