@@ -12,6 +12,7 @@ from infra.sandbox.launch import SandboxHandle, new_webhook_secret, running_sand
 from tests.providers.adapters import ADAPTERS, SIGNING
 from tests.providers.inbox import Inbox, running_inbox
 from tests.providers.simulator import ProviderSimulator, SandboxSimulator
+from tests.providers.stripe_simulator import StripeSimulator
 
 OLD_SECRET, SECRET = new_webhook_secret(), new_webhook_secret()
 
@@ -43,6 +44,13 @@ def sandbox(inbox: Inbox, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 async def sandbox_simulator(sandbox: SandboxHandle, inbox: Inbox) -> AsyncIterator[SandboxSimulator]:
     """The client knows the secret in use and the one it was rolled from."""
     simulator = SandboxSimulator(sandbox, inbox, (OLD_SECRET, SECRET))
+    yield simulator
+    await simulator.aclose()
+
+
+@pytest.fixture
+async def stripe(sandbox: SandboxHandle, inbox: Inbox) -> AsyncIterator[StripeSimulator]:
+    simulator = StripeSimulator(sandbox, inbox, (OLD_SECRET, SECRET))
     yield simulator
     await simulator.aclose()
 

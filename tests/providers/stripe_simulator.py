@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from datetime import timedelta
+from datetime import datetime, timedelta
 from types import MappingProxyType
 
 import httpx
 
-from shared_lib.providers.base import PaymentProvider, PaymentRef, SavedMethodRef
+from infra.sandbox.faces.stripe.events import sign
+from shared_lib.providers.base import PaymentProvider, PaymentRef, RawWebhook, SavedMethodRef
 from shared_lib.providers.stripe.adapter import StripeProvider
 from tests.providers.inbox import Delivery
 from tests.providers.simulator import ProviderSimulator
@@ -34,8 +35,8 @@ class StripeSimulator(ProviderSimulator):
     )
     payment_types = "checkout.session.*"
     link_life = timedelta(hours=24)
-    unknown_method = SavedMethodRef(provider="stripe", method_id="pm_nobody", customer_id="cus_nobody")
-    unknown_payment = PaymentRef(provider="stripe", provider_payment_id="cs_test_nobody?x=1#y")
+    unknown_method = SavedMethodRef(provider="stripe", method_id="pm_unknown", customer_id="cus_unknown")
+    unknown_payment = PaymentRef(provider="stripe", provider_payment_id="cs_test_unknown?x=1#y")
     tampering = MappingProxyType(
         {
             "amount": {"amount": 1},
@@ -63,6 +64,13 @@ class StripeSimulator(ProviderSimulator):
     def in_the_bank(self, theirs: str) -> str:
         prefix = next(it for it in _OF_THE_ENGINE if theirs.startswith(it))
         return _OF_THE_ENGINE[prefix] + theirs.removeprefix(prefix)
+
+    def signed(self, body: bytes, at: datetime) -> RawWebhook:
+        """A webhook with any body, signed as Stripe would."""
+        stamp = int(at.timestamp())
+        signature = sign(self._webhook_secrets[-1], stamp, body)
+        headers = {"stripe-signature": f"t={stamp},v1={signature}"}
+        return RawWebhook(headers=headers, body=body, source_ip=None, received_at=at)
 
     def forged(self, delivery: Delivery) -> list[tuple[dict[str, str], str]]:
         header = delivery.headers["stripe-signature"]
