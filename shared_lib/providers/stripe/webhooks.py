@@ -53,6 +53,8 @@ def _parsed(header: str) -> tuple[int, list[bytes]]:
     if not header or len(header) > _HEADER_CHARS_MAX:
         raise NotAuthentic("missing_headers")
     parts = [part.partition("=") for part in header.split(",")]
+    if any(name in ("t", "v1") and not equals for name, equals, _ in parts):
+        raise NotAuthentic("bad_header")  # Stripe's own library reads no such header either
     stamp = next((value for name, _, value in parts if name == "t"), "")
     if not (stamp.isascii() and stamp.isdigit() and len(stamp) <= _STAMP_CHARS_MAX):
         raise NotAuthentic("bad_timestamp")
