@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from email.utils import getaddresses
 from functools import lru_cache
-from ipaddress import ip_address
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -18,6 +18,8 @@ _HALF_ENCODED = re.compile(r"%(?![0-9A-Fa-f]{2})|\s")
 _ADDRESS = re.compile(r"(?:[A-Za-z0-9\-._~:/?#\[\]@!$&'()*+,;=]|%[0-9A-Fa-f]{2})+")
 # Names that no owner can have (RFC 2606, RFC 6761, RFC 6762).
 _RESERVED: Final = ("example", "test", "invalid", "localhost", "local", "example.com", "example.net", "example.org")  # fmt: skip
+Network = IPv4Network | IPv6Network
+
 NAME_CHARS_MAX: Final = 60  # the bar of a mail holds them on a telephone
 
 
@@ -123,3 +125,14 @@ def is_placeholder(address: str) -> bool:
         return not ip_address(host).is_global
     except ValueError:
         return "." not in host or any(host == name or host.endswith("." + name) for name in _RESERVED)
+
+
+def networks(value: object) -> object:
+    """The networks of a comma list, `10.0.0.0/8, 192.0.2.7, fd00::/8`. Raises ValueError."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return tuple(ip_network(word.strip()) for word in value.split(",") if word.strip())
+    except ValueError:
+        pass
+    raise ValueError("not a list of networks (10.0.0.0/8, 192.0.2.7)")

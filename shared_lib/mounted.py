@@ -10,7 +10,7 @@ import os
 from pathlib import Path
 from typing import Final
 
-from shared_lib.processes import variables_of
+from shared_lib.processes import variables_of, variables_of_providers
 
 DIRECTORY: Final = "BOXOFFICE_SECRETS_DIR"
 BYTES_MAX: Final = 64 * 1024
@@ -30,7 +30,7 @@ def hold_mounted_secrets(process: str) -> None:
         return
     if not Path(directory).is_dir():
         raise UnreadableSecretError(f"{DIRECTORY}: there is no such directory")
-    for variable in variables_of(process):
+    for variable in (*variables_of(process), *variables_of_providers(process)):
         value = _mounted(Path(directory), variable)
         if not value:
             continue

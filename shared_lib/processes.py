@@ -34,7 +34,7 @@ class Secret(StrEnum):
     EVENT_SECRETS = "events"  # sign events for the doors
 
 
-# The environment variables of each kind. A new provider adds its own here.
+# The environment variables of each kind. Those of a provider of real money are in OF_PROVIDERS.
 VARIABLES: Final[Mapping[Secret, tuple[str, ...]]] = MappingProxyType(
     {
         # A provider's answers identify cards, and the process that reads them hashes the card's fingerprint.
@@ -46,6 +46,10 @@ VARIABLES: Final[Mapping[Secret, tuple[str, ...]]] = MappingProxyType(
         Secret.KAFKA: ("BOXOFFICE_KAFKA_PASSWORD",),
         Secret.MAIL: ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"),
     }
+)
+# The secrets of each provider of real money, which the stacks of this repository do not hold. A new provider adds its own here.
+OF_PROVIDERS: Final[Mapping[str, Mapping[Secret, tuple[str, ...]]]] = MappingProxyType(
+    {"yookassa": {Secret.PROVIDER_KEY: ("BOXOFFICE_YOOKASSA_SECRET_KEY",)}}  # it signs no webhooks
 )
 DATABASE: Final = "BOXOFFICE_DATABASE_URL"
 # A process that lists these does not start without them. Redis only saves time, and SES may use the machine's role.
@@ -96,7 +100,7 @@ ASKING: Final = frozenset({"create_order", "renew", "refund", "reconcile"})
 
 
 def variables_of(process: str) -> list[str]:
-    """The variables that hold the secrets of `process`; none for a process that is not listed."""
+    """The variables that hold the secrets of `process`, without those of OF_PROVIDERS; none for a process that is not listed."""
     needs = PROCESSES.get(process)
     if needs is None:
         return []
@@ -104,6 +108,12 @@ def variables_of(process: str) -> list[str]:
         *([DATABASE] if needs.role else []),
         *(name for it in sorted(needs.secrets) for name in VARIABLES[it]),
     ]
+
+
+def variables_of_providers(process: str) -> list[str]:
+    """The variables of OF_PROVIDERS that `process` may hold."""
+    kinds = PROCESSES[process].secrets if process in PROCESSES else ()
+    return [name for own in OF_PROVIDERS.values() for kind in sorted(kinds) for name in own.get(kind, ())]
 
 
 def lacking(process: str, environment: Mapping[str, str], providers: tuple[str, ...]) -> list[str]:
@@ -117,12 +127,14 @@ def lacking(process: str, environment: Mapping[str, str], providers: tuple[str, 
     wanted = [DATABASE] if needs.role else []
     for secret in sorted(needs.secrets & _REQUIRED):
         wanted += [name for name in VARIABLES[secret] if _provider_of(name) in providers]
+        wanted += [name for own in providers for name in OF_PROVIDERS.get(own, {}).get(secret, ())]
     return [name for name in wanted if not environment.get(name)]
 
 
 def lacking_key(environment: Mapping[str, str], provider: str) -> str | None:
     """The variable of a provider's API key that `environment` lacks; None when it is set, or the provider needs none."""
-    names = (name for name in VARIABLES[Secret.PROVIDER_KEY] if _provider_of(name) == provider)
+    names = [name for name in VARIABLES[Secret.PROVIDER_KEY] if _provider_of(name) == provider]
+    names += OF_PROVIDERS.get(provider, {}).get(Secret.PROVIDER_KEY, ())
     return next((name for name in names if not environment.get(name)), None)
 
 

@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, model_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
+from pydantic_settings import NoDecode, SettingsError
 
 from shared_lib.addresses import (
     database_address,
@@ -23,6 +23,7 @@ from shared_lib.addresses import (
 )
 from shared_lib.mounted import UnreadableSecretError, hold_mounted_secrets
 from shared_lib.processes import PROCESSES, Secret, lacking
+from shared_lib.provider_settings import FromEnvironment, Networks, YooKassaSettings
 
 
 class Environment(StrEnum):
@@ -51,14 +52,8 @@ WebAddress = Annotated[str, AfterValidator(web_address)]
 Origins = Annotated[tuple[Annotated[str, AfterValidator(web_origin)], ...], NoDecode, BeforeValidator(_words)]
 
 
-class KafkaAccess(BaseSettings):
+class KafkaAccess(FromEnvironment):
     """Security of the connections to Kafka. The brokers' addresses are in `Settings.kafka_bootstrap`."""
-
-    # An empty variable counts as not set: compose files and secret stores write it that way. A wrong value may be a
-    # secret, so no error repeats it.
-    model_config = SettingsConfigDict(
-        env_prefix="BOXOFFICE_", extra="ignore", frozen=True, env_ignore_empty=True, hide_input_in_errors=True
-    )
 
     kafka_security: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
     kafka_ca_file: str | None = (
@@ -77,7 +72,7 @@ class KafkaAccess(BaseSettings):
         return self
 
 
-class Settings(KafkaAccess):
+class Settings(KafkaAccess, YooKassaSettings):
     """All settings. Wrong or missing ones stop a process at its start, instead of failing a customer's request."""
 
     environment: Environment = Environment.PRODUCTION  # strict unless set otherwise
@@ -114,6 +109,9 @@ class Settings(KafkaAccess):
 
     # Cards' fingerprints are stored as HMAC-SHA256 with this secret. Changing it loses which cards have had a trial.
     card_pepper: SecretStr = SecretStr("")
+
+    # Proxies whose X-Forwarded-For says from where a webhook came. Loopback is one always.
+    trusted_proxies: Networks = ()
 
     public_url: WebAddress = "http://127.0.0.1:8100"
     return_url_origins: Origins = ()
@@ -168,6 +166,8 @@ class Settings(KafkaAccess):
             raise ValueError(f"default_provider {self.default_provider!r} takes no new orders")
         if "sandbox" in self.providers and not self.sandbox_url:
             raise ValueError("the sandbox needs sandbox_url")
+        if "yookassa" in self.providers and (wrong := self.yookassa_lacks(production=self.livemode)):
+            raise ValueError(wrong)
         if any(len(secret.get_secret_value()) < _SECRET_CHARS_MIN for secret in self.reply_secrets):
             raise ValueError(f"each of reply_secrets has at least {_SECRET_CHARS_MIN} characters")
         oidc = (

@@ -28,6 +28,7 @@ from shared_lib.providers.base import (
 from shared_lib.runtime import Runtime, runtime
 from shared_lib.store.batch import Failed
 from shared_lib.web import framework
+from shared_lib.web.client import client_address
 from shared_lib.web.dispatch import Calls, dispatch
 from shared_lib.web.gated import gated
 from shared_lib.web.http import RefusedError, Reply, body_of, endpoint, path_of, refuse
@@ -51,7 +52,7 @@ async def receive(request: Request, name: str) -> Reply:
     raw = RawWebhook(
         headers={name.lower(): value for name, value in request.headers.items()},
         body=await body_of(request),
-        source_ip=request.client.host if request.client else None,
+        source_ip=client_address(request, rt.settings.trusted_proxies),
         received_at=await rt.clock(),
     )
     note(provider=provider.name)

@@ -6,7 +6,16 @@ import structlog
 
 from shared_lib.domain.values import replace
 from shared_lib.phases.webhooks import Received, WebhookResult, settle_from_webhooks
-from shared_lib.providers.base import EventKind, NotFound, PaymentProvider, PaymentRef, ProviderEvent, Trust
+from shared_lib.providers.base import (
+    EventKind,
+    NotFound,
+    PaymentProvider,
+    PaymentRef,
+    PaymentState,
+    ProviderEvent,
+    RefundState,
+    Trust,
+)
 from shared_lib.runtime import Runtime
 
 log = structlog.get_logger("boxoffice")
@@ -26,6 +35,10 @@ async def settle_event(
             # An invented id, or one of another shop: repeating it would change nothing.
             log.warning("hint_about_nothing", provider=provider.name, event_id=event.dedup_id)
             return WebhookResult.IGNORED
+        if not again and _is_under_way(event):
+            # It brings nothing, and must not use up the id of the event that will: a forger may have been first.
+            log.info("hint_too_early", provider=provider.name, event_id=event.dedup_id)
+            return WebhookResult.IGNORED
     received = Received(
         provider=provider.name, event=event, again=again, asked=hint, other_mode=_of_other_mode(rt, event)
     )
@@ -35,6 +48,16 @@ async def settle_event(
     true_now = await refreshed(provider, event)
     asked = replace(received, event=true_now, again=True, asked=True, other_mode=_of_other_mode(rt, true_now))
     return await rt.run(settle_from_webhooks, asked)
+
+
+def _is_under_way(event: ProviderEvent) -> bool:
+    """Whether the object has not ended yet, as far as the provider says now."""
+    if event.refund:
+        return event.refund.state in (RefundState.PENDING, RefundState.ACTION_REQUIRED)
+    return event.payment is not None and event.payment.state in (
+        PaymentState.PENDING,
+        PaymentState.ACTION_REQUIRED,
+    )
 
 
 def _of_other_mode(rt: Runtime, event: ProviderEvent) -> bool:

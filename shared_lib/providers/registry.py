@@ -1,4 +1,4 @@
-"""Makes the provider clients that the settings name. A new provider is a file in this folder and a case here.
+"""Makes the provider clients that the settings name. A new provider is a file or folder beside this module, and a case here.
 
 A provider of another package is named "module:Class", and its `name` must be the same text. Only the clients that are named
 are imported.
@@ -33,6 +33,10 @@ def _make(name: str, settings: Settings) -> PaymentProvider:
                 webhook_secrets=[secret.get_secret_value() for secret in settings.sandbox_webhook_secrets],
                 http=AiohttpTransport(),
             )
+        case "yookassa":
+            from shared_lib.providers.yookassa.made import made
+
+            return made(settings)
         case _ if ":" in name:
             provider: PaymentProvider = pkgutil.resolve_name(name)()
             return provider
@@ -46,6 +50,10 @@ def capabilities_of(name: str) -> Capabilities:
         from shared_lib.providers.sandbox import CAPABILITIES
 
         return CAPABILITIES
+    if name == "yookassa":
+        from shared_lib.providers.yookassa import wire
+
+        return wire.CAPABILITIES
     if ":" not in name:
         raise ValueError(f"unknown provider {name!r}")
     found: Capabilities = pkgutil.resolve_name(name).capabilities

@@ -21,7 +21,7 @@ from infra.servers.access import role_url
 from infra.servers.postgres import EmbeddedPostgres
 from infra.servers.redis import EmbeddedRedis
 from shared_lib.contract.routes import DOORS
-from shared_lib.processes import DATABASE, PROCESSES, VARIABLES, Role, Secret, lacking
+from shared_lib.processes import DATABASE, OF_PROVIDERS, PROCESSES, VARIABLES, Role, Secret, lacking
 from shared_lib.settings import Settings
 from shared_lib.store.replay import ReplayCache
 
@@ -79,7 +79,8 @@ def test_each_process_of_the_local_stack_holds_exactly_the_secrets_on_its_list(s
 def test_every_process_has_a_list_and_every_door_is_a_process() -> None:
     workers = {"relay", "clock", "trigger", "topics", "migrate", "cli"}
     assert set(PROCESSES) == set(DOORS) | workers
-    assert {variable for variables in VARIABLES.values() for variable in variables} >= {
+    kinds = [VARIABLES, *OF_PROVIDERS.values()]
+    assert {variable for kind in kinds for variables in kind.values() for variable in variables} >= {
         f"BOXOFFICE_{name.upper()}"
         for name, field in Settings.model_fields.items()
         if "Secret" in str(field.annotation)

@@ -18,7 +18,7 @@ from infra.sandbox.faces.yookassa.bodies import BindingBody, CaptureBody, EmptyB
 from infra.sandbox.faces.yookassa.errors import trouble_answer
 from infra.sandbox.faces.yookassa.events import is_binding
 from infra.sandbox.faces.yookassa.ids import FACE, engine_id
-from infra.sandbox.faces.yookassa.views import binding_view, payment_view, refund_view
+from infra.sandbox.faces.yookassa.views import binding_view, payment_view, receipt_view, refund_view
 
 PAGE_MAX = 100
 # What each of YooKassa's statuses is to the engine.
@@ -103,6 +103,18 @@ def _list_refunds(at: Moment, call: Call) -> Answer:
     return _list(at, "refunds", call.query, refund_view, {"payment": engine_id("sp", paid)} if paid else {})
 
 
+def _list_receipts(at: Moment, call: Call) -> Answer:
+    """Of one payment or one refund: this bank registers a receipt when the money moves."""
+    if paid := call.query.get("payment_id"):
+        row = payments.payment(at, engine_id("sp", paid))
+    elif returned := call.query.get("refund_id"):
+        row = refunds.refund(at, engine_id("sr", returned))
+    else:
+        raise NotServed(trouble_answer(Trouble.INVALID, "Name a payment or a refund.", "payment_id"))
+    receipt = receipt_view(row)
+    return Answer(200, {"type": "list", "items": [receipt] if receipt else []})
+
+
 def _payment(at: Moment, call: Call) -> Row:
     row = payments.payment(at, engine_id("sp", call.id))
     if row["face"] != FACE or is_binding(row):
@@ -174,4 +186,5 @@ OPERATIONS = (
     Operation("refund.create", "POST", "/v3/refunds", _refund, RefundBody),
     Operation("refund.list", "GET", "/v3/refunds", _list_refunds),
     Operation("refund.get", "GET", "/v3/refunds/{id}", _get_refund),
+    Operation("receipt.list", "GET", "/v3/receipts", _list_receipts),
 )

@@ -89,6 +89,24 @@ def binding_view(at: Moment, payment: Row) -> dict[str, Any]:
     return {name: value for name, value in view.items() if value is not None}
 
 
+def receipt_view(row: Row) -> dict[str, Any] | None:
+    """The receipt of a payment or refund that has succeeded, if it came with one."""
+    receipt = json.loads(row["request"]).get("kept", {}).get("receipt")
+    if receipt is None or row["status"] != "succeeded":
+        return None
+    kind = "payment" if row["id"].startswith("sp_") else "refund"
+    items = [{**item, "quantity": float(item["quantity"])} for item in receipt["items"]]
+    code = receipt.get("tax_system_code")
+    view = {
+        "id": f"rt-{shown(row['id'])}",
+        "type": kind,
+        f"{kind}_id": shown(row["id"]),
+        "status": "succeeded",
+        "items": items,
+    }
+    return view | ({"tax_system_code": code} if code else {})
+
+
 def payment_status(payment: Row) -> str:
     if payment["status"] in OPEN:
         return "pending" if payment["authorized_until"] is None else "waiting_for_capture"
