@@ -49,7 +49,13 @@ VARIABLES: Final[Mapping[Secret, tuple[str, ...]]] = MappingProxyType(
 )
 # The secrets of each provider of real money, which the stacks of this repository do not hold. A new provider adds its own here.
 OF_PROVIDERS: Final[Mapping[str, Mapping[Secret, tuple[str, ...]]]] = MappingProxyType(
-    {"yookassa": {Secret.PROVIDER_KEY: ("BOXOFFICE_YOOKASSA_SECRET_KEY",)}}  # it signs no webhooks
+    {
+        "stripe": {
+            Secret.PROVIDER_KEY: ("BOXOFFICE_STRIPE_SECRET_KEY",),
+            Secret.WEBHOOK_SECRETS: ("BOXOFFICE_STRIPE_WEBHOOK_SECRETS",),
+        },
+        "yookassa": {Secret.PROVIDER_KEY: ("BOXOFFICE_YOOKASSA_SECRET_KEY",)},  # it signs no webhooks
+    }
 )
 DATABASE: Final = "BOXOFFICE_DATABASE_URL"
 # A process that lists these does not start without them. Redis only saves time, and SES may use the machine's role.

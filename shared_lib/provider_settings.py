@@ -12,6 +12,13 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from shared_lib.addresses import Network, mail_address, networks, web_address
 
+
+def words(value: object) -> object:
+    """The words of a comma list."""
+    return [word.strip() for word in value.split(",") if word.strip()] if isinstance(value, str) else value
+
+
+Secrets = Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(words)]
 Networks = Annotated[tuple[Network, ...], NoDecode, BeforeValidator(networks)]
 
 
@@ -23,6 +30,28 @@ class FromEnvironment(BaseSettings):
     model_config = SettingsConfigDict(
         env_prefix="BOXOFFICE_", extra="ignore", frozen=True, env_ignore_empty=True, hide_input_in_errors=True
     )
+
+
+class StripeSettings(FromEnvironment):
+    """An account at Stripe. docs/providers.md says where each value is found."""
+
+    stripe_secret_key: SecretStr = SecretStr("")
+    stripe_webhook_secrets: Secrets = ()  # two while one is rolled
+    stripe_url: Annotated[str, AfterValidator(web_address)] = "https://api.stripe.com"
+
+    def stripe_lacks(self, *, production: bool) -> str | None:
+        """What keeps Stripe from being used with these settings. A process without its key holds none of its secrets."""
+        key = self.stripe_secret_key.get_secret_value()
+        live = key.startswith(("sk_live_", "rk_live_"))
+        if key and production and not live:
+            return "stripe_secret_key is not a live one: it cannot be used in production"
+        if live and not production:
+            return "stripe_secret_key is a live one: it can be used in production alone"
+        if production and not self.stripe_url.startswith("https://"):
+            return "in production stripe_url begins with https://"
+        if not all(it.get_secret_value().startswith("whsec_") for it in self.stripe_webhook_secrets):
+            return "each of stripe_webhook_secrets begins with whsec_"
+        return None
 
 
 class YooKassaSettings(FromEnvironment):

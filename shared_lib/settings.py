@@ -23,7 +23,14 @@ from shared_lib.addresses import (
 )
 from shared_lib.mounted import UnreadableSecretError, hold_mounted_secrets
 from shared_lib.processes import PROCESSES, Secret, lacking
-from shared_lib.provider_settings import FromEnvironment, Networks, YooKassaSettings
+from shared_lib.provider_settings import (
+    FromEnvironment,
+    Networks,
+    Secrets,
+    StripeSettings,
+    YooKassaSettings,
+    words,
+)
 
 
 class Environment(StrEnum):
@@ -36,20 +43,15 @@ class WrongSettingsError(ValueError):
     """Names the wrong settings and the reason. Contains no value, which may be a secret."""
 
 
-def _words(value: object) -> object:
-    return [word.strip() for word in value.split(",") if word.strip()] if isinstance(value, str) else value
-
-
 def _database_address(value: str) -> str:
     return database_address(value) if value else value
 
 
 _SECRET_CHARS_MIN = 32
 
-Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_words)]
-Secrets = Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(_words)]
+Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(words)]
 WebAddress = Annotated[str, AfterValidator(web_address)]
-Origins = Annotated[tuple[Annotated[str, AfterValidator(web_origin)], ...], NoDecode, BeforeValidator(_words)]
+Origins = Annotated[tuple[Annotated[str, AfterValidator(web_origin)], ...], NoDecode, BeforeValidator(words)]
 
 
 class KafkaAccess(FromEnvironment):
@@ -72,7 +74,7 @@ class KafkaAccess(FromEnvironment):
         return self
 
 
-class Settings(KafkaAccess, YooKassaSettings):
+class Settings(KafkaAccess, StripeSettings, YooKassaSettings):
     """All settings. Wrong or missing ones stop a process at its start, instead of failing a customer's request."""
 
     environment: Environment = Environment.PRODUCTION  # strict unless set otherwise
@@ -166,6 +168,8 @@ class Settings(KafkaAccess, YooKassaSettings):
             raise ValueError(f"default_provider {self.default_provider!r} takes no new orders")
         if "sandbox" in self.providers and not self.sandbox_url:
             raise ValueError("the sandbox needs sandbox_url")
+        if "stripe" in self.providers and (wrong := self.stripe_lacks(production=self.livemode)):
+            raise ValueError(wrong)
         if "yookassa" in self.providers and (wrong := self.yookassa_lacks(production=self.livemode)):
             raise ValueError(wrong)
         if any(len(secret.get_secret_value()) < _SECRET_CHARS_MIN for secret in self.reply_secrets):

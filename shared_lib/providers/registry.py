@@ -33,6 +33,15 @@ def _make(name: str, settings: Settings) -> PaymentProvider:
                 webhook_secrets=[secret.get_secret_value() for secret in settings.sandbox_webhook_secrets],
                 http=AiohttpTransport(),
             )
+        case "stripe":
+            from shared_lib.providers.stripe.adapter import StripeProvider
+
+            return StripeProvider(
+                base_url=settings.stripe_url,
+                secret_key=settings.stripe_secret_key.get_secret_value(),
+                webhook_secrets=[secret.get_secret_value() for secret in settings.stripe_webhook_secrets],
+                http=AiohttpTransport(),
+            )
         case "yookassa":
             from shared_lib.providers.yookassa.made import made
 
@@ -50,6 +59,10 @@ def capabilities_of(name: str) -> Capabilities:
         from shared_lib.providers.sandbox import CAPABILITIES
 
         return CAPABILITIES
+    if name == "stripe":
+        from shared_lib.providers.stripe import capabilities
+
+        return capabilities.CAPABILITIES
     if name == "yookassa":
         from shared_lib.providers.yookassa import wire
 
