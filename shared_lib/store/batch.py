@@ -1,8 +1,9 @@
 """The coalescer: whatever waits at this moment is committed as one batch.
 
-A door has one item and calls `run`. Alone it goes at once; while all writers are busy items gather, so the busier the
-instance, the bigger the batches. There is no timer. One bad item never fails its neighbours: a refusal is a value at
-its place, and when the database refuses a whole batch it is halved until the culprit stands alone.
+A door has one item and calls `run`. A batch waits a few turns of the event loop for items that are nearly here, and while
+all writers are busy items gather: alone means at once, and the busier the instance, the bigger the batches. There is no
+timer. One bad item never fails its neighbours: a refusal is a value at its place, and when the database refuses a whole
+batch it is halved until the culprit stands alone.
 
 A batch that meets a row which is locked for long gives its writer back and is sorted out beside the others (blocked.py).
 """
@@ -36,6 +37,9 @@ Query = Callable[[Transaction, Item], Awaitable[Answer]]
 
 # More would save little, and keep every caller in it waiting while the processor has nothing to do.
 BATCH_MAX = 32
+# Turns of the event loop that a batch waits for more. A turn takes as long as the loop has work to do, and most of that work
+# is requests on their way to a phase; an idle loop turns at once. Figures in decision 0003.
+GATHER_TURNS: Final = 3
 
 # Waits between tries of a batch that lost a race; a batch is idempotent, so it may simply run again.
 RETRY_DELAYS_S = (0.005, 0.02, 0.08, 0.3)
@@ -99,12 +103,8 @@ class Batcher:
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[Answer] = loop.create_future()
         lane.waiting.append(Waiting(item, answer, loop.time()))
-        if len(lane.drains) < self._writers:
-            # In a context of its own: its log lines are not those of the request that happened to start it.
-            drain = owned(
-                self._drain(lane), name="drain", died=partial(self._drain_died, lane), context=Context()
-            )
-            lane.drains.add(drain)
+        if len(lane.waiting) == 1:  # else a drain is about to take what waits, or all of them are busy
+            self._serve(lane)
         return await answer
 
     async def run_all(self, phase: Phase[Item, Answer], items: Sequence[Item]) -> list[Answer]:
@@ -148,6 +148,14 @@ class Batcher:
         except _DISCONNECTED as error:
             raise Transient("the database is not reachable") from error
 
+    def _serve(self, lane: _Lane) -> None:
+        if len(lane.drains) < self._writers:
+            # In a context of its own: its log lines are not those of the request that happened to start it.
+            drain = owned(
+                self._drain(lane), name="drain", died=partial(self._drain_died, lane), context=Context()
+            )
+            lane.drains.add(drain)
+
     async def _drain(self, lane: _Lane) -> None:
         while lane.waiting:
             await self._drain_once(lane)
@@ -165,7 +173,13 @@ class Batcher:
 
     async def _drain_once(self, lane: _Lane) -> None:
         async with self._free:
+            for _ in range(GATHER_TURNS):
+                if len(lane.waiting) >= BATCH_MAX:
+                    break
+                await asyncio.sleep(0)
             batch = [lane.waiting.popleft() for _ in range(min(BATCH_MAX, len(lane.waiting)))]
+            if lane.waiting:  # more than fit
+                self._serve(lane)
             since = asyncio.get_running_loop().time() - QUEUE_MAX_S
             refuse([it for it in batch if it.since < since], Transient("the database is too busy"))
             if batch := [it for it in batch if not it.answer.done()]:

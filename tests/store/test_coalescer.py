@@ -9,7 +9,7 @@ import pytest
 
 from infra.servers.ports import free_port
 from shared_lib.domain.errors import Transient
-from shared_lib.store.batch import BATCH_MAX, Batcher, connection_pool
+from shared_lib.store.batch import BATCH_MAX, GATHER_TURNS, Batcher, connection_pool
 from shared_lib.store.blocked import Sorting, Waiting
 from shared_lib.store.transaction import Transaction
 from tests.kit.tasks import Planted, stop_tasks
@@ -29,6 +29,37 @@ async def test_an_item_that_comes_just_as_the_last_writer_ends_is_committed(data
         async with asyncio.timeout(PATIENCE_S):
             # A caller that is woken by an answer asks again before the loop has run what waits for the writer's end.
             assert [await batcher.run(count, n) for n in range(20)] == list(range(20))
+    finally:
+        await pool.close()
+
+
+async def test_items_that_come_within_a_few_turns_of_the_loop_are_one_batch_and_more_than_fit_are_served_at_once(
+    database_url: str,
+) -> None:
+    batches: list[int] = []
+
+    async def counted(tx: Transaction, items: Sequence[int]) -> list[int]:
+        batches.append(len(items))
+        return await count(tx, items)
+
+    async def come(batcher: Batcher, n: int, turns: int) -> int:
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        return await batcher.run(counted, n)
+
+    pool = connection_pool(database_url, connections_max=4)
+    await pool.open()
+    try:
+        batcher = Batcher(pool, writers=2)
+        async with asyncio.timeout(PATIENCE_S):
+            came = [come(batcher, n, turns=n % GATHER_TURNS) for n in range(12)]
+            assert await asyncio.gather(*came) == list(range(12))
+            assert batches == [12]
+
+            batches.clear()
+            came = [come(batcher, n, turns=0) for n in range(BATCH_MAX + 1)]
+            assert await asyncio.gather(*came) == list(range(BATCH_MAX + 1))
+            assert sorted(batches) == [1, BATCH_MAX]
     finally:
         await pool.close()
 
