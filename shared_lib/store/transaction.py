@@ -9,6 +9,8 @@ from typing import Any
 
 from psycopg import AsyncConnection, AsyncCursor, Error
 
+from shared_lib.store.pipeline import together
+
 Row = tuple[Any, ...]
 Parameters = Sequence[Any] | Mapping[str, Any]
 
@@ -78,13 +80,13 @@ async def transaction(
 ) -> AsyncIterator[Transaction]:
     """BEGIN ... COMMIT around a phase; rolled back when it raises. The connection is in autocommit mode.
 
-    In a pipeline nothing waits but a fetch: BEGIN travels with the clock, the writes with the COMMIT. The driver's own
-    transaction() would wait for each of these, which is most of what a small batch costs.
+    In a pipeline nothing waits but a fetch: BEGIN travels with the clock and the first questions, the writes with the COMMIT.
+    The driver's own transaction() would wait for each of these.
 
     `lock_wait_s` replaces the connection's lock_timeout.
     """
     try:
-        async with connection.pipeline():
+        async with together(connection):
             await connection.execute(begin, prepare=False)
             if lock_wait_s is not None:
                 await connection.execute(
