@@ -11,7 +11,6 @@ import logging
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Final
 
 import structlog
@@ -21,6 +20,7 @@ from kafka.errors import KafkaError, TopicAlreadyExistsError
 from shared_lib import log as logs
 from shared_lib.billing.events import FACTS, JOBS
 from shared_lib.contract.events import DEAD_LETTERS, PLAYBACK
+from shared_lib.domain.values import Value, field
 from shared_lib.settings import settings_of
 from shared_lib.visible import say
 from shared_lib.workers.kafka_client import opened, servers
@@ -33,8 +33,7 @@ ATTEMPT_TIMEOUT_S: Final = 5.0
 log = structlog.get_logger("boxoffice")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Topic:
+class Topic(Value, kw_only=True):
     name: str
     partitions: int = PARTITIONS
     configs: Mapping[str, str] = field(default_factory=dict)

@@ -7,12 +7,12 @@ import random
 import re
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
 from typing import Final
 
 import structlog
 
 from shared_lib.contract.routes import EVENTS_PATH
+from shared_lib.domain.values import Value, field
 from shared_lib.events.proof import EventSigner
 from shared_lib.workers.doors import is_retryable
 from shared_lib.workers.trigger.envelope import Envelope
@@ -26,8 +26,7 @@ TROUBLE_EVERY_S: Final = 10.0
 log = structlog.get_logger("boxoffice")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Patience:
+class Patience(Value, kw_only=True):
     """How long one event is tried, requests and pauses together, and how the pauses grow.
 
     The budget must stay below the consumer's max.poll.interval (300 s), as KafkaSource's must.
@@ -43,8 +42,7 @@ class Patience:
         return pause_s if spent_s + pause_s < self.budget_s else None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Failure:
+class Failure(Value, kw_only=True):
     """A door's last answer; `status` is None when there was none."""
 
     url: str

@@ -8,9 +8,10 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final, NamedTuple
 from urllib.parse import quote
+
+from shared_lib.domain.values import Value
 
 Headers = Sequence[tuple[str, bytes]]
 
@@ -34,8 +35,7 @@ class Record(NamedTuple):
     headers: Headers
 
 
-@dataclass(frozen=True, slots=True)
-class Envelope:
+class Envelope(Value):
     """A record that is a CloudEvent."""
 
     id: str

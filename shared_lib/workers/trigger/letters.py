@@ -11,13 +11,13 @@ import base64
 import json
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
 from kafka import KafkaProducer
 
 from shared_lib.contract.events import topic_of
+from shared_lib.domain.values import Value
 from shared_lib.workers.kafka_client import servers
 from shared_lib.workers.trigger.delivery import KEPT_OF_ANSWER, Failure
 from shared_lib.workers.trigger.envelope import Headers, Record
@@ -36,8 +36,7 @@ BLOCKED_MAX_S: Final = 5.0
 WRITTEN_MAX_S: Final = 15.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Cause:
+class Cause(Value, kw_only=True):
     """Why a record is dead. `url`, `status` and `said` are the door's, if the record was sent to one."""
 
     reason: str
@@ -90,8 +89,7 @@ def content(record: Record) -> bytes | None:
     return b"" if record.key is None and record.value is None else record.value
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Letter:
+class Letter(Value, kw_only=True):
     """A dead letter as its topic holds it."""
 
     offset: int

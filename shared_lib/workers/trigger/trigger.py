@@ -6,7 +6,6 @@ import asyncio
 import time
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from typing import Final
@@ -15,6 +14,7 @@ import structlog
 from kafka.errors import FencedInstanceIdError, KafkaError, RetriableError
 
 from shared_lib.contract.events import OURS
+from shared_lib.domain.values import Value
 from shared_lib.workers.doors import Routes
 from shared_lib.workers.trigger.delivery import DoorClient, PartitionRevoked, pause
 from shared_lib.workers.trigger.envelope import NoEventError, Record, envelope
@@ -31,8 +31,7 @@ PROVE_EVERY_S: Final = 2.0
 log = structlog.get_logger("boxoffice")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
+class Limits(Value, kw_only=True):
     """How much is done at once, and how much may be lost to a crash."""
 
     queued_max: int = 2000  # records in memory; at this many, nothing more is polled
