@@ -114,7 +114,7 @@ CUSTOMER ?= ann
 
 .PHONY: token
 token: ## print a token for the running stack: make token CUSTOMER=bob; ARGS=billing:operator; TARGET=compose|kind
-	@$(call on_stack,token $(CUSTOMER) $(ARGS))
+	@$(if $(strip $(CUSTOMER)),$(call on_stack,token $(CUSTOMER) $(ARGS)),{ echo "CUSTOMER is empty. Name one: make token CUSTOMER=bob" >&2; false; } $(QUIETLY))
 
 .PHONY: reset
 reset: $(READY) ## delete the data of the local stack: the next make up starts with no orders, and today

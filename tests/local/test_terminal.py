@@ -235,6 +235,13 @@ def test_an_error_is_one_also_where_make_ignores_ctrl_c(tmp_path: Path) -> None:
     assert done.returncode != 0
 
 
+@pytest.mark.skipif(shutil.which("make") is None, reason="no make here")
+def test_a_token_without_a_customer_is_refused_on_one_line(tmp_path: Path) -> None:
+    done = made("token CUSTOMER=", tmp_path, "env", "--default-signal=INT")
+    assert done.stderr == "CUSTOMER is empty. Name one: make token CUSTOMER=bob\n"
+    assert done.returncode != 0
+
+
 def made(command: str, folder: Path, *before: str) -> subprocess.CompletedProcess[str]:
     """`make COMMAND` in a folder without a stack, with the Makefile and this Python, and no Docker that answers."""
     (folder / "docker").write_text("#!/bin/bash\nexit 1\n")
