@@ -29,7 +29,7 @@ from shared_lib.store.keys import KEEP, LEASE, look_at_keys
 from shared_lib.web.auth import Principal
 from shared_lib.web.http import header_of
 
-_QUOTED = re.compile(r'"((?:[\x20\x21\x23-\x5b\x5d-\x7e]|\\["\\])*)"')
+_QUOTED = re.compile(r'"([\x20\x21\x23-\x5b\x5d-\x7e]*(?:\\["\\][\x20\x21\x23-\x5b\x5d-\x7e]*)*)"')
 _ESCAPED = re.compile(r'\\(["\\])')
 _BARE = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]+")
 _KEY_CHARS_MAX = 255
