@@ -30,7 +30,7 @@ def heard(meter: Meter, title: str, function: str, events: Sequence[TypedEvent])
     stage, port = meter.stage, free_port()
     door = stage.spawn(
         function, "-m", "uvicorn", "shared_lib.web.serve:app", "--host", "127.0.0.1", "--port", str(port), "--loop", "uvloop",
-        "--http", "httptools", "--timeout-keep-alive", "95", "--no-access-log", "--log-level", "warning",
+        "--http", "shared_lib.web.serve:OneWrite", "--timeout-keep-alive", "95", "--no-access-log", "--log-level", "warning",
         env={"FUNCTION": function, "BOXOFFICE_EVENT_SECRETS": SECRET},
     )  # fmt: skip
     wait_for_http(f"http://127.0.0.1:{port}/livez")

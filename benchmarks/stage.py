@@ -90,12 +90,13 @@ class Stage:
         **more: str,
     ) -> Popen[bytes]:
         """That many uvicorn workers on one port; `more` goes into their environment. Each server writes one line per request: Boxoffice its own, the controls uvicorn's."""
-        lines = ["--log-level", "info"]
+        protocol, lines = "httptools", ["--log-level", "info"]
         if function:  # as infra/docker/serve starts a door
+            protocol = "shared_lib.web.serve:OneWrite"
             lines = ["--lifespan", "on", "--ws", "none", "--no-access-log", "--log-level", "warning"]
         return self.spawn(
             name, "-m", "uvicorn", app, "--host", "127.0.0.1", "--port", str(port), "--loop", "uvloop",
-            "--http", "httptools", "--timeout-keep-alive", "95", "--workers", str(processes), *lines,
+            "--http", protocol, "--timeout-keep-alive", "95", "--workers", str(processes), *lines,
             env={"FUNCTION": function, "DRIVER": driver, **more},
         )  # fmt: skip
 

@@ -148,6 +148,7 @@ class Stack:
     def _door(self, name: str) -> Program:
         """The production command line, on loopback."""
         argv = ["shared_lib.web.serve:app", "--lifespan", "on", "--ws", "none", "--timeout-keep-alive", "95"]
+        argv += ["--http", "shared_lib.web.serve:OneWrite"]
         argv += ["--host", LOOPBACK, "--port", str(self._ports[name])]
         argv += ["--no-access-log", "--log-level", "warning"]
         argv += ["--timeout-graceful-shutdown", str(self._requests_s)]

@@ -1,4 +1,6 @@
-"""The door that FUNCTION names, for a server: `FUNCTION=create_order uvicorn shared_lib.web.serve:app --lifespan on --ws none`."""
+"""The door that FUNCTION names, for a server:
+`FUNCTION=create_order uvicorn shared_lib.web.serve:app --http shared_lib.web.serve:OneWrite --lifespan on --ws none`.
+"""
 
 import gc
 import os
@@ -7,5 +9,8 @@ import os
 gc.disable()
 
 from shared_lib.web.asgi import Door  # noqa: E402
+from shared_lib.web.one_write import OneWrite  # noqa: E402
+
+__all__ = ["OneWrite", "app"]
 
 app = Door(os.environ["FUNCTION"])

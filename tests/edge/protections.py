@@ -30,6 +30,8 @@ MUTATIONS: Final = (
     Mutation("X", "lines wait for a loop that has ended", f"{LINES}a_process_that_ends_has_written_its_lines", (Edit("shared_lib/log.py", "atexit.register(flush)\n", ""),)),
     Mutation("X", "an error waits beside other lines", f"{LINES}an_error_is_written_at_once_behind_what_waits", (Edit("shared_lib/log_lines.py", "critical = error", "critical = error = info"),)),
     Mutation("X", "lines are torn where processes share a pipe", f"{LINES}what_is_written_at_once_reaches_a_pipe_in_one_piece", (Edit("shared_lib/log_lines.py", "if self._bytes + size > BYTES_MAX:", "if False:"),)),
+    Mutation("X", "a head waits for a body that never comes", "tests/edge/test_one_write.py::test_a_head_without_a_body_leaves_in_the_next_turn", (Edit("shared_lib/web/one_write.py", "            self._loop.call_soon(self._flush)\n", ""),)),
+    Mutation("X", "a head is lost with its connection", "tests/edge/test_one_write.py::test_a_head_leaves_before_its_connection_is_closed", (Edit("shared_lib/web/one_write.py", "        self._flush()\n", ""),)),
     Mutation("X", "a long value is read to its end", LINE_ENDS, (Edit(REDACTION, "[:half]} [", "} ["),)),
     Mutation("X", "a value may be as deep as it likes", LINE_ENDS, (Edit(REDACTION, "depth >= DEPTH_MAX", "False"),)),
     Mutation("X", "a value may have as many items as it likes", LINE_ENDS, (Edit(REDACTION, "self.chars -= len(shown) + 8", "pass"),)),
