@@ -147,10 +147,9 @@ class Stack:
 
     def _door(self, name: str) -> Program:
         """The production command line, on loopback."""
-        argv = ["shared_lib.web.serve:app", "--lifespan", "on", "--ws", "none", "--timeout-keep-alive", "95"]
-        argv += ["--http", "shared_lib.web.serve:OneWrite"]
+        argv = ["shared_lib.web.serve:app", "--http", "shared_lib.web.serve:OneWrite", "--no-access-log"]
+        argv += ["--lifespan", "on", "--ws", "none", "--log-level", "warning", "--timeout-keep-alive", "95"]
         argv += ["--host", LOOPBACK, "--port", str(self._ports[name])]
-        argv += ["--no-access-log", "--log-level", "warning"]
         argv += ["--timeout-graceful-shutdown", str(self._requests_s)]
         env = {"FUNCTION": name, "BOXOFFICE_DRAIN_S": "0"}  # the gateway stops at the same time
         return self._python(name, "uvicorn", argv, env=env, ready_url=self.address(name) + "/readyz")
