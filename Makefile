@@ -214,6 +214,7 @@ lock: $(READY) ## pin what pyproject.toml asks for, with hashes; ARGS=--upgrade:
 	@$(BIN)/$(LOCK) --output-file requirements.lock pyproject.toml
 	@$(BIN)/$(LOCK) --all-extras --constraint requirements.lock --output-file requirements-dev.lock pyproject.toml
 	@$(BIN)/$(LOCK) --output-file tests/clients/requirements.lock tests/clients/requirements.in
+	@$(BIN)/$(LOCK) --output-file tests/providers/sdk/requirements.lock tests/providers/sdk/requirements.in
 	@$(MAKE) wheels
 
 # Those that pip on a machine with glibc 2.28 would accept.

@@ -97,7 +97,7 @@ async def test_a_trial_saves_a_card_without_a_payment_and_is_paid_at_its_end(cin
     await cinema.assert_balanced()
 
 
-async def test_a_link_that_nobody_pays_ends_with_its_hour(cinema: Cinema) -> None:
+async def test_a_link_that_is_not_paid_ends_with_its_hour(cinema: Cinema) -> None:
     order = await cinema.order(FILM)
     await cinema.advance(timedelta(minutes=61))
     await until(lambda: payments(cinema) == ["expired"])

@@ -19,7 +19,7 @@ from tests.providers.simulator import ProviderSimulator
 
 LOOPBACK = (ip_network("127.0.0.0/8"),)
 RECEIPTS = ReceiptRules(vat_code=4, email="receipts@cinema.example")
-NOBODY = "00000000-000f-5000-0000-000000000000"
+UNKNOWN = "00000000-000f-5000-0000-000000000000"
 
 
 class YooKassaSimulator(ProviderSimulator):
@@ -42,8 +42,8 @@ class YooKassaSimulator(ProviderSimulator):
     link_life = timedelta(hours=1)
     detaches = False
     refund_failure = "general_decline"
-    unknown_method = SavedMethodRef(provider="yookassa", method_id=NOBODY)
-    unknown_payment = PaymentRef(provider="yookassa", provider_payment_id="nobody/../x")
+    unknown_method = SavedMethodRef(provider="yookassa", method_id=UNKNOWN)
+    unknown_payment = PaymentRef(provider="yookassa", provider_payment_id="unknown/../x")
     tampering = MappingProxyType(
         {
             "amount": {"amount": {"value": "0.01", "currency": "EUR"}},
@@ -54,7 +54,7 @@ class YooKassaSimulator(ProviderSimulator):
             "status": {"status": "quantum"},
             "refund_amount": {"amount": {"value": "3.01", "currency": "EUR"}},
             "refund_currency": {"amount": {"value": "3.00", "currency": "USD"}},
-            "refund_payment": {"payment_id": NOBODY},
+            "refund_payment": {"payment_id": UNKNOWN},
             "refund_metadata": {"metadata": {"refund_id": "x"}},
         }
     )

@@ -1,4 +1,4 @@
-"""What the API accepts. A field that is not used here is refused, so that no caller believes that it works."""
+"""What the API accepts. Further fields are passed over: the official SDK sends each that it knows."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ Metadata = Annotated[
 
 
 class _Body(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="ignore", frozen=True)
 
 
 class Amount(_Body):
