@@ -47,8 +47,8 @@ help:
 ##@ Start
 
 .PHONY: demo
-demo: $(if $(ELSEWHERE),,$(READY)) ## play the whole story and compare the money; TARGET=compose|kind: on the stack of up_all or kind_up
-	@$(if $(ELSEWHERE),$(THERE) demo,$(BIN)/python -m infra.demo) $(ARGS) $(QUIETLY)
+demo: $(if $(ELSEWHERE),,$(READY)) ## play the whole story and compare the money; TARGET=compose|kind: on the stack of up_all or kind_up; PROVIDER=stripe|yookassa: the sandbox speaks as it
+	@$(if $(ELSEWHERE),$(THERE) demo,$(BIN)/python -m infra.demo $(if $(PROVIDER),--provider $(PROVIDER))) $(ARGS) $(QUIETLY)
 
 .PHONY: up
 up: $(READY) ## start all functions, PostgreSQL, Redis, mail and the sandbox; ARGS=--reload: restart what runs a changed file

@@ -14,6 +14,7 @@ import psycopg
 from infra.demo.play import play
 from infra.demo.town import open_town
 from infra.local.console import Console
+from infra.local.faces import paid_through
 from infra.local.home import Home, Running, typed
 from infra.local.processes import StackError
 from infra.local.stack import running_stack
@@ -21,11 +22,11 @@ from infra.local.stack import running_stack
 JOIN_TIMEOUT_S: Final = 60.0
 
 
-async def demo(home: Home, console: Console) -> int:
-    """0 when the story went as expected and the money of all runs agrees, else 1."""
+async def demo(home: Home, console: Console, provider: str) -> int:
+    """`provider` is paid where this starts the stack. 0 when the story went as expected and the money of all runs agrees, else 1."""
     try:
         async with (
-            a_stack(home, console) as running,
+            a_stack(home, console, provider) as running,
             open_town(
                 running, home.secrets().sandbox_api_key, event_secret=home.secrets().event_secret
             ) as town,
@@ -56,10 +57,10 @@ def next_steps() -> list[str]:
 
 
 @asynccontextmanager
-async def a_stack(home: Home, console: Console) -> AsyncIterator[Running]:
+async def a_stack(home: Home, console: Console, provider: str) -> AsyncIterator[Running]:
     """A new stack, or the one that already runs on this folder."""
     if home.hold():
-        async with running_stack(home, console) as (running, took_s):
+        async with running_stack(home, console, own=paid_through(provider)) as (running, took_s):
             console.say(
                 f"Boxoffice is up at {running.gateway} after {took_s:.1f} s; logs are in {typed(home.logs)}"
             )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import subprocess
 import time
@@ -273,3 +274,15 @@ class Supervisor:
         for _, server in reversed(self._servers):
             server.stop()
         await self._http.aclose()
+
+
+def inherited() -> dict[str, str]:
+    """The caller's environment without variables that could redirect a process or that it must not see: settings of another
+    stack, proxies, real AWS keys, an administrator's addresses.
+    """
+    strange = ("BOXOFFICE_", "AWS_", "SANDBOX_", "PYTHON", "PG", "DATABASE_URL", "REDIS_URL", "NGROK_")
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(strange) and not name.lower().endswith("_proxy")
+    } | {"PYTHONUNBUFFERED": "1"}

@@ -17,11 +17,12 @@ from typing import Final
 import httpx
 import psycopg
 
+from infra.local import faces
 from infra.local.catalog import seed
 from infra.local.console import Console
 from infra.local.home import Home, Running
 from infra.local.own_settings import ORIGINS, OwnSettings, refuse_wrong, with_origins
-from infra.local.processes import ROOT, Child, Program, StackError, Supervisor
+from infra.local.processes import ROOT, Child, Program, StackError, Supervisor, inherited
 from infra.local.progress import Progress
 from infra.local.reloading import WORKERS, reload_changed
 from infra.servers.access import role_passwords, role_url
@@ -156,25 +157,25 @@ class Stack:
 
     def _neighbours(self) -> list[Program]:
         port = {name: str(self._ports[name]) for name in NEIGHBOURS}
-        folder, webhooks = self._home.folder, self.address("gateway") + "/v1/webhooks/sandbox"
-        keys = ["--port", port["auth"], "--data", str(folder / "auth"), "--issuer", ISSUER]
-        books = ["--port", port["sandbox"], "--data", str(folder / "sandbox"), "--webhook-url", webhooks]
+        keys = ["--port", port["auth"], "--data", str(self._home.folder / "auth"), "--issuer", ISSUER]
+        books = ["--port", port["sandbox"], "--data", str(self._home.folder / "sandbox")]
         books += ["--speed", str(WEBHOOK_SPEED), "--processing-s", str(PROCESSING_S)]
-        secrets = {
-            "SANDBOX_API_KEY": self._secrets.sandbox_api_key,
-            "SANDBOX_WEBHOOK_SECRET": self._secrets.sandbox_webhook_secret,
-        }
+        books += faces.bank_arguments(self.address("gateway"))
         return [
             self._python(
                 "auth", "infra.standins.auth_service", keys, ready_url=self.address("auth") + "/livez"
             ),
             self._python(
-                "sandbox", "infra.sandbox", books, env=secrets, ready_url=self.address("sandbox") + "/livez"
+                "sandbox",
+                "infra.sandbox",
+                books,
+                env=faces.bank_secrets(self._secrets),
+                ready_url=self.address("sandbox") + "/livez",
             ),
             Program(
                 name="mail",
                 argv=[sys.executable, "-m", "moto.server", "-H", LOOPBACK, "-p", port["mail"]],
-                env=_inherited(),
+                env=inherited(),
                 ready_url=self.address("mail") + "/moto-api/",
                 prepare=self._verify_sender,
             ),
@@ -198,7 +199,7 @@ class Stack:
     ) -> Program:
         argv: list[str | Path] = [sys.executable, "-m", module, *arguments]
         ours = {} if name in NEIGHBOURS else self.given(name)
-        return Program(name=name, argv=argv, env=_inherited() | ours | (env or {}), ready_url=ready_url)
+        return Program(name=name, argv=argv, env=inherited() | ours | (env or {}), ready_url=ready_url)
 
     def given(self, process: str) -> dict[str, str]:
         """The settings of one process, with only its own role and secrets (shared_lib/processes.py)."""
@@ -208,9 +209,12 @@ class Stack:
         held = {
             name: secrets[name] for secret in needs.secrets for name in VARIABLES[secret] if name in secrets
         }
-        secrets_of_all = {name for names in VARIABLES.values() for name in names}
-        own = {name: value for name, value in self._own.items() if name not in secrets_of_all - set(held)}
-        return self._settings() | database | held | own | self._origins()
+        not_its = {name for names in VARIABLES.values() for name in names} - set(held) | faces.foreign(
+            process
+        )
+        own = {name: value for name, value in self._own.items() if name not in not_its}
+        providers = faces.given(process, self._own, self.address("sandbox"), self._secrets)
+        return self._settings() | database | held | providers | own | self._origins()
 
     def _origins(self) -> dict[str, str]:
         return {ORIGINS: with_origins(self.address("gateway"), self._own.get(ORIGINS, ""))}
@@ -261,18 +265,6 @@ class Stack:
             answer = await http.post(self.address("mail"), data=form, headers=headers)
         if not answer.is_success:
             raise StackError(f"mail does not accept {sender} as a sender: {answer.text}")
-
-
-def _inherited() -> dict[str, str]:
-    """The caller's environment without variables that could redirect a process or that it must not see: settings of another
-    stack, proxies, real AWS keys, an administrator's addresses.
-    """
-    strange = ("BOXOFFICE_", "AWS_", "SANDBOX_", "PYTHON", "PG", "DATABASE_URL", "REDIS_URL", "NGROK_")
-    return {
-        name: value
-        for name, value in os.environ.items()
-        if not name.startswith(strange) and not name.lower().endswith("_proxy")
-    } | {"PYTHONUNBUFFERED": "1"}
 
 
 @asynccontextmanager

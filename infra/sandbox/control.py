@@ -171,25 +171,25 @@ async def endpoint(request: Request) -> Any:
 async def next_codes(request: Request) -> Any:
     body = NextBody.model_validate_json(await request.body())
     with _sandbox(request).moment() as at:
-        methods.script(at, request.path_params["id"], body.codes)
+        methods.script(at, _id(request, "sm"), body.codes)
     return {"codes": body.codes}
 
 
 async def succeed_payment(request: Request) -> Any:
     with _sandbox(request).moment() as at:
-        return payment_view(at, payments.succeed_late(at, request.path_params["id"]))
+        return payment_view(at, payments.succeed_late(at, _id(request, "sp")))
 
 
 async def restate_payment(request: Request) -> Any:
     body = StateBody.model_validate_json(await request.body())
     new = oddities.NewState(**body.model_dump(exclude={"told"}))
     with _sandbox(request).moment() as at:
-        return payment_view(at, oddities.restate(at, request.path_params["id"], new, with_webhook=body.told))
+        return payment_view(at, oddities.restate(at, _id(request, "sp"), new, with_webhook=body.told))
 
 
 async def twin_payment(request: Request) -> Any:
     with _sandbox(request).moment() as at:
-        return payment_view(at, oddities.twin(at, request.path_params["id"]))
+        return payment_view(at, oddities.twin(at, _id(request, "sp")))
 
 
 async def refund_by_hand(request: Request) -> Any:
@@ -201,18 +201,18 @@ async def refund_by_hand(request: Request) -> Any:
 async def update_method(request: Request) -> Any:
     body = MethodBody.model_validate_json(await request.body())
     with _sandbox(request).moment() as at:
-        return method_view(methods.renew_card(at, request.path_params["id"], body.expires))
+        return method_view(methods.renew_card(at, _id(request, "sm"), body.expires))
 
 
 async def fail_refund(request: Request) -> Any:
     body = FailBody.model_validate_json(await request.body() or b"{}")
     with _sandbox(request).moment() as at:
-        return refund_view(at, refunds.fail(at, request.path_params["id"], body.reason))
+        return refund_view(at, refunds.fail(at, _id(request, "sr"), body.reason))
 
 
 async def succeed_refund(request: Request) -> Any:
     with _sandbox(request).moment() as at:
-        return refund_view(at, refunds.succeed(at, request.path_params["id"]))
+        return refund_view(at, refunds.succeed(at, _id(request, "sr")))
 
 
 async def reset(request: Request) -> Any:
@@ -253,6 +253,12 @@ def _json(run: Any) -> Any:
             return JSONResponse({"error": {"code": "invalid_parameter", "message": str(error)}}, 400)
 
     return endpoint
+
+
+def _id(request: Request, prefix: str) -> str:
+    """The engine's id of what the path names as any face writes it: each shows the same 24 digits in its own way."""
+    written = str(request.path_params["id"])
+    return f"{prefix}_{written.rpartition('_')[2].replace('-000f-5000-', '').replace('-', '')}"
 
 
 def _sandbox(request: Request) -> Sandbox:
