@@ -21,9 +21,9 @@ import uvloop
 
 from benchmarks.figures import cpu_s, peak_mib, resident_mib
 from shared_lib import log
+from shared_lib.garbage import settle_down
 from shared_lib.runtime import Runtime, install
 from shared_lib.settings import settings
-from shared_lib.web.asgi import settle_down
 
 MEMORY_EVERY_S: Final = 0.2
 DOOR: Final = Path(__file__).parents[1] / "functions" / "renew" / "main.py"

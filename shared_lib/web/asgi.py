@@ -10,7 +10,6 @@ platform that finds a door unready would hold its calls (decision 0034).
 from __future__ import annotations
 
 import asyncio
-import gc
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -30,6 +29,7 @@ from shared_lib.contract.routes import DOORS, EVENT_DOORS, HTTP_DOORS
 from shared_lib.domain.errors import Code, Refusal, Transient
 from shared_lib.events.gate import EventGate, as_problem
 from shared_lib.events.proof import event_guard
+from shared_lib.garbage import settle_down
 from shared_lib.owned import beside
 from shared_lib.processes import ASKING
 from shared_lib.providers.registry import load_connections
@@ -43,11 +43,6 @@ from shared_lib.web.framework import Function
 
 log = structlog.get_logger("boxoffice")
 
-GC_THRESHOLDS: Final = (
-    20_000,
-    20,
-    50,
-)  # with the defaults, a batch of a thousand items would be scanned a hundred times
 FIRST_ANSWER_S: Final = 2.0  # time limit of a query while the database has not answered yet
 RETRY_S: Final = 0.25
 ALIVE: Final = ("/livez", "/_/health")
@@ -107,13 +102,6 @@ async def load_sender_keys(rt: Runtime) -> None:
         )
     if guard.tokens:
         await guard.tokens.warm_up()
-
-
-def settle_down() -> None:
-    """Exclude imported objects from garbage collection, and collect less often: batches make many values but few cycles."""
-    gc.freeze()
-    gc.set_threshold(*GC_THRESHOLDS)
-    gc.enable()
 
 
 class Door:

@@ -14,6 +14,7 @@ from kafka.errors import KafkaError
 from shared_lib import log as logs
 from shared_lib.contract.events import DEAD_LETTERS
 from shared_lib.events.proof import EventSigner, signer_of
+from shared_lib.garbage import settle_down
 from shared_lib.settings import Settings, settings_of
 from shared_lib.visible import say
 from shared_lib.workers.signals import until_stopped
@@ -64,4 +65,5 @@ async def _run(own: Settings, signer: EventSigner) -> None:
         if own.trigger_port:
             server = await health.serve(own.trigger_port, trigger.health)
             stack.callback(server.close)
+        settle_down()
         await trigger.run(stop)
