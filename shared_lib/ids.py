@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import os
 import time
 from datetime import datetime, timedelta
@@ -12,10 +11,11 @@ from typing import Final
 _ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"  # Crockford's base 32
 _PAIRS = [high + low for high in _ALPHABET for low in _ALPHABET]
 _TIME_SHIFTS = range(40, -1, -10)
-_NOISE_BYTES, _NOISE_CHARS = 10, 16
-# One call of the system's randomness, and one conversion to base 32, serve this many ids: a batch of renewals needs thousands.
+_NOISE_CHARS = 16
+# One call of the system's randomness serves this many ids: a batch of renewals needs thousands.
 _NOISES_AT_ONCE: Final = 256
-_TO_CROCKFORD: Final = bytes.maketrans(b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567", _ALPHABET.encode())
+# The character of each byte. As many bytes have one as have another, so a random byte makes a random character.
+_CHARACTERS: Final = 8 * _ALPHABET.encode()
 
 _noises: list[str] = []
 # A forked child must not use the characters its parent also has.
@@ -42,7 +42,7 @@ def _noise() -> str:
     try:
         return _noises.pop()  # atomic: no two threads get the same
     except IndexError:
-        fresh = base64.b32encode(os.urandom(_NOISE_BYTES * _NOISES_AT_ONCE)).translate(_TO_CROCKFORD).decode()
+        fresh = os.urandom(_NOISE_CHARS * _NOISES_AT_ONCE).translate(_CHARACTERS).decode()
         _noises.extend(fresh[at : at + _NOISE_CHARS] for at in range(_NOISE_CHARS, len(fresh), _NOISE_CHARS))
         return fresh[:_NOISE_CHARS]
 
