@@ -6,14 +6,14 @@ import http.client
 import json
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import cycle
 from typing import Final
 
 from benchmarks.figures import Contender, Leg, Report, proportional_mib, resident_mib, rotated, running_s
 from benchmarks.orders import Way
-from benchmarks.stage import Stage, seed_orders
+from benchmarks.stage import Stage, over_http, seed_orders
 from infra.servers.ports import free_port
 
 TIMEOUT_S: Final = 30.0
@@ -22,20 +22,31 @@ CUSTOMERS: Final = 100  # each start has a customer of its own: a title is order
 
 WAYS: Final = (
     Way(name="ours", title="the door create_order", app="shared_lib.web.serve:app", function="create_order"),
+    Way(
+        name="ours http",
+        title="the same, its provider over HTTP",
+        app="shared_lib.web.serve:app",
+        function="create_order",
+    ),
     Way(name="a", title="FastAPI + SQLModel, control (a) of orders", app="benchmarks.controls.orm_app:app"),
+    Way(name="a http", title="the same, its provider over HTTP", app="benchmarks.controls.orm_app:app"),
     Way(name="b", title="FastAPI + psycopg, control (b) of orders", app="benchmarks.controls.sql_app:app"),
     Way(name="d", title="null ASGI: Python and uvicorn alone", app="benchmarks.controls.null_app:app"),
 )
 
 
 def measure(stage: Stage, rounds: int, say: Callable[[str], None]) -> Report:
-    """A new process each time; files are in the page cache, compiled modules on disk, PostgreSQL is warm."""
+    """A new process each time; files are in the page cache, compiled modules on disk, PostgreSQL is warm.
+
+    Without "http" in its name a way has a provider in its own process, which costs nothing.
+    """
+    provider = over_http(stage.start_provider())
     seed_orders(stage, customers=CUSTOMERS, history=1000)
     tokens = cycle(stage.tokens(range(1, CUSTOMERS + 1)).read_text().split())
     contenders = {way.name: Contender(way.name, way.title) for way in WAYS}
     for n in range(-1, rounds):  # the first round only fills caches
         for way in rotated(WAYS, n):
-            start = start_once(stage, way, next(tokens))
+            start = start_once(stage, way, next(tokens), provider if way.name.endswith(" http") else {})
             if n < 0:
                 continue
             contender = contenders[way.name]
@@ -78,10 +89,18 @@ class Start:
     proportional_mib: float
 
 
-def start_once(stage: Stage, way: Way, token: str) -> Start:
+def start_once(stage: Stage, way: Way, token: str, settings: Mapping[str, str]) -> Start:
     port, began = free_port(), time.perf_counter()
-    name = f"cold-{way.name}"
-    process = stage.serve(name, way.app or "", port=port, function=way.function)
+    name = f"cold {way.name}"
+    process = stage.serve(
+        name,
+        way.app or "",
+        port=port,
+        function=way.function,
+        driver=way.driver,
+        processes=way.processes,
+        **settings,
+    )
     try:
         while not answers(port):
             if process.poll() is not None or time.perf_counter() - began > TIMEOUT_S:

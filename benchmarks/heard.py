@@ -29,8 +29,8 @@ def heard(meter: Meter, title: str, function: str, events: Sequence[TypedEvent])
     """The door takes each event once, signed, as a trigger would bring it."""
     stage, port = meter.stage, free_port()
     door = stage.spawn(
-        function, "-m", "uvicorn", "shared_lib.web.serve:app", "--host", "127.0.0.1", "--port", str(port), "--loop", "uvloop",
-        "--http", "shared_lib.web.serve:OneWrite", "--timeout-keep-alive", "95", "--no-access-log", "--log-level", "warning",
+        function, "-m", "functions", "--host", "127.0.0.1", "--port", str(port), "--timeout-keep-alive", "95",
+        "--log-level", "warning",
         env={"FUNCTION": function, "BOXOFFICE_EVENT_SECRETS": SECRET},
     )  # fmt: skip
     wait_for_http(f"http://127.0.0.1:{port}/livez")

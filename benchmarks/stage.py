@@ -6,6 +6,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
+from compileall import compile_dir
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -89,14 +90,13 @@ class Stage:
         processes: int = 1,
         **more: str,
     ) -> Popen[bytes]:
-        """That many uvicorn workers on one port; `more` goes into their environment. Each server writes one line per request: Boxoffice its own, the controls uvicorn's."""
-        protocol, lines = "httptools", ["--log-level", "info"]
-        if function:  # as infra/docker/serve starts a door
-            protocol = "shared_lib.web.serve:OneWrite"
-            lines = ["--lifespan", "on", "--ws", "none", "--no-access-log", "--log-level", "warning"]
+        """That many uvicorn workers on one port; with `function` a door, as the image starts it. `more` goes into their environment. Each server writes one line per request: Boxoffice its own, the controls uvicorn's."""
+        program = ["uvicorn", app, "--http", "httptools", "--log-level", "info"]
+        if function:
+            program = ["functions", "--log-level", "warning"]
         return self.spawn(
-            name, "-m", "uvicorn", app, "--host", "127.0.0.1", "--port", str(port), "--loop", "uvloop",
-            "--http", protocol, "--timeout-keep-alive", "95", "--workers", str(processes), *lines,
+            name, "-m", *program, "--host", "127.0.0.1", "--port", str(port), "--loop", "uvloop",
+            "--timeout-keep-alive", "95", "--workers", str(processes),
             env={"FUNCTION": function, "DRIVER": driver, **more},
         )  # fmt: skip
 
@@ -184,6 +184,8 @@ def customer_id(n: int) -> str:
 @contextmanager
 def open_stage() -> Iterator[Stage]:
     """Everything started, migrated and empty but for the catalog; all of it is gone afterwards."""
+    for shipped in ("shared_lib", "functions", "benchmarks"):  # compiled, as the image has them
+        compile_dir(ROOT / shipped, quiet=1)
     with ExitStack() as stack:
         home = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="boxoffice-bench-")))
         postgres = stack.enter_context(temporary_postgres(POSTGRES))

@@ -47,7 +47,7 @@ WRONG: Final = {
     "an environment": ("ENVIRONMENT", SECRET),
 }  # fmt: skip
 PROCESSES: Final = {
-    "door": ("-m", "uvicorn", "shared_lib.web.serve:app", "--lifespan", "on", "--port", "0"),
+    "door": ("-m", "functions", "--port", "0"),
     "relay": ("-m", "shared_lib.workers.relay"),
     "migrate": ("-m", "shared_lib.store.migrate"),
     "explain": ("-m", "shared_lib.cli.main", "explain", "ord_1"),

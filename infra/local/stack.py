@@ -148,12 +148,11 @@ class Stack:
 
     def _door(self, name: str) -> Program:
         """The production command line, on loopback."""
-        argv = ["shared_lib.web.serve:app", "--http", "shared_lib.web.serve:OneWrite", "--no-access-log"]
-        argv += ["--lifespan", "on", "--ws", "none", "--log-level", "warning", "--timeout-keep-alive", "95"]
-        argv += ["--host", LOOPBACK, "--port", str(self._ports[name])]
+        argv = ["--host", LOOPBACK, "--port", str(self._ports[name])]
+        argv += ["--timeout-keep-alive", "95", "--log-level", "warning"]
         argv += ["--timeout-graceful-shutdown", str(self._requests_s)]
         env = {"FUNCTION": name, "BOXOFFICE_DRAIN_S": "0"}  # the gateway stops at the same time
-        return self._python(name, "uvicorn", argv, env=env, ready_url=self.address(name) + "/readyz")
+        return self._python(name, "functions", argv, env=env, ready_url=self.address(name) + "/readyz")
 
     def _neighbours(self) -> list[Program]:
         port = {name: str(self._ports[name]) for name in NEIGHBOURS}

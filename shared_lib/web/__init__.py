@@ -2,14 +2,14 @@
 
 import sys
 
-# structlog would import them for tracebacks on a terminal, httpx for its command: an eighth of a door's start. They are installed
-# for our command line.
-_FOR_TERMINALS = ("rich", "pygments")
+# httpx would import rich for its command, structlog for tracebacks on a terminal, and greenlet for another kind of threads: an
+# eighth of a door's start. They are installed for our command line and for SQLAlchemy.
+_NOT_OF_DOORS = ("rich", "pygments", "greenlet")
 
 
-def _import_without_terminals() -> None:
+def _import_as_if_absent() -> None:
     """Import structlog and httpx as if those were not installed, before any other import of a door: they expect the ImportError."""
-    absent = [name for name in _FOR_TERMINALS if name not in sys.modules]
+    absent = [name for name in _NOT_OF_DOORS if name not in sys.modules]
     for name in absent:
         sys.modules[name] = None  # type: ignore[assignment]  # an import raises ImportError then
     try:
@@ -20,4 +20,4 @@ def _import_without_terminals() -> None:
             del sys.modules[name]
 
 
-_import_without_terminals()
+_import_as_if_absent()

@@ -1,7 +1,7 @@
 """uvicorn's HTTP protocol, which sends the head and the body of an answer with one system call.
 
 uvicorn writes the head and then the body, and uvloop sends each piece at once: two system calls, two packets, and a reader that
-wakes up twice. serve.py gives this to the server: `uvicorn --http shared_lib.web.serve:OneWrite`.
+wakes up twice. `python -m functions` gives this to uvicorn.
 """
 
 from __future__ import annotations

@@ -1,12 +1,11 @@
-"""The door that FUNCTION names, for a server:
-`FUNCTION=create_order uvicorn shared_lib.web.serve:app --http shared_lib.web.serve:OneWrite --lifespan on --ws none`.
+"""The door that FUNCTION names, for a server: `python -m functions`, or
+`uvicorn shared_lib.web.serve:app --http shared_lib.web.serve:OneWrite --lifespan on --ws none`.
 """
 
 import gc
 import os
 
-# Until the door has settled down (asgi.py): imports leave no garbage, and looking for it is a tenth of their time.
-gc.disable()
+gc.disable()  # as in functions/__main__.py, for another server
 
 from shared_lib.web.asgi import Door  # noqa: E402
 from shared_lib.web.one_write import OneWrite  # noqa: E402

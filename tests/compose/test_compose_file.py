@@ -73,7 +73,7 @@ def test_our_image_runs_as_nobody_in_particular_with_uvicorn_as_process_one() ->
     assert last_user["boxoffice"] == last_user["neighbours"] == ["10001"]
     assert 'CMD ["serve"]\n' in dockerfile
     last_line = (ROOT / "infra/docker/serve").read_text().splitlines()[-1]
-    assert last_line.startswith("exec uvicorn shared_lib.web.serve:app --lifespan on ")
+    assert last_line.startswith("exec python -m functions ")
     assert (ROOT / "infra/docker/serve").stat().st_mode & 0o111
     assert "UVICORN_TIMEOUT_KEEP_ALIVE=95 UVICORN_TIMEOUT_GRACEFUL_SHUTDOWN=25\n" in dockerfile
     assert "--require-hashes" in dockerfile

@@ -30,6 +30,7 @@ NO_DOOR: Final = {
         "typer",
         "rich",
         "pygments",
+        "greenlet",
     ),
     *("functions_framework", "flask", "werkzeug", "gunicorn", "aiohttp", "yarl", "fastapi", "moto", "jwt"),
 }

@@ -120,7 +120,7 @@ def test_a_process_names_each_setting_that_it_needs_and_lacks(process: str) -> N
         (["shared_lib.store.migrate"], {}, "migrate needs BOXOFFICE_DATABASE_URL"),
         (["shared_lib.store.access"], {}, "BOXOFFICE_ADMIN_DATABASE_URL is not set"),
         (
-            ["uvicorn", "shared_lib.web.serve:app", "--lifespan", "on", "--port", "0"],
+            ["functions", "--port", "0"],
             {
                 "FUNCTION": "webhook",
                 DATABASE: "postgresql://x@127.0.0.1:9/x",
@@ -129,7 +129,7 @@ def test_a_process_names_each_setting_that_it_needs_and_lacks(process: str) -> N
             "webhook needs BOXOFFICE_SANDBOX_WEBHOOK_SECRETS",
         ),
         (
-            ["uvicorn", "shared_lib.web.serve:app", "--lifespan", "on", "--port", "0"],
+            ["functions", "--port", "0"],
             {
                 "FUNCTION": "account",
                 DATABASE: "postgresql://x@127.0.0.1:9/x",

@@ -64,10 +64,7 @@ async def program(cinema: Cinema, *argv: str, **more: str) -> AsyncIterator[Prog
 async def door(cinema: Cinema, name: str, **more: str) -> AsyncIterator[Program]:
     port = free_port()
     argv = [
-        "uvicorn",
-        "shared_lib.web.serve:app",
-        "--lifespan",
-        "on",
+        "functions",
         "--port",
         str(port),
         "--log-level",
@@ -170,7 +167,7 @@ async def test_a_relay_ends_while_postgresql_is_silent(cinema: Cinema) -> None:
 async def test_an_address_that_cannot_be_read_ends_a_door_at_its_start(
     cinema: Cinema, setting: str, value: str
 ) -> None:
-    argv = ["uvicorn", "shared_lib.web.serve:app", "--lifespan", "on", "--port", str(free_port())]
+    argv = ["functions", "--port", str(free_port())]
     more = {"FUNCTION": "create_order", f"BOXOFFICE_{setting.upper()}": value}
     async with program(cinema, *argv, **more) as one:
         async with asyncio.timeout(GUARD_S):
