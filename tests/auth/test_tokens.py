@@ -285,6 +285,25 @@ async def test_an_ed25519_key_may_go_by_the_name_that_rfc_9864_gives_it(
     assert isinstance(await verifier.verify(f"Bearer {token}"), Principal)
 
 
+@pytest.mark.parametrize("alg", ["none", "HS256", "RS256", "Ed448", ["EdDSA"], None])
+async def test_a_good_signature_under_the_name_of_another_algorithm_is_refused(
+    verifier: TokenVerifier, keys: SigningKeys, clock: Clock, alg: object
+) -> None:
+    token = signed(keys, clock, headers={"alg": alg})
+    assert code(await verifier.verify(f"Bearer {token}")) is Code.TOKEN_INVALID
+
+
+async def test_base64_is_read_in_one_spelling(
+    verifier: TokenVerifier, keys: SigningKeys, clock: Clock
+) -> None:
+    """Ed25519 signs 64 bytes; the last character of their base64 has four bits to spare."""
+    token = signed(keys, clock)
+    alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+    other = token[:-1] + alphabet[alphabet.index(token[-1]) ^ 1]
+    assert isinstance(await verifier.verify(f"Bearer {token}"), Principal)
+    assert code(await verifier.verify(f"Bearer {other}")) is Code.TOKEN_INVALID
+
+
 @pytest.mark.parametrize("alg", ["RS512", "PS256"])
 async def test_another_algorithm_with_the_right_key_is_refused(
     verifier: TokenVerifier, keys: SigningKeys, clock: Clock, alg: str

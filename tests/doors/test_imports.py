@@ -31,11 +31,12 @@ NO_DOOR: Final = {
         "rich",
         "pygments",
         "greenlet",
+        "joserfc",
     ),
     *("functions_framework", "flask", "werkzeug", "gunicorn", "aiohttp", "yarl", "fastapi", "moto", "jwt"),
 }
 # What customers' tokens and the mails are made with.
-TOKENS: Final = {"joserfc", "cryptography"}
+TOKENS: Final = {"cryptography"}
 MAILS: Final = {"jinja2", "babel"}
 
 IMPORTED: Final = """
