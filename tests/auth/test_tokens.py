@@ -285,7 +285,7 @@ async def test_an_ed25519_key_may_go_by_the_name_that_rfc_9864_gives_it(
     assert isinstance(await verifier.verify(f"Bearer {token}"), Principal)
 
 
-@pytest.mark.parametrize("alg", ["none", "HS256", "RS256", "Ed448", ["EdDSA"], None])
+@pytest.mark.parametrize("alg", ["none", "HS256", "RS256", "Ed448", ["EdDSA"]])
 async def test_a_good_signature_under_the_name_of_another_algorithm_is_refused(
     verifier: TokenVerifier, keys: SigningKeys, clock: Clock, alg: object
 ) -> None:
