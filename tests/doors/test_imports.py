@@ -32,6 +32,8 @@ NO_DOOR: Final = {
         "pygments",
         "greenlet",
         "joserfc",
+        "pydantic_settings",
+        "dotenv",
     ),
     *("functions_framework", "flask", "werkzeug", "gunicorn", "aiohttp", "yarl", "fastapi", "moto", "jwt"),
 }

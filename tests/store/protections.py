@@ -115,13 +115,25 @@ MUTATIONS: Final = (
         "B",
         "a Redis that fell silent is asked again on the same connection",
         "tests/store/test_redis_connection.py::test_a_redis_that_fell_silent_is_asked_on_another_connection",
-        (Edit("shared_lib/store/replay.py", "            self._redis.drop()\n            log.warning(", "            log.warning("),),
+        (
+            Edit(
+                "shared_lib/store/replay.py",
+                "            self._redis.drop()\n            log.warning(",
+                "            log.warning(",
+            ),
+        ),
     ),
     Mutation(
         "B",
         "a caller that is gone gives its answer's place to the next command",
         "tests/store/test_redis_connection.py::test_a_caller_that_is_gone_leaves_the_next_one_its_own_answer",
-        (Edit("shared_lib/store/redis_connection.py", "        answer = self._waiting.popleft()\n", "        answer = self._waiting.popleft()\n        while answer.done():\n            answer = self._waiting.popleft()\n"),),
+        (
+            Edit(
+                "shared_lib/store/redis_connection.py",
+                "        answer = self._waiting.popleft()\n",
+                "        answer = self._waiting.popleft()\n        while answer.done():\n            answer = self._waiting.popleft()\n",
+            ),
+        ),
     ),
     Mutation(
         "B",
