@@ -15,6 +15,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from datetime import timedelta
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Final
@@ -28,6 +29,8 @@ from benchmarks.provider import API_KEY
 from infra.servers.ports import free_port, wait_for_http
 from shared_lib.fetching import Http
 from shared_lib.http_client.transport import AiohttpTransport
+from shared_lib.providers.base import CheckoutRequest, Money, PaymentState
+from shared_lib.providers.sandbox import SandboxProvider
 from shared_lib.providers.transport import TIMEOUT, Bearer, Transport
 from shared_lib.untrusted import json_of
 
@@ -39,6 +42,11 @@ BODY: Final[Mapping[str, object]] = {
     "customer_ref": "cus_1", "customer_email": "ann@example.com", "customer_id": None, "locale": "en",
     "expires_in_s": 86_400,
 }  # fmt: skip
+CHECKOUT: Final = CheckoutRequest(
+    payment_id="pay_01KC3W8Q6Z5W7Y0J2M4N6P8R9S", order_id="ord_01KC3W8Q6Z5W7Y0J2M4N6P8R9S", amount=Money(1299, "EUR"),
+    description="Metropolis", return_url="https://cinema.example/thanks", cancel_url="https://cinema.example/thanks",
+    customer_ref="cus_1", customer_email="ann@example.com", locale="en", expires_in=timedelta(days=1), idempotency_key="pay_1",
+)  # fmt: skip
 
 Post = Callable[[], Awaitable[None]]
 Client = tuple[Post, Callable[[], Awaitable[None]]]
@@ -55,6 +63,16 @@ def through(http: Http, url: str) -> Client:
         assert exchange.body["status"] == "pending"
 
     return post, http.aclose
+
+
+def checkout(url: str) -> Client:
+    """The whole call: what a door's process does for one payment."""
+    provider = SandboxProvider(base_url=url, api_key=API_KEY, webhook_secrets=(), http=AiohttpTransport())
+
+    async def post() -> None:
+        assert (await provider.create_checkout(CHECKOUT)).state is PaymentState.PENDING
+
+    return post, provider.aclose
 
 
 def aiohttp_alone(url: str) -> Client:
@@ -78,6 +96,7 @@ def of_package(module: str, name: str) -> Callable[[str], Client]:
 CLIENTS: Final[dict[str, Callable[[str], Client]]] = {
     "httpx.AsyncClient": lambda url: through(httpx.AsyncClient(timeout=TIMEOUT), url),
     "our transport": lambda url: through(AiohttpTransport(), url),
+    "create_checkout over our transport": checkout,
     "our transport below httpx.AsyncClient": lambda url: through(
         httpx.AsyncClient(transport=AiohttpTransport()), url
     ),

@@ -105,7 +105,7 @@ class Session:
         if key not in self._servers:
             self._servers[key] = aiohttp.ClientRequest(
                 "GET",
-                url,
+                url.origin(),
                 loop=asyncio.get_running_loop(),
                 skip_auto_headers=_NOT_ADDED,
                 ssl=tls,
