@@ -15,11 +15,13 @@ POST /control/refunds                 {"payment": "sp_...", "amount_minor": 100}
 POST /control/methods/{id}/update     {"expires": "2040-01"}
 POST /control/refunds/{id}/fail       {"reason": ...}
 POST /control/refunds/{id}/succeed
+GET  /control/kept/{id}               what a face keeps of a payment or refund: its receipt, with the customer
 POST /control/reset
 """
 
 from __future__ import annotations
 
+import json
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -215,6 +217,13 @@ async def succeed_refund(request: Request) -> Any:
         return refund_view(at, refunds.succeed(at, _id(request, "sr")))
 
 
+async def kept(request: Request) -> Any:
+    id_ = request.path_params["id"]
+    with _sandbox(request).moment() as at:
+        row = refunds.refund(at, id_) if id_.startswith("sr_") else payments.payment(at, id_)
+        return json.loads(row["request"]).get("kept", {})
+
+
 async def reset(request: Request) -> Any:
     _sandbox(request).reset()
     return {"reset": True}
@@ -237,6 +246,7 @@ def routes() -> list[Route]:
         ("refunds", refund_by_hand, ["POST"]),
         ("refunds/{id}/fail", fail_refund, ["POST"]),
         ("refunds/{id}/succeed", succeed_refund, ["POST"]),
+        ("kept/{id}", kept, ["GET"]),
         ("reset", reset, ["POST"]),
     ]
     return [Route(f"/control/{path}", _json(run), methods=methods) for path, run, methods in table]

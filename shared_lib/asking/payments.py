@@ -260,6 +260,12 @@ async def _send_or_find_refund(
             refund_id=refund.id,
             amount=refund.amount,
             idempotency_key=refund.id,
+            description=shown_title(
+                leased.order.product_title,
+                provider.capabilities.description_max,
+                otherwise=leased.order.product_id,
+            ),
+            customer_email=mailable(leased.email),
         )
     )
 

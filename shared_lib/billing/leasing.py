@@ -82,13 +82,15 @@ class LeasedPayment(Value, kw_only=True):
 
 
 class LeasedRefund(Value, kw_only=True):
-    """A refund under our lease (`refund.lease.fence`). `now`: when it was leased."""
+    """A refund under our lease (`refund.lease.fence`). `now`: when it was leased. `email`: where its receipt goes."""
 
     refund: Refund
     status_before: RefundStatus
     provider: str
     payment: PaymentRef
+    order: Order
     now: datetime
+    email: str | None = None
 
 
 def lease_payment(
@@ -172,6 +174,7 @@ def lease_refund(
         status_before=before,
         provider=payment.provider,
         payment=payment_ref(payment),
+        order=case.order_of(refund),
         now=case.now,
     )
 

@@ -80,6 +80,7 @@ def open_refund(case: Case, order: Order, want: OpenRefund, refund_id: str, retu
         status_before=RefundStatus.REQUESTED,
         provider=payment.provider,
         payment=payment_ref(payment),
+        order=order,
         now=case.now,
     )
     return Opening(case, returns, OpenedRefund(refund=refund, to_ask=leased))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from shared_lib.billing.case import Undecidable
 from shared_lib.billing.leasing import (
@@ -13,8 +13,9 @@ from shared_lib.billing.leasing import (
     lease_payment,
     lease_refund,
 )
+from shared_lib.domain.values import replace
 from shared_lib.store.cases import Cases
-from shared_lib.store.leasing import read_lease_context
+from shared_lib.store.leasing import read_emails, read_lease_context
 from shared_lib.store.transaction import Transaction
 
 
@@ -51,15 +52,21 @@ async def lease_refunds(
 ) -> list[LeasedRefund | Undecidable | None]:
     """Lease refunds to the caller, who then asks their providers. None: this caller must not ask now."""
     cases = await Cases.of_refunds(tx, [request.id for request in requests])
-    answers = [_lease_refund(cases, request) for request in requests]
+    found = [(case, case.refunds[one.id]) for one in requests if (case := cases.of_refund(one.id))]
+    emails = await read_emails(tx, {case.order_of(refund).customer_id for case, refund in found})
+    answers = [_lease_refund(cases, request, emails) for request in requests]
     cases.write()
     return answers
 
 
-def _lease_refund(cases: Cases, request: LeaseRequest) -> LeasedRefund | Undecidable | None:
+def _lease_refund(
+    cases: Cases, request: LeaseRequest, emails: Mapping[str, str]
+) -> LeasedRefund | Undecidable | None:
     case = cases.of_refund(request.id)
     if case is None:
         return None
     case, leased = lease_refund(case, case.refunds[request.id], request)
     cases.keep(case)
+    if isinstance(leased, LeasedRefund):
+        return replace(leased, email=emails.get(leased.order.customer_id))
     return leased

@@ -10,11 +10,12 @@ from shared_lib.billing.replies import SavedReply
 from shared_lib.billing.reports import RefundReport
 from shared_lib.billing.returns import Returns
 from shared_lib.domain.errors import Refusal
-from shared_lib.domain.values import Value
+from shared_lib.domain.values import Value, replace
 from shared_lib.ids import new_id
 from shared_lib.store.cases import Cases
 from shared_lib.store.failures import note_failures
 from shared_lib.store.keys import Fresh, KeyState, Resume, claim_keys, release_keys, save_replies
+from shared_lib.store.leasing import read_emails
 from shared_lib.store.returns import ReturnsQuery
 from shared_lib.store.transaction import Transaction
 
@@ -44,6 +45,7 @@ async def open_refunds(
     for want, refund_id, state in zip(wanted, ids, states, strict=True):
         answer, returns = _answer(cases, returns, want, refund_id, state)
         answers.append(answer)
+    answers = await _addressed(tx, answers)
     cases.write()
     pairs = list(zip(wanted, states, answers, strict=True))
     release_keys(tx, [w.key for w, s, a in pairs if isinstance(s, Fresh) and isinstance(a, Refusal)])
@@ -74,6 +76,20 @@ async def settle_refunds(tx: Transaction, reports: Sequence[RefundReport]) -> li
     if replies:
         save_replies(tx, replies)
     return answers
+
+
+async def _addressed(
+    tx: Transaction, answers: Sequence[OpenedRefund | SavedReply | Refusal]
+) -> list[OpenedRefund | SavedReply | Refusal]:
+    """Refunds that are to be asked for know where their receipts go."""
+    asked = [leased for one in answers if isinstance(one, OpenedRefund) and (leased := one.to_ask)]
+    emails = await read_emails(tx, {leased.order.customer_id for leased in asked})
+    return [
+        replace(one, to_ask=replace(leased, email=emails.get(leased.order.customer_id)))
+        if isinstance(one, OpenedRefund) and (leased := one.to_ask)
+        else one
+        for one in answers
+    ]
 
 
 def _answer(

@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from shared_lib.billing.leasing import LeaseContext
 from shared_lib.billing.reports import LocalOutcome, SavedMethodRef
 from shared_lib.store.methods import method_of
 from shared_lib.store.transaction import Transaction
+
+
+async def read_emails(tx: Transaction, customer_ids: Collection[str]) -> Mapping[str, str]:
+    """The e-mail addresses of those customers that have one."""
+    if not customer_ids:
+        return {}
+    rows = await tx.fetch(
+        "SELECT id, email FROM customers WHERE id = ANY(%b::text[]) AND email IS NOT NULL",
+        [list(customer_ids)],
+    )
+    return dict(rows)
 
 
 async def read_lease_context(tx: Transaction, asked: Sequence[tuple[str | None, str]]) -> LeaseContext:
