@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import traceback
 from datetime import datetime, timedelta
 
 import pytest
@@ -394,7 +395,17 @@ async def test_a_read_that_brings_nothing_is_unavailable(provider_under_test: Pr
             await provider_under_test.provider.fetch_payment(payment.ref)
 
 
-async def test_secrets_are_in_no_repr_and_in_no_exception(provider_under_test: ProviderSimulator) -> None:
+def in_frames(error: BaseException) -> list[str]:
+    """What a report of the error could show: the variables of each frame of ours that it went through."""
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    ours = [frame for frame in frames if "/shared_lib/" in frame.f_code.co_filename]
+    assert ours
+    return [repr(value) for frame in ours for value in frame.f_locals.values()]
+
+
+async def test_secrets_are_in_no_repr_in_no_exception_and_in_no_frame(
+    provider_under_test: ProviderSimulator,
+) -> None:
     shown = [
         repr(provider_under_test.provider),
         repr(vars(provider_under_test.provider)),
@@ -411,7 +422,7 @@ async def test_secrets_are_in_no_repr_and_in_no_exception(provider_under_test: P
             await provider_under_test.trouble(kind, request.payment_id)
         with pytest.raises(ProviderError) as error:
             await provider.charge(request)
-        shown += [repr(error.value), repr(vars(error.value)), repr(provider)]
+        shown += [repr(error.value), repr(vars(error.value)), repr(provider), *in_frames(error.value)]
         assert error.value.__context__ is None, (
             "the client library's error holds the request, and that the key"
         )
