@@ -434,6 +434,17 @@ async def test_of_two_payments_under_one_id_the_paid_one_is_first(stripe: Stripe
     assert stripe.in_the_bank(other.ref.provider_payment_id) == twin["id"]
 
 
+async def test_a_page_is_listed_once(stripe: StripeSimulator) -> None:
+    await stripe.advance(timedelta(seconds=2))
+    since = (await stripe.now()).replace(microsecond=0)
+    page = await paid(stripe, save_method=True)
+    assert page.saved_method
+    charged = await stripe.provider.charge(charge_of(page.saved_method))
+    await stripe.advance(timedelta(seconds=2))
+    listed = [it async for it in stripe.provider.list_payments(since, await stripe.now())]
+    assert listed == [page, charged]
+
+
 async def test_a_charge_in_kuwaiti_dinars_and_one_in_yen(stripe: StripeSimulator) -> None:
     method = await saved_method(stripe)
     for money in (Money(4500, "KWD"), Money(1200, "JPY")):
