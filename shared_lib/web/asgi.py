@@ -82,6 +82,8 @@ async def warm(name: str) -> AsyncIterator[Runtime]:
             await verifier(rt).warm_up()
         if name in EVENT_DOORS:
             await load_sender_keys(rt)
+        if name in ASKING:  # before a probe is answered: the first order would wait for it
+            load_connections(rt.settings)
         install(rt)
         settle_down()
         yield rt
@@ -143,7 +145,7 @@ class Door:
             self._stopping = rt.stopping
             why = await refuses(rt)
             self._warm = why is None
-            async with beside(self._warm_up(rt, why), self._load(rt)):
+            async with beside(self._warm_up(rt, why)):
                 with drained(rt.stopping, rt.settings.drain_s):
                     yield
         self._warm = False
@@ -162,11 +164,6 @@ class Door:
             except Exception as bug:  # noqa: BLE001  # likewise; here the door would stay closed without a log line
                 why = type(bug).__name__
         self._warm = True
-
-    async def _load(self, rt: Runtime) -> None:
-        """In a thread, so that probes and calls are answered meanwhile."""
-        if self._name in ASKING:
-            await asyncio.to_thread(load_connections, rt.settings)
 
     async def _ready(self, _: Request) -> Response:
         if self._stopping.is_set():
