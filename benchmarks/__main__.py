@@ -8,11 +8,11 @@ import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from benchmarks import cold, latency, orders, relay, renewals, trigger
+from benchmarks import cold, latency, orders, parts, relay, renewals, trigger
 from benchmarks.figures import Report, machine, save, table
 from benchmarks.stage import open_stage
 
-ALL = ("orders", "orders-alone", "renewals", "renewals-latency", "cold", "relay", "trigger")
+ALL = ("orders", "orders-alone", "parts", "renewals", "renewals-latency", "cold", "relay", "trigger")
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -36,6 +36,15 @@ def main(argv: Sequence[str] | None = None) -> None:
                     over_http=name == "orders",
                 )
                 reports.append(orders.measure(stage, chosen, say))
+            elif name == "parts":
+                one_order = parts.Options(
+                    rounds=options.rounds,
+                    seconds=options.seconds,
+                    customers=options.customers,
+                    connections=options.connections,
+                    generator=orders.find_generator(options.generator),
+                )
+                reports.append(parts.measure(stage, one_order, say))
             elif name == "renewals":
                 wanted = renewals.Options(
                     rounds=options.rounds,

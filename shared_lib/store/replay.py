@@ -26,7 +26,7 @@ UNREADABLE = b""
 
 # For each key its mark and the mark's seconds; what stood there before, or nil where the mark was made. A key that holds
 # something else than a text (a list) is an error of its own, not of the whole command.
-_CLAIM = f"""
+CLAIM = f"""
     local before = {{}}
     for n, key in ipairs(KEYS) do
         local made = redis.call('SET', key, ARGV[2 * n - 1], 'NX', 'EX', ARGV[2 * n])
@@ -95,7 +95,7 @@ class ReplayCache:
     async def _found(self, batch: Sequence[_Claim]) -> list[bytes | None] | None:
         keys = [key for key, *_ in batch]
         marks = [argument for _, mark, lease_s, _ in batch for argument in (mark, lease_s)]
-        found = await self._try("EVAL", _CLAIM, len(keys), *keys, *marks)
+        found = await self._try("EVAL", CLAIM, len(keys), *keys, *marks)
         if not isinstance(found, list) or len(found) != len(batch):
             return None
         return [value if value is None or isinstance(value, bytes) else UNREADABLE for value in found]

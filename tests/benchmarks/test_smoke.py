@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from benchmarks import cold, doors, latency, million, orders, provider_call, renewals
+from benchmarks import cold, doors, latency, million, orders, parts, provider_call, renewals
 from benchmarks.figures import Contender, Leg, Report, percentile, ratios, rotated, table
 from benchmarks.instant import InstantProvider
 from benchmarks.stage import Stage, open_stage
@@ -40,6 +40,13 @@ def test_every_way_of_ordering_stores_what_it_answers(stage: Stage, over_http: b
     ]  # fmt: skip
     assert all(one.legs[0].count > 0 for one in report.contenders)
     assert "| ours: the door |" in table(report)
+
+
+def test_an_order_is_measured_beside_each_of_its_parts(stage: Stage) -> None:
+    options = parts.Options(rounds=1, seconds=1, count=64, customers=8_000, connections=4, generator="python")
+    report = parts.measure(stage, options, quiet)
+    assert [one.name for one in report.contenders] == list(parts.TITLES_OF_PARTS)
+    assert "| ours: an order through the door" in table(report)
 
 
 def test_every_way_of_renewing_charges_each_subscription_once(stage: Stage) -> None:
