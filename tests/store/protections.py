@@ -10,7 +10,6 @@ BOUNDS: Final = "tests/store/test_bounds.py::test_"
 POLLS: Final = "tests/edge/test_long_polls.py::test_"
 WATCHING: Final = "shared_lib/watching.py"
 LIES: Final = "tests/edge/test_redis_lies.py::test_"
-SETTINGS: Final = "shared_lib/settings.py"
 BLOCKED: Final = "shared_lib/store/blocked.py"
 COALESCER: Final = "tests/store/test_coalescer.py::test_"
 
@@ -59,7 +58,11 @@ MUTATIONS: Final = (
         "an empty variable is a value",
         "tests/test_settings.py::test_an_empty_variable_is_one_that_is_not_set[redis_url]",
         (
-            Edit(SETTINGS, "env_ignore_empty=True, ", ""),
+            Edit(
+                "shared_lib/provider_settings.py",
+                "if (value := os.environ.get(variable(name)))}",
+                "if (value := os.environ.get(variable(name))) is not None}",
+            ),
             Edit("shared_lib/addresses.py", "    if not value:\n        return None\n", ""),
         ),
     ),
@@ -67,7 +70,7 @@ MUTATIONS: Final = (
         "B",
         "a setting that is refused is printed",
         "tests/test_settings.py::test_a_wrong_setting_is_named_and_not_repeated",
-        (Edit(SETTINGS, ", hide_input_in_errors=True", ""),),
+        (Edit("shared_lib/provider_settings.py", ", hide_input_in_errors=True", ""),),
     ),
     Mutation(
         "B",
