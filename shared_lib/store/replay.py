@@ -1,7 +1,8 @@
 """Redis in front of the idempotency keys: a hint that saves time. Flushed, stopped or slow, nothing is lost.
 
 Whatever else may write to Redis can write here. So what is found is either a reply that carries our seal, or a hint
-that something is known, which PostgreSQL then tells. Claims that wait at the same moment travel as one command, as the coalescer does for PostgreSQL.
+that something is known, which PostgreSQL then tells. Claims that wait at the same moment, or a few turns of the event loop later, travel
+as one command, as the coalescer does for PostgreSQL.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import Any
 import structlog
 
 from shared_lib.owned import owned
+from shared_lib.store.batch import GATHER_TURNS
 from shared_lib.store.redis_connection import RedisConnection, RedisError
 
 # After a failure Redis is left alone for a moment: every call would pay for a timeout.
@@ -79,6 +81,8 @@ class ReplayCache:
 
     async def _claim_waiting(self) -> None:
         while self._waiting:
+            for _ in range(GATHER_TURNS):
+                await asyncio.sleep(0)
             batch, self._waiting = self._waiting, []
             found = None
             try:

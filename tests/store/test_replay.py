@@ -39,6 +39,18 @@ async def test_claims_that_travel_together_are_told_apart(replays: ReplayCache, 
         assert LEASE_S < int(str(client.ttl("kept"))) <= 60
 
 
+async def test_claims_that_are_nearly_here_travel_along(replays: ReplayCache, redis_url: str) -> None:
+    async def after(turns: int) -> None:
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        await replays.claim(f"after-{turns}", b"a", LEASE_S)
+
+    with redis.Redis.from_url(redis_url) as client:
+        client.config_resetstat()
+        await asyncio.gather(*map(after, range(3)))
+        assert client.info("commandstats")["cmdstat_eval"]["calls"] == 1
+
+
 async def test_of_two_who_come_together_one_makes_the_mark(replays: ReplayCache) -> None:
     found = await asyncio.gather(
         replays.claim("one", b"a", LEASE_S),
