@@ -13,6 +13,7 @@ GRAMMAR: Final = "tests/compose/test_one_grammar.py::test_"
 SECRET: Final = "tests/edge/test_redaction.py::test_a_secret_is_hidden_wherever_it_stands"
 LINE_ENDS: Final = "tests/edge/test_redaction.py::test_a_line_has_an_end_whatever_it_is_given"
 LINES: Final = "tests/edge/test_log_lines.py::test_"
+CLIENT: Final = "tests/edge/test_client_addresses.py::test_"
 
 MUTATIONS: Final = (
     Mutation(
@@ -32,6 +33,12 @@ MUTATIONS: Final = (
     Mutation("X", "lines are torn where processes share a pipe", f"{LINES}what_is_written_at_once_reaches_a_pipe_in_one_piece", (Edit("shared_lib/log_lines.py", "if self._bytes + size > BYTES_MAX:", "if False:"),)),
     Mutation("X", "a head waits for a body that never comes", "tests/edge/test_one_write.py::test_a_head_without_a_body_leaves_in_the_next_turn", (Edit("shared_lib/web/one_write.py", "            self._loop.call_soon(self._flush)\n", ""),)),
     Mutation("X", "a head is lost with its connection", "tests/edge/test_one_write.py::test_a_head_leaves_before_its_connection_is_closed", (Edit("shared_lib/web/one_write.py", "        self._flush()\n", ""),)),
+    Mutation("X", "X-Forwarded-For is believed from any sender", f"{CLIENT}only_what_proxies_of_ours_wrote_is_read", (Edit("shared_lib/web/client.py", "not _is_ours(address, trusted) or ", ""),)),
+    Mutation("X", "X-Forwarded-For is read from its beginning", f"{CLIENT}only_what_proxies_of_ours_wrote_is_read", (Edit("shared_lib/web/client.py", "reversed(said[-_ENTRIES_MAX:])", "said[-_ENTRIES_MAX:]"),)),
+    Mutation("X", "X-Forwarded-For is read however long it is", f"{CLIENT}a_header_of_any_length_is_read_from_its_end_alone", (Edit("shared_lib/web/client.py", "said[-_ENTRIES_MAX:]", "said"),)),
+    Mutation("X", "a hint is taken from any address", "tests/providers/test_yookassa.py::test_a_webhook_from_another_address_is_rejected_whatever_it_says", (Edit("shared_lib/providers/yookassa/adapter.py", "not is_theirs(raw.source_ip, self._networks)", "False"),)),
+    Mutation("X", "a forged hint uses up the id of the true one", "tests/flows/test_yookassa.py::test_a_forged_success_settles_what_is_true", (Edit("shared_lib/asking/webhooks.py", "        if not again and _is_under_way(event):\n", "        if False:\n"),)),
+    Mutation("X", "a hint about nothing is asked for again", "tests/flows/test_yookassa.py::test_a_hint_about_nothing_is_acknowledged_so_that_it_is_not_repeated", (Edit("shared_lib/asking/webhooks.py", "            if again:\n                raise\n", "            raise\n"),)),
     Mutation("X", "a long value is read to its end", LINE_ENDS, (Edit(REDACTION, "[:half]} [", "} ["),)),
     Mutation("X", "a value may be as deep as it likes", LINE_ENDS, (Edit(REDACTION, "depth >= DEPTH_MAX", "False"),)),
     Mutation("X", "a value may have as many items as it likes", LINE_ENDS, (Edit(REDACTION, "self.chars -= len(shown) + 8", "pass"),)),
