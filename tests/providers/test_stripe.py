@@ -300,7 +300,7 @@ def test_a_signature_is_fresh_for_five_minutes_in_both_directions(off_s: int, *,
 
 def test_a_secret_that_is_none_is_refused_and_not_repeated() -> None:
     with pytest.raises(ValueError, match="whsec_") as refused:
-        Verifier(["sk_live_0123456789abcdef"])
+        Verifier(["another_0123456789abcdef"])
     assert "0123456789abcdef" not in str(refused.value)
     assert "secret_text" not in repr(Verifier(["whsec_secret_text"]))
 
