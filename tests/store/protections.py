@@ -74,8 +74,8 @@ MUTATIONS: Final = (
     ),
     Mutation(
         "B",
-        "an unexpected error of the Redis client reaches the caller",
-        "tests/store/test_replay.py::test_whatever_goes_wrong_in_the_client_library_every_claim_is_answered",
+        "an unexpected error of the connection to Redis reaches the caller",
+        "tests/store/test_replay.py::test_whatever_goes_wrong_in_the_connection_every_claim_is_answered",
         (Edit("shared_lib/store/replay.py", "except Exception as error:", "except OSError as error:"),),
     ),
     Mutation(
