@@ -139,7 +139,10 @@ MUTATIONS: Final = (
         "E",
         "the body of an event has no bound",
         f"{PROOF}a_body_has_a_bound",
-        (Edit(GATE, "if size > bytes_max:", "if False:"), Edit(GATE, "int(announced) > bytes_max", "False")),
+        (
+            Edit("shared_lib/bodies.py", "if size > bytes_max:", "if False:"),
+            Edit("shared_lib/bodies.py", "int(announced) > bytes_max", "False"),
+        ),
     ),
     Mutation(
         "E",
