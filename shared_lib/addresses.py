@@ -47,10 +47,7 @@ def redis_address(value: str | None) -> str | None:
         parts = urlsplit(value)
         database = parts.path.strip("/")
         good = (
-            parts.scheme in ("redis", "rediss")
-            and parts.hostname
-            and parts.port != 0
-            and not (parts.query or parts.fragment)
+            parts.scheme in ("redis", "rediss") and parts.hostname and parts.port != 0 and not parts.fragment
         )
         good = good and (not database or (database.isascii() and database.isdigit()))
     except ValueError:

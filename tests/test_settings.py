@@ -74,7 +74,6 @@ def test_an_empty_address_means_none_however_it_is_given(environment: pytest.Mon
         ("redis_url", "redis://:hunter2@[bad/0"),
         ("redis_url", "redis://127.0.0.1:6379/hunter2"),
         ("redis_url", "http://:hunter2@127.0.0.1"),
-        ("redis_url", "rediss://:hunter2@127.0.0.1/0?ssl_cert_reqs=none"),
         ("auth_jwks_url", "hunter2"),
         ("sandbox_url", "ftp://127.0.0.1/hunter2"),
         ("public_url", "//hunter2"),

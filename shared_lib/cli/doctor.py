@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Final
 
 import psycopg
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
 
 from shared_lib.cli import dead_letters
 from shared_lib.cli.ailments import IMBALANCE, NAMED, NAMED_MAX, SET_ASIDE, WAITING, week_ago
@@ -19,7 +21,6 @@ from shared_lib.providers.base import ProviderError
 from shared_lib.runtime import Runtime
 from shared_lib.settings import Environment, Settings, WrongSettingsError, read_settings
 from shared_lib.store import migrations
-from shared_lib.store.redis_connection import RedisConnection, RedisError
 
 ANSWER_S: Final = 5.0
 
@@ -193,11 +194,8 @@ async def _redis(own: Settings) -> Finding:
     if not own.redis_url:
         return Finding(True, "redis", "not in use")
     todo = "calls work without it, slower; start it, or correct BOXOFFICE_REDIS_URL"
-    redis = RedisConnection(own.redis_url)
-    try:
-        return await _asked("redis", lambda: redis.call("PING"), (RedisError, OSError), todo)
-    finally:
-        redis.drop()
+    redis = Redis.from_url(own.redis_url, socket_timeout=2, socket_connect_timeout=2)
+    return await _asked("redis", redis.ping, (RedisError, OSError), todo, redis.aclose)
 
 
 async def _keys(rt: Runtime) -> Finding:
@@ -225,12 +223,16 @@ async def _asked(
     question: Callable[[], Awaitable[object]],
     wrong: tuple[type[Exception], ...],
     todo: str,
+    after: Callable[[], Awaitable[object]] | None = None,
 ) -> Finding:
     try:
         async with asyncio.timeout(ANSWER_S):
             await question()
     except wrong as error:
         return Finding(False, name, f"does not answer: {type(error).__name__}", todo)
+    finally:
+        if after:
+            await after()
     return Finding(True, name, "answers")
 
 

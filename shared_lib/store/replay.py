@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
 import structlog
 
 from shared_lib.owned import owned
 from shared_lib.store.batch import GATHER_TURNS
-from shared_lib.store.redis_connection import RedisConnection, RedisError
+
+if TYPE_CHECKING:
+    from redis.asyncio import Redis
 
 # After a failure Redis is left alone for a moment: every call would pay for a timeout.
 REST_S = 2.0
@@ -52,9 +54,10 @@ class ReplayCache:
     """`claim` and `keep` answer None when Redis cannot help; PostgreSQL decides then, as it does anyway."""
 
     def __init__(self, url: str | None, *, clock: Callable[[], float] = time.monotonic) -> None:
-        """Connects with the first command. None for no Redis."""
-        self._redis = RedisConnection(url) if url else None
+        """Connects with the first command."""
+        self._url = url
         self._clock = clock
+        self._redis: Redis | None = None
         self._resting_until = 0.0
         self._waiting: list[_Claim] = []
         self._claiming: asyncio.Task[None] | None = None
@@ -68,16 +71,16 @@ class ReplayCache:
         return await before
 
     async def keep(self, key: str, value: bytes, ttl_s: int) -> None:
-        await self._try("SET", key, value, "EX", ttl_s)
+        await self._try(lambda redis: redis.set(key, value, ex=ttl_s))
 
     async def drop(self, key: str) -> None:
-        await self._try("DEL", key)
+        await self._try(lambda redis: redis.delete(key))
 
     async def aclose(self) -> None:
         if self._claiming:
             await asyncio.wait([self._claiming])
         if self._redis:
-            self._redis.drop()
+            await self._redis.aclose()
 
     async def _claim_waiting(self) -> None:
         while self._waiting:
@@ -99,25 +102,23 @@ class ReplayCache:
     async def _found(self, batch: Sequence[_Claim]) -> list[bytes | None] | None:
         keys = [key for key, *_ in batch]
         marks = [argument for _, mark, lease_s, _ in batch for argument in (mark, lease_s)]
-        found = await self._try("EVAL", CLAIM, len(keys), *keys, *marks)
+        found = await self._try(lambda redis: redis.eval(CLAIM, len(keys), *keys, *marks))
         if not isinstance(found, list) or len(found) != len(batch):
             return None
         return [value if value is None or isinstance(value, bytes) else UNREADABLE for value in found]
 
-    async def _try(self, *command: str | bytes | int) -> Any:
+    async def _try(self, command: Callable[[Redis], Awaitable[Any]]) -> Any:
         """What Redis answers, or None while it cannot help, whatever the reason."""
-        if self._redis is None or self._clock() < self._resting_until:
+        if self._url is None or self._clock() < self._resting_until:
             return None
         try:
+            if self._redis is None:
+                self._redis = _client(self._url)
             async with asyncio.timeout(TIMEOUT_S):
-                return await self._redis.call(*command)
-        except Exception as error:  # noqa: BLE001  # a bug of the connection must not fail a call either
+                return await command(self._redis)
+        except Exception as error:  # noqa: BLE001  # a bug of the client library must not fail a call either
             self._resting_until = self._clock() + REST_S
-            self._redis.drop()
-            log.warning(
-                "redis_unavailable",
-                error=str(error) if isinstance(error, RedisError) else type(error).__name__,
-            )
+            log.warning("redis_unavailable", error=type(error).__name__)
             return None
 
 
@@ -125,3 +126,17 @@ def _answer(batch: Sequence[_Claim], found: Sequence[bytes | None]) -> None:
     for (*_, before), value in zip(batch, found, strict=True):
         if not before.done():
             before.set_result(value)
+
+
+def _client(url: str) -> Redis:
+    # Imported here: a door that takes no keys never asks Redis, and its library is a fourteenth of a door's start.
+    from redis.asyncio import Redis  # noqa: PLC0415
+    from redis.asyncio.retry import Retry  # noqa: PLC0415
+    from redis.backoff import NoBackoff  # noqa: PLC0415
+
+    return Redis.from_url(
+        url,
+        socket_timeout=TIMEOUT_S,
+        socket_connect_timeout=TIMEOUT_S,
+        retry=Retry(NoBackoff(), 0),  # PostgreSQL is the second try
+    )

@@ -116,30 +116,6 @@ MUTATIONS: Final = (
     ),
     Mutation(
         "B",
-        "a Redis that fell silent is asked again on the same connection",
-        "tests/store/test_redis_connection.py::test_a_redis_that_fell_silent_is_asked_on_another_connection",
-        (
-            Edit(
-                "shared_lib/store/replay.py",
-                "            self._redis.drop()\n            log.warning(",
-                "            log.warning(",
-            ),
-        ),
-    ),
-    Mutation(
-        "B",
-        "a caller that is gone gives its answer's place to the next command",
-        "tests/store/test_redis_connection.py::test_a_caller_that_is_gone_leaves_the_next_one_its_own_answer",
-        (
-            Edit(
-                "shared_lib/store/redis_connection.py",
-                "        answer = self._waiting.popleft()\n",
-                "        answer = self._waiting.popleft()\n        while answer.done():\n            answer = self._waiting.popleft()\n",
-            ),
-        ),
-    ),
-    Mutation(
-        "B",
         "a list in Redis fails every claim that travels with it",
         "tests/store/test_replay.py::test_a_key_that_holds_no_text_is_unreadable_and_disturbs_no_other",
         (Edit("shared_lib/store/replay.py", "redis.pcall('GETRANGE'", "redis.call('GETRANGE'"),),

@@ -7,9 +7,9 @@ from collections.abc import AsyncIterator
 
 import pytest
 import redis
+from redis.asyncio import Redis
 
 from infra.servers.ports import free_port
-from shared_lib.store.redis_connection import RedisConnection
 from shared_lib.store.replay import REST_S, UNREADABLE, VALUE_BYTES_MAX, ReplayCache
 from tests.kit.tasks import stop_tasks
 from tests.kit.waiting import PATIENCE_S
@@ -81,7 +81,7 @@ async def test_a_redis_that_is_gone_is_left_alone_for_a_moment(redis_url: str) -
     cache = ReplayCache(f"redis://127.0.0.1:{free_port()}/0", clock=lambda: now_s)
     assert await cache.claim("one", b"a", LEASE_S) is None
     await cache.keep("one", b"a reply", 60)
-    cache._redis = RedisConnection(redis_url)
+    cache._redis = Redis.from_url(redis_url)
     assert await cache.claim("one", b"b", LEASE_S) is None  # not even asked
     now_s = REST_S
     assert await cache.claim("one", b"c", LEASE_S) is None
@@ -118,10 +118,12 @@ async def test_of_a_value_longer_than_any_reply_the_rest_is_not_read(
     assert await replays.claim("one", b"a", LEASE_S) == b"x" * VALUE_BYTES_MAX
 
 
-async def test_whatever_goes_wrong_in_the_connection_every_claim_is_answered(redis_url: str) -> None:
+async def test_whatever_goes_wrong_in_the_client_library_every_claim_is_answered(redis_url: str) -> None:
     cache = ReplayCache(redis_url, clock=lambda: 0.0)
-    assert cache._redis
-    cache._redis._greeting = [("SELECT", object())]  # type: ignore[list-item]  # a TypeError at each connection
+    cache._redis = Redis.from_url(redis_url)
+    cache._redis.connection_pool.connection_kwargs["no such argument"] = (
+        True  # a TypeError at each connection
+    )
     found = await asyncio.gather(*(cache.claim(f"key-{n}", b"a", LEASE_S) for n in range(5)))
     assert found == [None] * 5
     await cache.keep("one", b"a reply", 60)
