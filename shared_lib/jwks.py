@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
-from base64 import urlsafe_b64decode, urlsafe_b64encode
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import lru_cache
-from typing import Final
 
 import httpx
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
-from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey, RSAPublicNumbers
-from cryptography.hazmat.primitives.hashes import SHA256
+from joserfc import jws
+from joserfc.errors import (
+    BadSignatureError,
+    DecodeError,
+    JoseError,
+    SecurityWarning,
+    UnsupportedAlgorithmError,
+)
+from joserfc.jwa import JWSAlgModel
+from joserfc.jwk import OKPKey, RSAKey
+from joserfc.util import urlsafe_b64decode
 
 from shared_lib.fetching import fetch
 from shared_lib.owned import owned
@@ -30,90 +34,74 @@ _DOCUMENT = Limits(depth=8, values=5_000)
 _KEYS_MAX = 100
 _KID_CHARS_MAX = 256
 _MODULUS_CHARS_MAX = 1_500  # 8192 bits in base64url; each verification costs their square
-_MODULUS_BITS_MIN = 2048  # NIST SP 800-131A
 
 REFRESH_INTERVAL_MIN = timedelta(seconds=10)  # unknown kids and outages cannot make us fetch more often
 FRESH_FOR = timedelta(minutes=5)  # then refreshed in the background
 WAITED_FOR = timedelta(hours=1)  # then callers wait for the refresh; in an outage the old keys still serve
 TRUSTED_FOR = timedelta(hours=24)  # then no key serves: the issuer may have withdrawn some meanwhile
 
-# What a token may call the algorithm of a key of each type.
-_RSA: Final = ("RS256",)
-_ED25519: Final = ("EdDSA", "Ed25519")  # RFC 9864 deprecated the first, which issuers still use
+
+class _Algorithms(jws.JWSRegistry):
+    """The algorithms of a key's own type, whatever a token's header says (RFC 8725, 3.1)."""
+
+    # The callers limit the length of a token.
+    max_header_length = max_payload_length = max_signature_length = 1 << 20
+
+    def get_alg(self, name: str) -> JWSAlgModel:
+        # Replaces the library's, which warns for each token about the name EdDSA: RFC 9864 deprecated it, issuers still use it.
+        if name not in (self.allowed or ()):
+            raise UnsupportedAlgorithmError("The key is not for this algorithm")
+        return self.algorithms[name]
 
 
-class TokenError(ValueError):
-    """A token did not pass a check. The type names the check; nothing of the token is repeated."""
-
-
-class DecodeError(TokenError):
-    """Not base64url without padding, or not a JSON object."""
-
-
-class UnsupportedAlgorithmError(TokenError):
-    """The token names an algorithm that its key is not for."""
-
-
-class BadSignatureError(TokenError):
-    """The key did not sign this token."""
+_RSA = _Algorithms(algorithms=["RS256"], strict_check_header=False)
+_ED25519 = _Algorithms(algorithms=["EdDSA", "Ed25519"], strict_check_header=False)
 
 
 def unverified_header(segment: str) -> Mapping[str, object]:
-    """The header of a token before its signature is verified. Raises DecodeError."""
-    try:
-        header: object = json.loads(_decoded(segment))
-    except (ValueError, RecursionError):
-        raise DecodeError from None
-    if not isinstance(header, dict) or header.get("b64", True) is not True:  # RFC 7797: a payload as it is
-        raise DecodeError
+    """The header of a token before its signature is verified. Raises JoseError, ValueError or RecursionError."""
+    token = f"{segment}..".encode()
+    header: object = jws.extract_compact(
+        token, registry=_RSA
+    ).headers()  # any registry will do: only its limits apply here
+    if not isinstance(header, dict):
+        raise ValueError("not an object")  # noqa: TRY004 - what was received is wrong, not a call
     return header
-
-
-def _decoded(text: str) -> bytes:
-    """base64url without padding (RFC 7515). Raises ValueError also for another spelling of the same bytes."""
-    content = urlsafe_b64decode(text + "=" * (-len(text) % 4))
-    if urlsafe_b64encode(content).rstrip(b"=").decode() != text:
-        raise ValueError("not the base64url of these bytes")
-    return content
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class VerifyingKey:
-    """A public key of the issuer. Its type determines the algorithm, never the token (RFC 8725, 3.1).
+    """A public key of the issuer, with the algorithms it may be used with."""
 
-    `algorithms`: what a token must call it.
-    """
-
-    key: RSAPublicKey | Ed25519PublicKey
-    algorithms: tuple[str, ...]
+    key: RSAKey | OKPKey
+    algorithms: jws.JWSRegistry
 
     def payload_of(self, token: str) -> bytes:
-        """The payload of the token. Raises TokenError unless this key signed it."""
+        """The payload of the token. Raises JoseError unless this key signed it."""
         signed, _, signature = token.rpartition(".")
         header, _, payload = signed.partition(".")
-        _check_algorithm(self, header)
+        algorithm = _algorithm_of(self, header)
         try:
-            content, proof = _decoded(payload), _decoded(signature)
+            content = urlsafe_b64decode(payload.encode())
+            proof = urlsafe_b64decode(signature.encode())
         except ValueError:
-            raise DecodeError from None
-        try:
-            if isinstance(self.key, RSAPublicKey):
-                self.key.verify(proof, signed.encode(), PKCS1v15(), SHA256())
-            else:
-                self.key.verify(proof, signed.encode())
-        except InvalidSignature:
-            raise BadSignatureError from None
+            raise DecodeError("no base64url without padding") from None
+        if not algorithm.verify(signed.encode(), proof, self.key):
+            raise BadSignatureError
         return content
 
 
 @lru_cache(maxsize=256)
-def _check_algorithm(key: VerifyingKey, header_segment: str) -> None:
-    """Raises TokenError unless the header names an algorithm of the key.
+def _algorithm_of(key: VerifyingKey, header_segment: str) -> JWSAlgModel:
+    """The algorithm that a token's header names, if the header is valid and the key allows it. Raises JoseError.
 
-    All tokens of one key have the same header, byte by byte, so it is read once and the result is cached.
+    All tokens of one key have the same header, byte by byte, so the library checks it once and the result is cached.
     """
-    if unverified_header(header_segment).get("alg") not in key.algorithms:
-        raise UnsupportedAlgorithmError
+    header = dict(unverified_header(header_segment))
+    key.algorithms.check_header(header)
+    algorithm = key.algorithms.get_alg(str(header["alg"]))
+    algorithm.check_key(key.key)
+    return algorithm
 
 
 class Jwks:
@@ -213,23 +201,18 @@ def _usable(jwk: object) -> VerifyingKey | None:
         return None
     if len(jwk["kid"]) > _KID_CHARS_MAX or len(str(jwk.get("n"))) > _MODULUS_CHARS_MAX:
         return None
-    try:
-        if jwk.get("use", "sig") != "sig" or "verify" not in jwk.get("key_ops", ["verify"]):
-            return None
-        found = _key_of(jwk)
-    except (ValueError, TypeError, KeyError):
-        return None
-    return found if found and jwk.get("alg") in (None, *found.algorithms) else None
-
-
-def _key_of(jwk: Mapping[str, str]) -> VerifyingKey | None:
-    """None for a key that is too short or of another type. Raises ValueError, TypeError or KeyError for what is no key."""
+    kind: type[RSAKey | OKPKey]
     match jwk.get("kty"), jwk.get("crv"):
         case "RSA", _:
-            exponent, modulus = (int.from_bytes(_decoded(jwk[name])) for name in ("e", "n"))
-            key = RSAPublicNumbers(exponent, modulus).public_key()
-            return VerifyingKey(key, _RSA) if key.key_size >= _MODULUS_BITS_MIN else None
+            kind, algorithms = RSAKey, _RSA
         case "OKP", "Ed25519":
-            return VerifyingKey(Ed25519PublicKey.from_public_bytes(_decoded(jwk["x"])), _ED25519)
+            kind, algorithms = OKPKey, _ED25519
         case _:
             return None
+    if jwk.get("use", "sig") != "sig" or jwk.get("alg") not in (None, *(algorithms.allowed or ())):
+        return None
+    try:
+        with warnings.catch_warnings(action="error", category=SecurityWarning):  # a short modulus
+            return VerifyingKey(kind.import_key(jwk), algorithms)
+    except (JoseError, SecurityWarning, ValueError, TypeError, KeyError):
+        return None

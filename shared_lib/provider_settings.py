@@ -5,18 +5,10 @@ A setting of provider NAME begins with its name, in the environment too: BOXOFFI
 
 from __future__ import annotations
 
-import os
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    SecretStr,
-    model_validator,
-)
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from shared_lib.addresses import Network, mail_address, networks, web_address
 
@@ -26,27 +18,18 @@ def words(value: object) -> object:
     return [word.strip() for word in value.split(",") if word.strip()] if isinstance(value, str) else value
 
 
-Secrets = Annotated[tuple[SecretStr, ...], BeforeValidator(words)]
-Networks = Annotated[tuple[Network, ...], BeforeValidator(networks)]
+Secrets = Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(words)]
+Networks = Annotated[tuple[Network, ...], NoDecode, BeforeValidator(networks)]
 
 
-class FromEnvironment(BaseModel):
-    """What is not given to a class of settings is read from the variable BOXOFFICE_ and the field's name."""
+class FromEnvironment(BaseSettings):
+    """What all classes of settings read alike."""
 
-    # A wrong value may be a secret, so no error repeats it.
-    model_config = ConfigDict(frozen=True, validate_default=True, hide_input_in_errors=True)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _with_variables(cls, given: dict[str, Any]) -> dict[str, Any]:
-        # An empty variable counts as not set: compose files and secret stores write it that way.
-        found = {name: value for name in cls.model_fields if (value := os.environ.get(variable(name)))}
-        return found | given
-
-
-def variable(field: str) -> str:
-    """The variable of a field of the settings."""
-    return f"BOXOFFICE_{field.upper()}"
+    # An empty variable counts as not set: compose files and secret stores write it that way. A wrong value may be a
+    # secret, so no error repeats it.
+    model_config = SettingsConfigDict(
+        env_prefix="BOXOFFICE_", extra="ignore", frozen=True, env_ignore_empty=True, hide_input_in_errors=True
+    )
 
 
 class StripeSettings(FromEnvironment):

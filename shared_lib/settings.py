@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 from enum import StrEnum
 from functools import lru_cache
 from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, model_validator
+from pydantic_settings import NoDecode, SettingsError
 
 from shared_lib.addresses import (
     database_address,
@@ -29,7 +29,6 @@ from shared_lib.provider_settings import (
     Secrets,
     StripeSettings,
     YooKassaSettings,
-    variable,
     words,
 )
 
@@ -44,22 +43,15 @@ class WrongSettingsError(ValueError):
     """Names the wrong settings and the reason. Contains no value, which may be a secret."""
 
 
-def _from_json(value: object) -> object:
-    try:
-        return json.loads(value) if isinstance(value, str) else value
-    except (ValueError, RecursionError):  # a parser's error contains the whole text
-        raise ValueError("not a JSON object") from None
-
-
 def _database_address(value: str) -> str:
     return database_address(value) if value else value
 
 
 _SECRET_CHARS_MIN = 32
 
-Words = Annotated[tuple[str, ...], BeforeValidator(words)]
+Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(words)]
 WebAddress = Annotated[str, AfterValidator(web_address)]
-Origins = Annotated[tuple[Annotated[str, AfterValidator(web_origin)], ...], BeforeValidator(words)]
+Origins = Annotated[tuple[Annotated[str, AfterValidator(web_origin)], ...], NoDecode, BeforeValidator(words)]
 
 
 class KafkaAccess(FromEnvironment):
@@ -128,15 +120,13 @@ class Settings(KafkaAccess, StripeSettings, YooKassaSettings):
 
     # JSON, currency -> minor units: how much an operator may refund of one order without a second operator's approval.
     # A currency that is not listed has no limit.
-    operator_refund_max_minor: Annotated[dict[str, int], BeforeValidator(_from_json)] = Field(
-        default_factory=dict
-    )
+    operator_refund_max_minor: dict[str, int] = Field(default_factory=dict)
     # Customers may return this many titles in this many days, and each title once, without an operator.
     self_refund_titles_max: int = Field(default=3, ge=0)
     self_refund_window_days: int = Field(default=90, ge=1)
 
     # Event type or its prefix -> address of the door that takes it; the longest prefix wins.
-    event_routes: Annotated[dict[str, str], BeforeValidator(_from_json)] = Field(default_factory=dict)
+    event_routes: dict[str, str] = Field(default_factory=dict)
     # Sign and verify events for the doors. The first secret signs, all are accepted, so rotation needs no pause.
     event_secrets: Secrets = ()
     # Or, on Knative: a token of this issuer for this audience, from one of these subjects (service accounts).
@@ -214,7 +204,7 @@ class Settings(KafkaAccess, StripeSettings, YooKassaSettings):
             or is_placeholder(self.cinema_account_url),
             "cinema_support_email": is_placeholder(self.cinema_support_email),
         }
-        return [variable(name) for name, it_is in wrong.items() if it_is]
+        return [_variable((name,)) for name, it_is in wrong.items() if it_is]
 
     def page_to_return_to(self, url: str) -> str | None:
         """The address with scheme and host in lower case, as every provider accepts it.
@@ -240,11 +230,13 @@ def read_settings() -> Settings:
         wrong = "; ".join(
             f"{_variable(one['loc'])}: {one['msg'].removeprefix('Value error, ')}" for one in found
         )
-    raise WrongSettingsError(wrong)  # outside of the block: the context of an error contains the values
+    except SettingsError:  # its cause is a parser's error and contains the whole text
+        wrong = "BOXOFFICE_EVENT_ROUTES or BOXOFFICE_OPERATOR_REFUND_MAX_MINOR: not a JSON object"
+    raise WrongSettingsError(wrong)
 
 
 def _variable(place: tuple[int | str, ...]) -> str:
-    return variable(str(place[0])) if place else "together"
+    return f"BOXOFFICE_{str(place[0]).upper()}" if place else "together"
 
 
 def take_mounted(process: str) -> None:

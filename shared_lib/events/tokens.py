@@ -6,10 +6,11 @@ from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
+from joserfc.errors import JoseError
 from pydantic import BaseModel, ConfigDict, FiniteFloat, ValidationError
 
 from shared_lib.domain.errors import Transient
-from shared_lib.jwks import DecodeError, Jwks, TokenError, unverified_header
+from shared_lib.jwks import Jwks, unverified_header
 from shared_lib.standard_webhook import NotAuthentic
 
 LEEWAY: Final = timedelta(seconds=30)
@@ -45,7 +46,7 @@ class SenderTokens:
             raise NotAuthentic("token_key_unknown")
         try:
             claims = _Claims.model_validate_json(key.payload_of(token))
-        except (TokenError, ValidationError):
+        except (JoseError, ValidationError):
             raise NotAuthentic("token_invalid") from None
         self._check(claims)
         return claims.sub
@@ -81,7 +82,7 @@ class _Claims(BaseModel):
 def _kid(token: str) -> str:
     try:
         header = unverified_header(token.partition(".")[0])
-    except DecodeError:
+    except (JoseError, ValueError, RecursionError):
         raise NotAuthentic("token_malformed") from None
     kid = header.get("kid")
     if not isinstance(kid, str) or not kid or "crit" in header:

@@ -1,1 +1,1 @@
-"""How Boxoffice sends requests to other servers: aiohttp below httpx's interface (decision 0038)."""
+"""How Boxoffice sends requests to other servers: aiohttp below httpx's interface (decision 0040)."""

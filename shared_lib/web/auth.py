@@ -17,19 +17,13 @@ from importlib import resources
 from typing import Final
 
 import httpx
+from joserfc.errors import JoseError
 
 from shared_lib.contract.routes import Scope
 from shared_lib.domain.errors import Code, Refusal
 from shared_lib.domain.values import Value
 from shared_lib.domain.written import language_tag, mailable
-from shared_lib.jwks import (
-    REFRESH_INTERVAL_MIN,
-    TRUSTED_FOR,
-    DecodeError,
-    Jwks,
-    TokenError,
-    unverified_header,
-)
+from shared_lib.jwks import REFRESH_INTERVAL_MIN, TRUSTED_FOR, Jwks, unverified_header
 from shared_lib.web.claims import Claims, WrongClaimsError, claims_in
 
 CUSTOMER: Final = Scope.CUSTOMER
@@ -123,7 +117,7 @@ class TokenVerifier:
             raise _RefusalError(Code.TOKEN_INVALID, "The token is signed with an unknown key.")
         try:
             claims = claims_in(key.payload_of(token))
-        except TokenError as error:
+        except JoseError as error:
             # The error's type names the failed check; its text may repeat contents of the token.
             detail = f"The token did not pass a check: {type(error).__name__}."
             raise _RefusalError(Code.TOKEN_INVALID, detail) from None
@@ -194,7 +188,7 @@ def _kid(token: str, types: frozenset[str]) -> str:
 def _kid_of(header_segment: str, types: frozenset[str]) -> str:
     try:
         header = unverified_header(header_segment)
-    except DecodeError:
+    except (JoseError, ValueError, RecursionError):
         raise _RefusalError(Code.TOKEN_MALFORMED, "The header of the token cannot be decoded.") from None
     typ = header.get("typ")
     if not isinstance(typ, str) or typ.lower().removeprefix("application/") not in types:
