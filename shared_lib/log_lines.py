@@ -24,7 +24,7 @@ class LineWriter:
         self._waiting: list[str] = []
         self._bytes = 0
         self._loop: asyncio.AbstractEventLoop | None = None  # it will call `flush`
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a signal handler or a finalizer may log while its own thread writes
 
     def info(self, line: str) -> None:
         try:
