@@ -58,11 +58,7 @@ MUTATIONS: Final = (
         "an empty variable is a value",
         "tests/test_settings.py::test_an_empty_variable_is_one_that_is_not_set[redis_url]",
         (
-            Edit(
-                "shared_lib/provider_settings.py",
-                "if (value := os.environ.get(variable(name)))}",
-                "if (value := os.environ.get(variable(name))) is not None}",
-            ),
+            Edit("shared_lib/provider_settings.py", "env_ignore_empty=True, ", ""),
             Edit("shared_lib/addresses.py", "    if not value:\n        return None\n", ""),
         ),
     ),
@@ -75,7 +71,7 @@ MUTATIONS: Final = (
     Mutation(
         "B",
         "an unexpected error of the connection to Redis reaches the caller",
-        "tests/store/test_replay.py::test_whatever_goes_wrong_in_the_connection_every_claim_is_answered",
+        "tests/store/test_replay.py::test_whatever_goes_wrong_in_the_client_library_every_claim_is_answered",
         (Edit("shared_lib/store/replay.py", "except Exception as error:", "except OSError as error:"),),
     ),
     Mutation(

@@ -148,9 +148,8 @@ def _session_state(it: Mapping[str, Any], intent: Mapping[str, Any]) -> PaymentS
         case ("open", _) | ("complete", "unpaid"):
             return PaymentState.PENDING
         case status, paid:
-            log.warning(
-                "provider says a session is %r and %r, taken for pending", str(status)[:40], str(paid)[:40]
-            )
+            both = f"{str(status)[:40]}, {str(paid)[:40]}"
+            log.warning("provider says %s=%r, taken for %r", "session", both, PaymentState.PENDING.value)
             return PaymentState.PENDING
 
 
@@ -159,7 +158,7 @@ def _intent_state(it: Mapping[str, Any], failed: Mapping[str, Any]) -> PaymentSt
     if status == "requires_payment_method":  # nothing was tried yet, or the last try failed
         return PaymentState.DECLINED if failed else PaymentState.PENDING
     if status not in _INTENT_STATES:
-        log.warning("provider says an intent is %r, taken for pending", status[:40])
+        log.warning("provider says %s=%r, taken for %r", "intent", status[:40], PaymentState.PENDING.value)
     return _INTENT_STATES.get(status, PaymentState.PENDING)
 
 
