@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -62,11 +61,6 @@ class ReplayCache:
         self._resting_until = 0.0
         self._waiting: list[_Claim] = []
         self._claiming: asyncio.Task[None] | None = None
-
-    def load(self) -> None:
-        """Import the client library. It takes 50 ms and 6 MiB, which the first key would wait for otherwise."""
-        if self._url:
-            import_module("redis.asyncio")
 
     async def claim(self, key: str, mark: bytes, lease_s: int) -> bytes | None:
         """Leave our mark where there is none. What stood there before (UNREADABLE: no text), or None."""

@@ -31,7 +31,7 @@ from shared_lib.events.gate import EventGate, as_problem
 from shared_lib.events.proof import event_guard
 from shared_lib.garbage import settle_down
 from shared_lib.owned import beside
-from shared_lib.processes import ASKING, PROCESSES, Secret
+from shared_lib.processes import ASKING
 from shared_lib.providers.registry import load_connections
 from shared_lib.queries.health import refuse_power_over_the_ledger, refuse_test_clock, serves
 from shared_lib.replies import RefusedError, problem
@@ -84,8 +84,6 @@ async def warm(name: str) -> AsyncIterator[Runtime]:
             await load_sender_keys(rt)
         if name in ASKING:  # before a probe is answered: the first order would wait for it
             load_connections(rt.settings)
-        if Secret.REDIS in PROCESSES[name].secrets:
-            rt.replays.load()
         install(rt)
         settle_down()
         yield rt
